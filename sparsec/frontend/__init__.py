@@ -1,0 +1,1 @@
+"""From NumPy-style Python to the graph IR: staging, tracing, the NumPy dispatch table, `jit`."""

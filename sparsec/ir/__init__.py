@@ -1,0 +1,1 @@
+"""The intermediate representations: graph (SSA with storage versions) and loops; their text and meaning."""

@@ -1,0 +1,1 @@
+"""The ops, one file per family; importing this package fills the registry."""

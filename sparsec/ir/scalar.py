@@ -1,0 +1,181 @@
+"""The scalar functions of the loop IR, and the builder that ops' lowerings are written with.
+
+The table is the contract between lowerings and backends: a backend implements exactly these, on exactly the
+kinds listed, with no NumPy rule of its own. What C leaves undefined (integer division by zero, a shift by
+the width, an out-of-range float-to-int cast) is undefined here too: the lowerings guard it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsec.ir.loops import Apply, Const, Expr, Var
+from sparsec.ir.types import BOOL, I64, DType
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarFn:
+    """`kinds`: NumPy kind letters of the operands (b bool, i/u integers, f floats, c complex).
+
+    `result`: "same" as the first operand, "bool", "real" (the parts of a complex), or "given" by the Apply.
+    """
+
+    name: str
+    arity: int
+    kinds: str
+    result: str
+    doc: str
+
+
+def _table(*rows: tuple[str, int, str, str, str]) -> dict[str, ScalarFn]:
+    return {row[0]: ScalarFn(*row) for row in rows}
+
+
+FNS: dict[str, ScalarFn] = _table(
+    ("add", 2, "iufc", "same", "wraps on integers"),
+    ("sub", 2, "iufc", "same", "wraps on integers"),
+    ("mul", 2, "iufc", "same", "wraps on integers"),
+    ("div", 2, "f", "same", "IEEE division"),
+    ("quo", 2, "iu", "same", "toward zero; divisor not 0, not INT_MIN / -1"),
+    ("rem", 2, "iu", "same", "sign of the dividend; operands as for quo"),
+    ("fmod", 2, "f", "same", "C fmod, exact"),
+    ("neg", 1, "ifc", "same", "wraps on integers, flips the sign bit of floats"),
+    ("abs", 1, "if", "same", "wraps on integers, clears the sign bit of floats"),
+    ("min", 2, "iu", "same", ""),
+    ("max", 2, "iu", "same", ""),
+    ("and", 2, "biu", "same", "bitwise; logical on bool"),
+    ("or", 2, "biu", "same", "bitwise; logical on bool"),
+    ("xor", 2, "biu", "same", "bitwise; logical on bool"),
+    ("not", 1, "biu", "same", "bitwise; logical on bool"),
+    ("shl", 2, "iu", "same", "0 <= amount < width"),
+    ("shr", 2, "iu", "same", "arithmetic on signed; 0 <= amount < width"),
+    ("eq", 2, "biufc", "bool", "false with NaN"),
+    ("ne", 2, "biufc", "bool", "true with NaN"),
+    ("lt", 2, "biuf", "bool", "false with NaN"),
+    ("le", 2, "biuf", "bool", "false with NaN"),
+    ("gt", 2, "biuf", "bool", "false with NaN"),
+    ("ge", 2, "biuf", "bool", "false with NaN"),
+    ("select", 3, "biufc", "given", "select(cond, a, b): both are evaluated"),
+    ("cast", 1, "biufc", "given", "numeric conversion; float to int only in range; x != 0 for bool"),
+    ("bitcast", 1, "iuf", "given", "same bits, another dtype of the same width"),
+    ("sqrt", 1, "f", "same", "correctly rounded"),
+    ("floor", 1, "f", "same", ""),
+    ("ceil", 1, "f", "same", ""),
+    ("trunc", 1, "f", "same", ""),
+    ("rint", 1, "f", "same", "to nearest, ties to even"),
+    ("copysign", 2, "f", "same", ""),
+    *((name, 1, "f", "same", "as C's, within 2 ULP") for name in (
+        "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
+        "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt")),
+    ("pow", 2, "f", "same", "C pow"),
+    ("atan2", 2, "f", "same", "C atan2"),
+    ("hypot", 2, "f", "same", "C hypot"),
+    ("nextafter", 2, "f", "same", "C nextafter"),
+    ("complex", 2, "f", "given", "complex(re, im)"),
+    ("real", 1, "c", "real", ""),
+    ("imag", 1, "c", "real", ""),
+)
+
+
+class ScalarBuilder:
+    """Builds loop-IR expressions. `s.add(x, y)` for every function of the table; helpers below.
+
+    Only identities that hold for every value are folded (index arithmetic on constants); floats never are.
+    """
+
+    def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
+        if name not in FNS:
+            raise AttributeError(name)
+
+        def build(*args: Expr) -> Expr:
+            return apply(name, *args)
+
+        return build
+
+    def const(self, value: bool | int | float | complex, dtype: DType) -> Const:
+        return const(value, dtype)
+
+    def cast(self, x: Expr, dtype: DType) -> Expr:
+        return x if x.dtype == dtype else Apply("cast", (x,), np.dtype(dtype))
+
+    def bitcast(self, x: Expr, dtype: DType) -> Expr:
+        return Apply("bitcast", (x,), np.dtype(dtype))
+
+    def select(self, cond: Expr, a: Expr, b: Expr) -> Expr:
+        if isinstance(cond, Const):
+            return a if cond.value else b
+        return Apply("select", (cond, a, b), a.dtype)
+
+    def complex(self, re: Expr, im: Expr) -> Expr:
+        return Apply("complex", (re, im), np.dtype("c8" if re.dtype.itemsize == 4 else "c16"))
+
+    def isnan(self, x: Expr) -> Expr:
+        """NaN is the only value that differs from itself (either part, for complex)."""
+        return apply("ne", x, x)
+
+
+def const(value: bool | int | float | complex, dtype: DType) -> Const:
+    """A literal of `dtype`; integers wrap into range, floats round to it."""
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu":
+        bits = 8 * dtype.itemsize
+        value = int(value) & ((1 << bits) - 1)  # type: ignore[arg-type]
+        if dtype.kind == "i" and value >> (bits - 1):
+            value -= 1 << bits
+        return Const(value, dtype)
+    with np.errstate(all="ignore"):
+        return Const(dtype.type(value).item(), dtype)
+
+
+def index(value: int) -> Const:
+    """An i64 literal for index arithmetic."""
+    return Const(int(value), I64)
+
+
+def apply(name: str, *args: Expr) -> Expr:
+    """An application of a table function, type-checked; integer constants fold."""
+    fn = FNS[name]
+    if len(args) != fn.arity:
+        raise TypeError(f"{name} takes {fn.arity} arguments, got {len(args)}")
+    first = args[0].dtype
+    if first.kind not in fn.kinds or any(a.dtype != first for a in args[1:] if name != "select"):
+        raise TypeError(f"{name} does not take ({', '.join(str(a.dtype) for a in args)})")
+    if first == I64:
+        folded = _fold_index(name, args)
+        if folded is not None:
+            return folded
+    match fn.result:
+        case "same":
+            return Apply(name, args, first)
+        case "bool":
+            return Apply(name, args, BOOL)
+        case "real":
+            return Apply(name, args, np.dtype("f4" if first.itemsize == 8 else "f8"))
+    raise TypeError(f"{name} needs a result dtype: use its own builder method")
+
+
+def _fold_index(name: str, args: tuple[Expr, ...]) -> Expr | None:
+    """Constant folding and the unit laws of wrapping i64 arithmetic."""
+    if name not in ("add", "sub", "mul"):
+        return None
+    x, y = args
+    a, b = (arg.value if isinstance(arg, Const) else None for arg in args)
+    if a is not None and b is not None:
+        return const({"add": a + b, "sub": a - b, "mul": a * b}[name], I64)  # type: ignore[operator]
+    if name == "mul" and (a == 0 or b == 0):
+        return index(0)
+    unit = 1 if name == "mul" else 0
+    if b == unit:
+        return x
+    if a == unit and name != "sub":
+        return y
+    return None
+
+
+S = ScalarBuilder()
+
+
+def var(name: str, dtype: DType = I64) -> Var:
+    return Var(name, np.dtype(dtype))

@@ -1,0 +1,1 @@
+"""Running compiled programs: native calls, OpenCL queues, devices, caches."""
