@@ -37,6 +37,7 @@ def _make_paste(size, seed):
     boxes[:, 2] = boxes[:, 0] + rng.integers(1, width // 3, count)
     boxes[:, 3] = boxes[:, 1] + rng.integers(1, height // 3, count)
     boxes[0] = width, 0, width + 5, 5  # beside the image
+    boxes[1] = 1, 1, 6, 5
     masks = rng.uniform(0.2, 1.0, (count, cells, cells)).astype(np.float32)
     return np.zeros((height, width), dtype=bool), boxes, masks
 
