@@ -1,0 +1,1 @@
+"""The `sparsec` command; one module per subcommand."""

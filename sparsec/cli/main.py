@@ -1,0 +1,90 @@
+"""The `sparsec` command: finds the subcommand, runs it, and turns an error into a message and a status.
+
+A subcommand is a module of this folder with `add_parser(subparsers)`, which returns the parser it adds, and
+`run(args) -> int`, the exit status. It is named in `COMMANDS` and imported only when it is the one asked for,
+so that `sparsec doctor` works where the compiler cannot even be imported.
+
+Exit status: 0 done, 1 an error that sparsec reports, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any
+
+from sparsec.errors import SparsecError
+
+__all__ = ["COMMANDS", "main"]
+
+#: Name and one-line help of each subcommand; its module has the same name.
+COMMANDS = {
+    "doctor": "show what sparsec finds on this machine, and whether it can work",
+}
+
+_DEBUG_HELP = "show the Python traceback of an error"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line `argv` (by default the process's own) and returns the exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    args = _parser(_command_in(words)).parse_args(words)
+    try:
+        status = args.run(args)
+        sys.stdout.flush()
+        return int(status)
+    except SparsecError as error:
+        if args.debug:
+            traceback.print_exc()
+        else:
+            print(f"sparsec: error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has seen enough. Python flushes stdout once more at exit; give it a new one.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _command_in(words: Sequence[str]) -> str | None:
+    """The subcommand that a command line names. The options before it take no values."""
+    return next((word for word in words if not word.startswith("-")), None)
+
+
+def _parser(command: str | None) -> argparse.ArgumentParser:
+    """A parser that knows every subcommand by name and only `command` in full."""
+    parser = argparse.ArgumentParser(prog="sparsec", description="A tensor compiler for NumPy-style Python.")
+    parser.add_argument("--version", action="version", version=f"sparsec {_version()}")
+    parser.add_argument("--debug", action="store_true", help=_DEBUG_HELP)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        if name == command:
+            _add_in_full(name, subparsers)
+        else:
+            subparsers.add_parser(name, help=text)
+    return parser
+
+
+def _add_in_full(name: str, subparsers: Any) -> None:
+    module = importlib.import_module(f"sparsec.cli.{name}")
+    parser = module.add_parser(subparsers)
+    parser.set_defaults(run=module.run)
+    # Accepted after the subcommand too; without SUPPRESS, its default would undo one given before.
+    parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=_DEBUG_HELP)
+
+
+def _version() -> str:
+    try:
+        return metadata.version("sparsec")
+    except metadata.PackageNotFoundError:
+        return "(not installed)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
