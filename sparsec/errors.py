@@ -7,24 +7,28 @@ that `except IndexError` keeps working when a function moves from NumPy to spars
 from __future__ import annotations
 
 import linecache
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
 class Loc:
-    """A place in the user's source: file, 1-based line, 0-based column span (`col < 0`: unknown)."""
+    """A place in the user's source: file, 1-based line, 0-based column span (`col < 0`: unknown).
+
+    `source` is the line itself, for text that is in no file.
+    """
 
     file: str
     line: int
     col: int = -1
     end_col: int = -1
+    source: str = field(default="", compare=False, repr=False)
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}"
 
     def show(self) -> str:
         """The source line with a caret under the expression; empty if the source is not at hand."""
-        text = linecache.getline(self.file, self.line).rstrip("\n")
+        text = self.source or linecache.getline(self.file, self.line).rstrip("\n")
         if not text.strip():
             return ""
         shown = text.expandtabs(4)
@@ -33,7 +37,8 @@ class Loc:
         # AST columns count UTF-8 bytes; carets count characters.
         raw = text.encode()
         start = len(raw[: self.col].decode(errors="replace").expandtabs(4))
-        stop = len(raw[: self.end_col].decode(errors="replace").expandtabs(4)) if self.end_col > self.col else start + 1
+        end = max(self.end_col, self.col + 1)
+        stop = len(raw[:end].decode(errors="replace").expandtabs(4))
         stop = min(max(stop, start + 1), max(len(shown), start + 1))
         indent = len(shown) - len(shown.lstrip())
         return f"    {shown.lstrip()}\n    {' ' * (start - indent)}{'^' * (stop - start)}"
@@ -80,6 +85,12 @@ class CompileError(SparsecError, RuntimeError):
     """A code generator refused what it was given: a defect of sparsec, never of the user's program."""
 
     code = "SP012"
+
+
+class InterpreterError(SparsecError, RuntimeError):
+    """Loops that do what the loop IR leaves undefined (an element out of bounds, a division by zero)."""
+
+    code = "SP013"
 
 
 class UnsupportedError(SparsecError, NotImplementedError):
