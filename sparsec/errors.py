@@ -93,6 +93,14 @@ class InterpreterError(SparsecError, RuntimeError):
     code = "SP013"
 
 
+class CheckFailed(Exception):  # noqa: N818
+    """An interpreter's `check` op met False. The caller turns it into the error of its kind, with the line."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind, self.message = kind, message
+
+
 class UnsupportedError(SparsecError, NotImplementedError):
     """A NumPy function, argument or Python construct that sparsec cannot compile (yet)."""
 

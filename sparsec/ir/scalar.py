@@ -111,6 +111,16 @@ class ScalarBuilder:
     def complex(self, re: Expr, im: Expr) -> Expr:
         return Apply("complex", (re, im), np.dtype("c8" if re.dtype.itemsize == 4 else "c16"))
 
+    def logical_and(self, a: Expr, b: Expr) -> Expr:
+        """`and`, `or`, `not` are keywords in Python, so the table's names need these spellings."""
+        return apply("and", a, b)
+
+    def logical_or(self, a: Expr, b: Expr) -> Expr:
+        return apply("or", a, b)
+
+    def logical_not(self, x: Expr) -> Expr:
+        return apply("not", x)
+
     def isnan(self, x: Expr) -> Expr:
         """NaN is the only value that differs from itself (either part, for complex)."""
         return apply("ne", x, x)

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import DTypeError
+from sparsec.errors import CheckFailed, DTypeError
 from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
+from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Kind, OpRecord, case, register
 from sparsec.ir.scalar import ScalarBuilder
 from sparsec.ir.types import I64, TensorType
@@ -35,4 +36,27 @@ register(OpRecord(
     ref=lambda x, *indexes: x[tuple(indexes)] if indexes else x[()],
     lower=_gather_lower, pointwise=tuple(range(1, 65)), numpy=(),
     cases=(case((5,), np.array([[4, 0], [1, 1]])), case((3, 4), np.array([2, 0]), np.array([3, 3]))),
+))
+
+
+def _no_result(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    return []
+
+
+def _check_ref(ok: np.ndarray, kind: str, message: str) -> tuple[()]:
+    if not np.all(ok):
+        raise CheckFailed(kind, message)
+    return ()
+
+
+def _check_lower(nest: NestBuilder, kind: str, message: str) -> None:
+    with nest.loops(nest.shape(0)) as at:
+        with nest.if_(nest.s.logical_not(nest.read(0, *at))):
+            nest.fail(kind, message)
+
+
+register(OpRecord(
+    name="check", kind=Kind.CHECK, attrs=("kind", "message"),
+    doc="Stops the call with an error if any element is False: before any later write to an argument.",
+    infer=_no_result, ref=_check_ref, lower=_check_lower,
 ))
