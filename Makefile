@@ -16,11 +16,12 @@ NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 ifeq ($(origin PYTHON),undefined)
   PYTHON := $(shell for p in $(CANDIDATES); do \
     if $$p -c '$(NEW_ENOUGH)' >/dev/null 2>&1; then echo $$p; break; fi; done)
-  VENV ?= .venv
+  VERSION :=
 else
-  VENV ?= .venv-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+  VERSION := -$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 endif
 
+VENV  ?= .venv$(VERSION)
 PY    := $(VENV)/bin/python
 STAMP := $(VENV)/.installed-test
 JOBS  ?= 2
