@@ -1,0 +1,51 @@
+"""The benchmark functions, compiled, against NumPy."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.postprocess import CASES
+from tests.programs.harness import backends, check
+
+STATIC_FLOW = [case for case in CASES.values() if not case.data_dependent]
+DATA_FLOW = [case for case in CASES.values() if case.data_dependent]
+SLOW_SIZES = ("large", "ref0", "ref1", "ref2", "ref3", "ref4", "offset0", "offset1", "offset2")
+
+
+def sized(cases, *, slow):
+    for case in cases:
+        for size in case.all_sizes:
+            if (size in SLOW_SIZES) == slow:
+                yield pytest.param(case, size, id=f"{case.name}-{size}")
+
+
+def check_case(case, size, backend):
+    check(
+        case.fn,
+        lambda: case.make(size, 0),
+        backend,
+        rtol=case.rtol,
+        atol=case.atol,
+        # A data-dependent program may be refused by name where it cannot be compiled yet.
+        may_refuse=case.data_dependent,
+        static_argnames=case.static_argnames,
+    )
+
+
+@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize(("case", "size"), sized(STATIC_FLOW, slow=False))
+def test_small(case, size, backend):
+    check_case(case, size, backend)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", backends("cpu", "opencl"))
+@pytest.mark.parametrize(("case", "size"), sized(STATIC_FLOW, slow=True))
+def test_large(case, size, backend):
+    check_case(case, size, backend)
+
+
+@pytest.mark.parametrize("backend", backends())
+@pytest.mark.parametrize(("case", "size"), sized(DATA_FLOW, slow=False))
+def test_data_dependent(case, size, backend):
+    check_case(case, size, backend)
