@@ -13,10 +13,8 @@ SLOW_SIZES = ("large", "ref0", "ref1", "ref2", "ref3", "ref4", "offset0", "offse
 
 
 def sized(cases, *, slow):
-    for case in cases:
-        for size in case.all_sizes:
-            if (size in SLOW_SIZES) == slow:
-                yield pytest.param(case, size, id=f"{case.name}-{size}")
+    pairs = [(case, size) for case in cases for size in case.all_sizes if (size in SLOW_SIZES) == slow]
+    return [pytest.param(case, size, id=f"{case.name}-{size}") for case, size in pairs]
 
 
 def check_case(case, size, backend):

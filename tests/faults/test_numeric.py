@@ -400,7 +400,7 @@ def test_f47_sums_do_not_depend_on_threads(backend, tmp_path):
     root = Path(__file__).parents[2]
     outputs = set()
     for threads in ("1", "2"):
-        env = {**os.environ, "SPARSEC_THREADS": threads, "PYTHONPATH": str(root)}
+        env = {**os.environ, "SPARSEC_NUM_THREADS": threads, "PYTHONPATH": str(root)}
         command = [sys.executable, str(program), backend]
         done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr

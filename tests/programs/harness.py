@@ -6,7 +6,8 @@
   given; NaN equals NaN, the sign of zero counts), whether they may be written;
 - every argument after the call, and the whole base array behind an argument that is a view;
 - memory: which results share memory with which results and arguments, at which offset and strides;
-- the class of the exception, and the classes of the warnings.
+- the class of the exception (after which sparsec, unlike NumPy, leaves every argument as it was), and the
+  classes of the warnings.
 
 `SPARSEC_TEST_BACKENDS=interp,cpu` limits the backends; `numpy` names the function itself, uncompiled.
 """
@@ -270,7 +271,9 @@ def compare_runs(
             if not isinstance(ours.error, cls):
                 raise Difference(f"{describe(ours)}: no {cls.__name__}; NumPy {describe(numpys)}")
         if ours.untouched():
-            return  # an error may come before the writes that NumPy made on its way to it
+            return  # NumPy may have written on its way to the error; sparsec has not
+        if backend != "numpy":
+            raise Difference(f"{describe(ours)}, but wrote its arguments") from ours.error
     elif numpys.error is not None:
         raise Difference(f"{describe(ours)}; NumPy {describe(numpys)}")
     else:
