@@ -71,5 +71,5 @@ def _write(s: ScalarBuilder, old: Any, value: Any) -> Any:
 register(OpRecord(
     name="update", kind=Kind.UPDATE, arity=3,
     doc="`update version, region, value`: the next version, with the elements of the view `region` replaced.",
-    infer=_update_types, ref=lambda version, region, value: version, lower=_write,
+    infer=_update_types, ref=lambda version, region, value: version, lower=_write, region=True,
 ))

@@ -92,6 +92,9 @@ class OpRecord:
     view: for VIEW, (operand ref, operand shape, result shape, attrs) to the result's ref; None if none exists.
     lower: ELEMENTWISE (s, *scalars, **attrs) to an Expr; MAP (s, index, reads, **attrs) to an Expr, where
         `reads[k](*index)` loads operand k; REDUCE a `Fold`; NEST, UPDATE, CHECK (nest builder, **attrs).
+        An UPDATE of a region (see there) takes (s, old element, value, **attrs) to the new element instead.
+    region: for UPDATE, operand 1 is the view that is written, operand 2 its new elements (or one scalar).
+        Without it the op writes its result 0, in place in operand 0's storage, with loops of its own.
     pointwise: for MAP, positions of operands that are read at the result's own index only.
     sparse, grad: how channel indexes pass through; the gradient rule (builder, op, result gradients) to
         operand gradients.
@@ -110,6 +113,7 @@ class OpRecord:
     view: Callable[[TensorRef, tuple[Any, ...], tuple[Any, ...], Attrs], TensorRef | None] | None = None
     lower: Any = None
     pointwise: tuple[int, ...] = ()
+    region: bool = False
     sparse: Sparse = Sparse.DENSIFY
     grad: Callable[..., Any] | None = None
     numpy: tuple[str, ...] = ()
