@@ -2,13 +2,13 @@
 
     kernel @f_0(%x: global f32[32] r, %y: global f32[32] w) {
       for i in 0..8 bind(parallel) {
-        let a = load f32 %x[i*4 + 1]
-        store %y[i] = exp(a)
+        let a = %x[i * 4 + 1]
+        %y[i] = exp(a)
       }
     }
 
 expr  ::= Const | Var | Load | Apply          Apply names a scalar function of `scalar.py`
-stmt  ::= Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Extern
+stmt  ::= Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch
 
 Buffers are flat; an index counts elements of the dtype that is loaded or stored. Index arithmetic is i64.
 Integers wrap. Nothing is implied: NaN rules, division by zero and index checks are spelled out by the ops'
@@ -18,8 +18,9 @@ in the same statements.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from sparsec.errors import Loc
@@ -28,12 +29,32 @@ from sparsec.ir.types import DType
 # --- expressions -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Const:
-    """A scalar literal; bool, int, float or complex, held exactly as the dtype would."""
+    """A scalar literal; bool, int, float or complex, held exactly as the dtype would.
+
+    Constants are equal if their bits are: a NaN equals itself, 0.0 and -0.0 differ.
+    """
 
     value: bool | int | float | complex
     dtype: DType
+
+    def _bits(self) -> tuple[type, bool | int | bytes]:
+        match self.value:
+            case float(x):
+                return float, struct.pack("<d", x)
+            case complex(real=re, imag=im):
+                return complex, struct.pack("<dd", re, im)
+            case x:
+                return type(x), x
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Const):
+            return NotImplemented
+        return self.dtype == other.dtype and self._bits() == other._bits()
+
+    def __hash__(self) -> int:
+        return hash((self.dtype, self._bits()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,8 @@ class Mut:
 
 @dataclass(frozen=True, slots=True)
 class Assign:
+    """Gives a `Mut` its next value."""
+
     var: Var
     value: Expr
 
@@ -124,6 +147,8 @@ class While:
 
 @dataclass(frozen=True, slots=True)
 class If:
+    """Runs one of two bodies."""
+
     cond: Expr
     then: Body
     orelse: Body = ()
@@ -181,7 +206,9 @@ class Extern:
     dtype: DType
 
 
-Stmt: TypeAlias = "Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch"
+Stmt: TypeAlias = (
+    "Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch"
+)
 Body: TypeAlias = tuple["Stmt", ...]
 
 # --- kernels and programs --------------------------------------------------------------------------------
@@ -198,7 +225,7 @@ class Kernel:
     buffers: tuple[Buffer, ...]
     scalars: tuple[Var, ...]
     body: Body
-    locs: tuple[Loc, ...] = ()
+    locs: tuple[Loc, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ the width, an out-of-range float-to-int cast) is undefined here too: the lowerin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +78,21 @@ FNS: dict[str, ScalarFn] = _table(
     ("real", 1, "c", "real", ""),
     ("imag", 1, "c", "real", ""),
 )
+
+
+def result_dtype(name: str, args: Sequence[DType]) -> DType | None:
+    """The dtype that a function has on operands of these dtypes; None where only the Apply can say."""
+    fn = FNS.get(name)
+    if fn is None or not args:
+        return None
+    match fn.result:
+        case "same":
+            return args[0]
+        case "bool":
+            return BOOL
+        case "real":
+            return np.dtype("f4" if args[0].itemsize == 8 else "f8")
+    return None
 
 
 class ScalarBuilder:
@@ -156,14 +172,10 @@ def apply(name: str, *args: Expr) -> Expr:
         folded = _fold_index(name, args)
         if folded is not None:
             return folded
-    match fn.result:
-        case "same":
-            return Apply(name, args, first)
-        case "bool":
-            return Apply(name, args, BOOL)
-        case "real":
-            return Apply(name, args, np.dtype("f4" if first.itemsize == 8 else "f8"))
-    raise TypeError(f"{name} needs a result dtype: use its own builder method")
+    dtype = result_dtype(name, [first])
+    if dtype is None:
+        raise TypeError(f"{name} needs a result dtype: use its own builder method")
+    return Apply(name, args, dtype)
 
 
 def _fold_index(name: str, args: tuple[Expr, ...]) -> Expr | None:
@@ -188,4 +200,5 @@ S = ScalarBuilder()
 
 
 def var(name: str, dtype: DType = I64) -> Var:
+    """A variable by name; i64, as loop variables are, unless told otherwise."""
     return Var(name, np.dtype(dtype))
