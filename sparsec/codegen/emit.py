@@ -1,0 +1,275 @@
+"""The one walk over loop IR, from which both backends are written.
+
+The walk knows scopes, evaluates each shared subexpression once, tells index arithmetic from the user's, and
+refuses what no builder can write; it knows nothing of either language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, NoReturn, TypeVar
+
+from sparsec.codegen.scalar_protocol import ARITH, BITS, COMPARE, MATH, Builder
+from sparsec.errors import CompileError
+from sparsec.ir.loops import (
+    Alloc,
+    Apply,
+    Assign,
+    Barrier,
+    Body,
+    Buffer,
+    Const,
+    Expr,
+    Extern,
+    Fail,
+    For,
+    If,
+    Launch,
+    Let,
+    Load,
+    Mut,
+    Note,
+    Stmt,
+    Store,
+    Var,
+    While,
+)
+from sparsec.ir.scalar import FNS
+from sparsec.ir.types import I64, DType
+
+__all__ = ["Emitter", "illegal"]
+
+V = TypeVar("V")
+
+_INDEX_FNS = frozenset(("add", "sub", "mul"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Name(Generic[V]):
+    """What a name stands for. `index`: it is made of loop variables and constants only."""
+
+    value: V
+    mutable: bool = False
+    index: bool = False
+
+
+def illegal(what: str, remover: str) -> NoReturn:
+    """Raises the error for a node that an earlier pass should have removed."""
+    raise CompileError(f"{what} reached code generation", hint=f"{remover} should have removed it")
+
+
+class Emitter(Generic[V]):
+    """Walks one kernel or host body; `buffers` and `scalars` (i64) are what it starts with."""
+
+    def __init__(
+        self, builder: Builder[V], buffers: Sequence[Buffer] = (), scalars: Mapping[str, V] | None = None
+    ) -> None:
+        self._builder = builder
+        self._names: dict[str, _Name[V]] = {
+            name: _Name(value, index=True) for name, value in (scalars or {}).items()
+        }
+        self._buffers = {buffer.name: buffer for buffer in buffers}
+        # Of the expression at hand, by identity: the nodes that occur more than once, and their values.
+        self._shared: set[int] = set()
+        self._done: dict[int, V] = {}
+
+    # --- statements ---
+
+    def body(self, stmts: Body) -> None:
+        """Writes statements in a scope of their own."""
+        names, buffers = dict(self._names), dict(self._buffers)
+        for stmt in stmts:
+            self._stmt(stmt)
+        self._names, self._buffers = names, buffers
+
+    def _stmt(self, stmt: Stmt) -> None:
+        b = self._builder
+        match stmt:
+            case Let(var, value):
+                index = self._is_index(value)
+                self._names[var.name] = _Name(b.let(var.name, self.expr(value), var.dtype), index=index)
+            case Mut(var, value):
+                place = b.mut(var.name, self.expr(value), var.dtype)
+                self._names[var.name] = _Name(place, mutable=True)
+            case Assign(var, value):
+                name = self._lookup(var.name)
+                if not name.mutable:
+                    raise CompileError(f"assignment to %{var.name}, which is not a Mut")
+                b.assign(name.value, self.expr(value), var.dtype)
+            case Store(buffer, index, value):
+                at, what = self._exprs(index, value)
+                b.store(self._buffer(buffer), at, what, _plain(value.dtype, f"store to %{buffer}"))
+            case Alloc(buffer):
+                b.alloc(buffer)
+                self._buffers[buffer.name] = buffer
+            case Fail(code):
+                b.fail(code)
+            case Note(flag):
+                b.note(flag)
+            case Barrier():
+                illegal("a barrier", "legalize (no pass binds work-groups yet)")
+            case Extern(name, buffers, args, dtype):
+                values = self._exprs(*(offset for _, offset in buffers), *args)
+                operands = [
+                    (self._buffer(buffer), offset)
+                    for (buffer, _), offset in zip(buffers, values)
+                ]
+                b.extern(name, operands, values[len(buffers):], dtype)
+            case Launch(kernel, buffers, scalars):
+                b.launch(kernel, [self._buffer(name) for name in buffers], self._exprs(*scalars))
+            case _:
+                self._control(stmt)
+
+    def _control(self, stmt: Stmt) -> None:
+        b = self._builder
+        match stmt:
+            case For(var, start, stop, step, body):
+                if step == 0:
+                    raise CompileError(f"the loop over %{var.name} has step 0")
+                first, last = self._exprs(start, stop)
+
+                def turn(value: V) -> None:
+                    outer = self._names.get(var.name)
+                    self._names[var.name] = _Name(value, index=True)
+                    self.body(body)
+                    if outer is None:
+                        del self._names[var.name]
+                    else:
+                        self._names[var.name] = outer
+
+                b.loop(stmt, first, last, turn)
+            case While(cond, body):
+                b.while_(lambda: self.expr(cond), lambda: self.body(body))
+            case If(cond, then, orelse):
+                other = (lambda: self.body(orelse)) if orelse else None
+                b.if_(self.expr(cond), lambda: self.body(then), other)
+            case _:
+                raise CompileError(f"{type(stmt).__name__} is not a statement of the loop IR")
+
+    # --- expressions ---
+
+    def expr(self, expr: Expr) -> V:
+        """The value of one expression."""
+        return self._exprs(expr)[0]
+
+    def _exprs(self, *exprs: Expr) -> list[V]:
+        """Values of expressions that are evaluated together, each shared node once."""
+        self._shared, self._done = _shared_nodes(exprs), {}
+        values = [self._value(expr) for expr in exprs]
+        self._shared, self._done = set(), {}
+        return values
+
+    def _value(self, expr: Expr) -> V:
+        done = self._done.get(id(expr))
+        if done is not None:
+            return done
+        match expr:
+            case Const(value, dtype):
+                return self._builder.const(value, _plain(dtype, "a constant"))
+            case Var(name, dtype):
+                bound = self._lookup(name)
+                return self._builder.get(bound.value, dtype) if bound.mutable else bound.value
+            case Load(buffer, index, dtype):
+                at = self._value(index)
+                result = self._builder.load(
+                    self._buffer(buffer), at, _plain(dtype, f"load from %{buffer}")
+                )
+            case Apply():
+                result = self._apply(expr)
+            case _:
+                raise CompileError(f"{type(expr).__name__} is not an expression of the loop IR")
+        if id(expr) in self._shared:
+            result = self._builder.let("t", result, expr.dtype)
+            self._done[id(expr)] = result
+        return result
+
+    def _apply(self, expr: Apply) -> V:
+        b, fn, dtype = self._builder, expr.fn, expr.dtype
+        _check(expr)
+        # Only an expression of nothing but loop variables and constants is index arithmetic; the rest may be
+        # the user's, and wraps.
+        wraps = not (fn in _INDEX_FNS and dtype == I64 and self._is_index(expr))
+        args = [self._value(arg) for arg in expr.args]
+        operand = expr.args[0].dtype
+        if fn in ARITH:
+            return b.arith(fn, args, dtype, wraps=wraps)
+        if fn in BITS:
+            return b.bits(fn, args, dtype)
+        if fn in COMPARE:
+            return b.compare(fn, args[0], args[1], operand)
+        if fn in MATH:
+            return b.math(fn, args, dtype)
+        match fn:
+            case "select":
+                return b.select(args[0], args[1], args[2], dtype)
+            case "cast":
+                return args[0] if operand == dtype else b.cast(args[0], operand, dtype)
+            case "bitcast":
+                if operand.itemsize != dtype.itemsize:
+                    raise CompileError(f"bitcast of {operand} to {dtype}")
+                return args[0] if operand == dtype else b.bitcast(args[0], operand, dtype)
+        illegal(f"scalar function {fn!r}", "legalize")
+
+    # --- names ---
+
+    def _lookup(self, name: str) -> _Name[V]:
+        if name not in self._names:
+            raise CompileError(f"%{name} is not defined here")
+        return self._names[name]
+
+    def _buffer(self, name: str) -> Buffer:
+        if name not in self._buffers:
+            raise CompileError(f"buffer %{name} is not defined here")
+        return self._buffers[name]
+
+    def _is_index(self, expr: Expr) -> bool:
+        match expr:
+            case Const(dtype=dtype):
+                return dtype == I64
+            case Var(name=name, dtype=dtype):
+                return dtype == I64 and name in self._names and self._names[name].index
+            case Apply(fn=fn, args=args):
+                return fn in _INDEX_FNS and all(self._is_index(arg) for arg in args)
+        return False
+
+
+def _shared_nodes(exprs: Sequence[Expr]) -> set[int]:
+    """Identities of the loads and applications that are reached in more than one way."""
+    seen: set[int] = set()
+    shared: set[int] = set()
+    todo = list(exprs)
+    while todo:
+        node = todo.pop()
+        if isinstance(node, Const | Var):
+            continue
+        if id(node) in seen:
+            shared.add(id(node))
+            continue
+        seen.add(id(node))
+        todo.extend([node.index] if isinstance(node, Load) else node.args)
+    return shared
+
+
+def _plain(dtype: DType, what: str) -> DType:
+    if dtype.kind == "c":
+        illegal(f"{what} of {dtype}", "legalize")
+    return dtype
+
+
+def _check(expr: Apply) -> None:
+    """Refuses applications that no builder can write."""
+    fn = FNS.get(expr.fn)
+    if fn is None:
+        raise CompileError(f"{expr.fn!r} is not a scalar function of the loop IR")
+    if len(expr.args) != fn.arity:
+        raise CompileError(f"{expr.fn} takes {fn.arity} operands, got {len(expr.args)}")
+    dtypes = [arg.dtype for arg in expr.args]
+    for dtype in (*dtypes, expr.dtype):
+        _plain(dtype, expr.fn)
+    half = any(dtype.kind == "f" and dtype.itemsize == 2 for dtype in dtypes)
+    if half and expr.fn not in ("cast", "select", "bitcast"):
+        illegal(f"{expr.fn} on float16", "legalize")
+    operand = dtypes[1] if expr.fn == "select" else dtypes[0]
+    if operand.kind not in fn.kinds:
+        raise CompileError(f"{expr.fn} does not take {operand}")

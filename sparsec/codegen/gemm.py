@@ -1,0 +1,190 @@
+"""`Extern("gemm")` spelled out in loop IR: when a BLAS call may compute it, and the plain loops otherwise.
+
+The operands of `gemm` are C, A and B, each with a row and a column stride in elements:
+
+    C[i*sc0 + j*sc1] = sum over p of A[i*sa0 + p*sa1] * B[p*sb0 + j*sb1]      i < m, j < n, p < k
+
+A BLAS wants a unit stride in one axis of A and of B, and rows of C; a C with unit columns is the product of
+the transposes. Complex elements are pairs of floats here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsec.errors import CompileError
+from sparsec.ir.loops import Assign, Body, Buffer, Expr, Extern, For, If, Kernel, Load, Mut, Store, Var
+from sparsec.ir.scalar import S, index, var
+from sparsec.ir.types import BOOL, DType
+
+__all__ = ["GEMM_SCALARS", "gemm_kernel", "gemm_loops", "part_dtype"]
+
+GEMM_SCALARS = ("m", "n", "k", "sc0", "sc1", "sa0", "sa1", "sb0", "sb1")
+
+_ONE = index(1)
+
+
+def part_dtype(dtype: DType) -> DType:
+    """The float of which a complex element has two; any other dtype itself."""
+    return np.dtype(f"f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype
+
+
+@dataclass(frozen=True, slots=True)
+class _Matrix:
+    buffer: str
+    row: Expr
+    col: Expr
+    first: Expr
+
+    def at(self, i: Expr, j: Expr) -> Expr:
+        return S.add(S.add(S.mul(i, self.row), S.mul(j, self.col)), self.first)
+
+    @property
+    def transposed(self) -> _Matrix:
+        return _Matrix(self.buffer, self.col, self.row, self.first)
+
+
+def gemm_kernel(name: str, dtype: DType, blas_bits: int) -> Kernel:
+    """C = A @ B through BLAS where the strides allow it. `blas_bits`: width of its integers; 0: no BLAS.
+
+    The last scalar, `aligned`, is not 0 if the pointers are multiples of the element's size.
+    """
+    m, n, k, sc0, sc1, sa0, sa1, sb0, sb1 = (var(s) for s in GEMM_SCALARS)
+    zero = index(0)
+    c, a, b = (
+        _Matrix(*x) for x in (("c", sc0, sc1, zero), ("a", sa0, sa1, zero), ("b", sb0, sb1, zero))
+    )
+    body = _rows_first(dtype, (m, n, k), c, a, b)
+    if blas_bits:
+        flipped = _with_blas(dtype, (n, m, k), c.transposed, b.transposed, a.transposed, body)
+        either = _with_blas(dtype, (m, n, k), c, a, b, flipped)
+        usable = [S.ne(var("aligned"), index(0)), *(S.gt(d, index(0)) for d in (m, n, k))]
+        if blas_bits < 64:
+            limit = index(2**31)
+            usable += [S.lt(x, limit) for x in (m, n, k, sc0, sc1, sa0, sa1, sb0, sb1)]
+        body = (If(_all(usable), either, body),)
+    buffers = tuple(Buffer(x, dtype, -1, access="rw" if x == "c" else "r") for x in "cab")
+    return Kernel(name, buffers, tuple(var(s) for s in (*GEMM_SCALARS, "aligned")), body)
+
+
+def _all(conds: list[Expr]) -> Expr:
+    result = conds[0]
+    for cond in conds[1:]:
+        result = S.__getattr__("and")(result, cond)
+    return result
+
+
+def _or(x: Expr, y: Expr) -> Expr:
+    return S.__getattr__("or")(x, y)
+
+
+def _layout(matrix: _Matrix, rows: Expr, cols: Expr) -> tuple[Expr, Expr]:
+    """Whether the rows are consecutive and do not overlap, and the leading dimension then."""
+    unit = _or(S.eq(matrix.col, _ONE), S.eq(cols, _ONE))
+    one_row = S.eq(rows, _ONE)
+    apart = _or(one_row, S.ge(matrix.row, cols))
+    return _all([unit, apart]), S.select(one_row, cols, matrix.row)
+
+
+def _with_blas(
+    dtype: DType, dims: tuple[Expr, Expr, Expr], c: _Matrix, a: _Matrix, b: _Matrix, otherwise: Body
+) -> Body:
+    """The BLAS call for row-major C, else `otherwise`."""
+    m, n, k = dims
+    c_rows, ldc = _layout(c, m, n)
+    a_rows, lda = _layout(a, m, k)
+    a_cols, lda_t = _layout(a.transposed, k, m)
+    b_rows, ldb = _layout(b, k, n)
+    b_cols, ldb_t = _layout(b.transposed, n, k)
+    call = Extern(
+        "cblas_gemm",
+        tuple((x.buffer, index(0)) for x in (c, a, b)),
+        (a_rows, b_rows, m, n, k, S.select(a_rows, lda, lda_t), S.select(b_rows, ldb, ldb_t), ldc),
+        dtype,
+    )
+    fits = _all([c_rows, _or(a_rows, a_cols), _or(b_rows, b_cols)])
+    return (If(fits, (call,), otherwise),)
+
+
+def _loop(name: str, stop: Expr, body: Body, bind: str = "seq") -> For:
+    return For(var(name), index(0), stop, 1, body, bind)
+
+
+def _rows_first(dtype: DType, dims: tuple[Expr, Expr, Expr], c: _Matrix, a: _Matrix, b: _Matrix) -> Body:
+    """Loops for a CPU: the innermost runs along rows of B and C, which vectorises; each sum still goes over
+    increasing p."""
+    m, n, k = dims
+    i, p, j = var("i"), var("p"), var("j")
+    zero = tuple(_store(dtype, c, i, j, _zero(dtype)))
+    into = tuple(_store(dtype, c, i, j, _fma(dtype, _element(dtype, c, i, j), _element(dtype, a, i, p),
+                                             _element(dtype, b, p, j))))
+    return (_loop("i", m, (_loop("j", n, zero), _loop("p", k, (_loop("j", n, into),)))),)
+
+
+def gemm_loops(stmt: Extern) -> Body:
+    """The product by independent work-items, one for each element of C."""
+    m, n, k, sc0, sc1, sa0, sa1, sb0, sb1 = stmt.args
+    (c_name, c_first), (a_name, a_first), (b_name, b_first) = stmt.buffers
+    c, a, b = (
+        _Matrix(c_name, sc0, sc1, c_first),
+        _Matrix(a_name, sa0, sa1, a_first),
+        _Matrix(b_name, sb0, sb1, b_first),
+    )
+    i, p, j = var("gemm_i"), var("gemm_p"), var("gemm_j")
+    part = part_dtype(stmt.dtype)
+    sums = [Var(f"gemm_sum{q}", part) for q in range(len(_zero(stmt.dtype)))]
+    total = _fma(stmt.dtype, list(sums), _element(stmt.dtype, a, i, p), _element(stmt.dtype, b, p, j))
+    temps = [Var(f"gemm_new{q}", part) for q in range(len(sums))]
+    body: Body = (
+        *(Mut(s, z) for s, z in zip(sums, _zero(stmt.dtype))),
+        _loop("gemm_p", k, (
+            *(Mut(t, v) for t, v in zip(temps, total)),
+            *(Assign(s, t) for s, t in zip(sums, temps)),
+        )),
+        *_store(stmt.dtype, c, i, j, list(sums)),
+    )  # fmt: skip
+    return (_loop("gemm_i", m, (_loop("gemm_j", n, body, "parallel"),), "parallel"),)
+
+
+# Elements are lists of parts: one, or the real and imaginary one.
+
+
+def _zero(dtype: DType) -> list[Expr]:
+    if dtype.kind == "c":
+        return [S.const(0.0, part_dtype(dtype))] * 2
+    return [S.const(0, dtype)]
+
+
+def _element(dtype: DType, matrix: _Matrix, i: Expr, j: Expr) -> list[Expr]:
+    at = matrix.at(i, j)
+    if dtype.kind != "c":
+        return [Load(matrix.buffer, at, dtype)]
+    return [Load(matrix.buffer, S.add(S.mul(at, index(2)), index(q)), part_dtype(dtype)) for q in (0, 1)]
+
+
+def _store(dtype: DType, matrix: _Matrix, i: Expr, j: Expr, value: list[Expr]) -> Iterator[Store | Mut]:
+    at = matrix.at(i, j)
+    if dtype.kind != "c":
+        yield Store(matrix.buffer, at, value[0])
+        return
+    # Both parts are computed before either is stored: the sums read what is overwritten.
+    names = [Var(f"part{q}", part_dtype(dtype)) for q in (0, 1)]
+    yield from (Mut(name, part) for name, part in zip(names, value))
+    for q in (0, 1):
+        yield Store(matrix.buffer, S.add(S.mul(at, index(2)), index(q)), names[q])
+
+
+def _fma(dtype: DType, total: list[Expr], x: list[Expr], y: list[Expr]) -> list[Expr]:
+    """total + x*y, rounded after each operation."""
+    if dtype.kind == "c":
+        re = S.sub(S.mul(x[0], y[0]), S.mul(x[1], y[1]))
+        im = S.add(S.mul(x[0], y[1]), S.mul(x[1], y[0]))
+        return [S.add(total[0], re), S.add(total[1], im)]
+    if dtype == BOOL:
+        return [_or(total[0], _all([x[0], y[0]]))]
+    if dtype.kind == "f" and dtype.itemsize == 2:
+        raise CompileError("gemm on float16 reached code generation", hint="legalize should have removed it")
+    return [S.add(total[0], S.mul(x[0], y[0]))]

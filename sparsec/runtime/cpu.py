@@ -1,0 +1,200 @@
+"""Native code: LLVM text in, a callable entry out.
+
+    executable = CpuExecutable(text)
+    status, notes = executable.run(pointers, arena)
+
+Each executable is an engine of its own over one object file, so that its code goes when it goes. LLVM is
+entered by one thread at a time, and not while the process forks; generated code runs without the GIL and
+without any lock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from sparsec.errors import CompileError
+
+__all__ = ["CpuExecutable", "HostCpu", "compile_object", "host_cpu"]
+
+#: Guards every use of LLVM.
+_llvm_lock = threading.RLock()
+
+if hasattr(os, "register_at_fork"):
+    # A child must not inherit LLVM in the middle of another thread's compilation.
+    os.register_at_fork(
+        before=_llvm_lock.acquire, after_in_parent=_llvm_lock.release, after_in_child=_llvm_lock.release
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HostCpu:
+    """Facts of this machine's processor, in LLVM's words."""
+
+    triple: str
+    data_layout: str
+    cpu: str
+    features: str
+    vector_bits: int  # the width that vector code should use; 0: LLVM's choice
+
+
+@lru_cache(maxsize=1)
+def host_cpu() -> HostCpu:
+    """This machine. Also readies LLVM for use."""
+    with _llvm_lock:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        _publish_math()
+        try:
+            features = llvm.get_host_cpu_features().flatten()
+        except RuntimeError:  # LLVM cannot tell on every system
+            features = ""
+        triple, cpu = llvm.get_process_triple(), llvm.get_host_cpu_name()
+        machine = _new_machine(triple, cpu, features, 2)
+        wide = "+avx512f" in features.split(",") and "+avx512vl" in features.split(",")
+        return HostCpu(triple, str(machine.target_data), cpu, features, 512 if wide else 0)
+
+
+#: Functions of the C library that generated code calls, by itself or because LLVM chose to.
+_MATH = (
+    "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
+    "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt", "pow", "atan2", "hypot", "nextafter", "fmod",
+    "sqrt", "floor", "ceil", "trunc", "rint", "roundeven", "copysign", "fabs", "ldexp", "sincos", "exp10",
+)  # fmt: skip
+_MEMORY = ("memcpy", "memmove", "memset", "memcmp")
+
+
+def _publish_math() -> None:
+    """Tells LLVM where these functions are: a Python linked without libm does not show them by itself."""
+    libraries = [ctypes.CDLL(None)]
+    for name in ("libm.so.6", "libm.dylib"):
+        try:
+            libraries.append(ctypes.CDLL(name))
+        except OSError:
+            continue
+    for symbol in (*_MEMORY, *_MATH, *(f"{name}f" for name in _MATH)):
+        for library in libraries:
+            found = getattr(library, symbol, None)
+            if found is not None:
+                llvm.add_symbol(symbol, _address(found))
+                break
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _new_machine(triple: str, cpu: str, features: str, level: int) -> Any:
+    # Code and data may land anywhere in the address space: every address is written in full.
+    return llvm.Target.from_triple(triple).create_target_machine(
+        cpu=cpu, features=features, opt=level, reloc="static", codemodel="large", jit=True
+    )
+
+
+def _host_machine(level: int = 2) -> Any:
+    host = host_cpu()
+    return _new_machine(host.triple, host.cpu, host.features, level)
+
+
+def _optimised(text: str, machine: Any, level: int) -> Any:
+    """The module after LLVM's standard pipeline. The text is checked first: it must never crash LLVM."""
+    try:
+        module = llvm.parse_assembly(text, llvm.create_context())
+        module.verify()
+    except RuntimeError as error:
+        raise CompileError(f"LLVM refuses the generated code: {error}") from error
+    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
+    tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_interleaving = level >= 2
+    builder = llvm.create_pass_builder(machine, tuning)
+    passes = builder.getModulePassManager()
+    passes.run(module, builder)
+    return module
+
+
+def compile_object(text: str, level: int = 2) -> bytes:
+    """The object file of an LLVM module, for this machine."""
+    with _llvm_lock:
+        machine = _host_machine(level)
+        return bytes(machine.emit_object(_optimised(text, machine, level)))
+
+
+class CpuExecutable:
+    """A loaded program.
+
+    `symbols` are addresses of library functions that the code calls by name; they must be the same for every
+    program of the process. `level` is LLVM's optimisation level, 0 to 3. With `object_code`, the text is not
+    compiled again: it must be what `compile_object` made of it on this machine.
+    """
+
+    def __init__(
+        self,
+        llvm_text: str,
+        symbols: Mapping[str, int] | None = None,
+        *,
+        entry: str = "sparsec_entry",
+        level: int = 2,
+        object_code: bytes | None = None,
+    ) -> None:
+        host_cpu()
+        self.llvm_text = llvm_text
+        self._level = level
+        self.object_code = compile_object(llvm_text, level) if object_code is None else object_code
+        with _llvm_lock:
+            self._engine = _load(self.object_code, symbols or {})
+            self.address: int = self._engine.get_function_address(entry)
+        if not self.address:
+            raise CompileError(f"the compiled module has no function {entry!r}")
+        # CFUNCTYPE releases the GIL for the time of the call.
+        self._entry = ctypes.CFUNCTYPE(
+            ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
+        )(self.address)
+
+    def run(self, pointers: Sequence[int], arena: int = 0) -> tuple[int, int]:
+        """Calls the entry: addresses of parameters, then of results (`sparsec.ir.abi`), and of the arena.
+
+        Returns the status (0, or the code of a `Fail`) and the or of all notes.
+        """
+        table = (ctypes.c_void_p * max(len(pointers), 1))(*pointers)
+        notes = ctypes.c_int32(0)
+        status = self._entry(ctypes.addressof(table), arena, ctypes.addressof(notes))
+        return status, notes.value
+
+    @cached_property
+    def optimised_llvm(self) -> str:
+        """The module as LLVM's pipeline leaves it; made when asked for."""
+        with _llvm_lock:
+            return str(_optimised(self.llvm_text, _host_machine(self._level), self._level))
+
+    @cached_property
+    def asm(self) -> str:
+        """The assembly; made when asked for."""
+        with _llvm_lock:
+            machine = _host_machine(self._level)
+            return str(machine.emit_assembly(_optimised(self.llvm_text, machine, self._level)))
+
+    def __del__(self) -> None:
+        engine = getattr(self, "_engine", None)
+        if engine is not None and not engine.closed:
+            with _llvm_lock:
+                engine.close()
+
+
+def _load(object_code: bytes, symbols: Mapping[str, int]) -> Any:
+    for name, address in symbols.items():
+        llvm.add_symbol(name, address)
+    # An engine wants a module; the code comes from the object file beside it.
+    empty = llvm.parse_assembly(f'target triple = "{host_cpu().triple}"')
+    engine = llvm.create_mcjit_compiler(empty, _host_machine())
+    try:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+        engine.finalize_object()
+    except RuntimeError as error:
+        raise CompileError(f"the compiled code cannot be loaded: {error}") from error
+    return engine
