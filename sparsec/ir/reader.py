@@ -392,7 +392,7 @@ class _Reader:
 
 
 def _unquoted(text: str) -> str:
-    """The string in quotes; one that is malformed stays as it is (in a comment, or reported when it is read)."""
+    """The string in quotes; one that is malformed stays as it is (a comment, or reported later)."""
     try:
         return str(json.loads(f'"{text}"', strict=False))
     except ValueError:
