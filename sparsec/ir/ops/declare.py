@@ -7,13 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import DTypeError, ShapeError
+from sparsec.errors import DTypeError, ShapeError, UnsupportedDtype
 from sparsec.ir.graph import Attrs
 from sparsec.ir.ops.record import Case, Fold, Kind, OpRecord, Sparse, case, register
-from sparsec.ir.types import BOOL, DType, TensorType, dtype_name
+from sparsec.ir.types import BOOL, DTYPES, DType, TensorType, dtype_name
 
-#: One dtype per kind letter, for derived cases.
-_SAMPLES = {"b": ("bool",), "i": ("i4", "i8"), "u": ("u1",), "f": ("f4", "f8"), "c": ("c8", "c16")}
+F16 = DTYPES["f16"]
+
+#: Dtypes per kind letter, for derived cases.
+SAMPLES = {"b": ("bool",), "i": ("i4", "i8"), "u": ("u1",), "f": ("f4", "f8"), "c": ("c8", "c16")}
 
 
 def result_dtype(rule: str, dtype: DType) -> DType:
@@ -25,6 +27,12 @@ def result_dtype(rule: str, dtype: DType) -> DType:
     return dtype
 
 
+def refuse_half(name: str, dtype: DType) -> None:
+    """float16 is stored and converted, never computed in: NumPy computes in float32, so the frontend casts."""
+    if dtype == F16:
+        raise UnsupportedDtype(f"{name} does not compute in f16", hint="cast to f32, and the result back")
+
+
 def elementwise_infer(name: str, kinds: str, result: str) -> Callable[[Sequence[TensorType], Attrs], list[TensorType]]:
     """Operands of one dtype, each of the result's shape or a scalar."""
 
@@ -32,6 +40,7 @@ def elementwise_infer(name: str, kinds: str, result: str) -> Callable[[Sequence[
         dtype = types[0].dtype
         if dtype.kind not in kinds or any(t.dtype != dtype for t in types):
             raise DTypeError(f"{name} does not take ({', '.join(dtype_name(t.dtype) for t in types)})")
+        refuse_half(name, dtype)
         return [TensorType(result_dtype(result, dtype), common_shape(name, types))]
 
     return infer
@@ -45,21 +54,25 @@ def common_shape(name: str, types: Sequence[TensorType]) -> tuple[Any, ...]:
     return next(iter(shapes), ())
 
 
+def _ulp_of(ulp: int | Mapping[str, int], kind: str) -> int:
+    return ulp if isinstance(ulp, int) else ulp.get(kind, 0)
+
+
 def elementwise(
     name: str, doc: str, ref: Callable[..., Any], lower: Callable[..., Any], *, kinds: str, result: str = "same",
-    arity: int = 1, attrs: tuple[str, ...] = (), numpy: tuple[str, ...] | None = None, ulp: int = 0,
+    arity: int = 1, attrs: tuple[str, ...] = (), numpy: tuple[str, ...] | None = None, ulp: int | Mapping[str, int] = 0,
     sparse: Sparse = Sparse.DENSIFY, grad: Callable[..., Any] | None = None, cases: tuple[Case, ...] | None = None,
 ) -> OpRecord:
     """Declares `result[i] = f(x[i], …)` on operands of one dtype.
 
     kinds: NumPy kind letters that it takes. result: "same", "bool" or "real". numpy: the NumPy functions it
-    is (default: the one of its name). ulp: allowed distance of a backend from `ref`. cases: default is
+    is (default: the one of its name). ulp: allowed distance of a backend from `ref`, for all or by kind. cases: default is
     one small shape per dtype of `kinds`, and a zero-size one.
     """
     if cases is None:
         shapes = [(2, 3)] * arity
-        cases = tuple(case(*shapes, dtypes=d, ulp=ulp) for k in kinds for d in _SAMPLES[k])
-        cases += (case(*[(0, 2)] * arity, dtypes=_SAMPLES[kinds[-1]][0]),)
+        cases = tuple(case(*shapes, dtypes=d, ulp=_ulp_of(ulp, k)) for k in kinds for d in SAMPLES[k])
+        cases += (case(*[(0, 2)] * arity, dtypes=SAMPLES[kinds[-1]][0]),)
     return register(OpRecord(
         name=name, kind=Kind.ELEMENTWISE, doc=doc, infer=elementwise_infer(name, kinds, result), ref=ref, lower=lower,
         arity=arity, attrs=attrs, numpy=(name,) if numpy is None else numpy, sparse=sparse, grad=grad, cases=cases,
@@ -72,7 +85,7 @@ def reduced_shape(shape: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
 
 def reduction(
     name: str, doc: str, ref: Callable[..., Any], fold: Fold, *, kinds: str, result: str | DType = "same",
-    numpy: tuple[str, ...] | None = None, empty: bool = True, ulp: int = 0, cases: tuple[Case, ...] | None = None,
+    numpy: tuple[str, ...] | None = None, empty: bool = True, ulp: int | Mapping[str, int] = 0, cases: tuple[Case, ...] | None = None,
     grad: Callable[..., Any] | None = None,
 ) -> OpRecord:
     """Declares an op that folds the axes `axes` (a sorted tuple) away. The accumulator has the operand's dtype.
@@ -84,14 +97,15 @@ def reduction(
         (x,) = types
         if x.dtype.kind not in kinds:
             raise DTypeError(f"{name} does not take {dtype_name(x.dtype)}")
+        refuse_half(name, x.dtype)
         if not empty and any(x.shape[a] == 0 for a in attrs["axes"]):
             raise ShapeError(f"zero-size array to reduction operation {name} which has no identity")
         dtype = result_dtype(result, x.dtype) if isinstance(result, str) else result
         return [TensorType(dtype, reduced_shape(x.shape, attrs["axes"]))]
 
     if cases is None:
-        cases = tuple(case((3, 4), dtypes=d, ulp=ulp, axes=axes)
-                      for k in kinds for d in _SAMPLES[k] for axes in ((0,), (1,), (0, 1)))
+        cases = tuple(case((3, 4), dtypes=d, ulp=_ulp_of(ulp, k), axes=axes)
+                      for k in kinds for d in SAMPLES[k] for axes in ((0,), (1,), (0, 1)))
     return register(OpRecord(
         name=name, kind=Kind.REDUCE, doc=doc, infer=infer, ref=lambda x, axes: ref(x, axis=axes), lower=fold,
         attrs=("axes",), numpy=(name,) if numpy is None else numpy, cases=cases, grad=grad,
