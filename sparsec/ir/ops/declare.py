@@ -18,8 +18,10 @@ F16 = DTYPES["f16"]
 SAMPLES = {"b": ("bool",), "i": ("i4", "i8"), "u": ("u1",), "f": ("f4", "f8"), "c": ("c8", "c16")}
 
 
-def result_dtype(rule: str, dtype: DType) -> DType:
-    """The dtype that `rule` makes of an operand's: "same", "bool", "real" (the parts of a complex)."""
+def result_dtype(rule: str | DType, dtype: DType) -> DType:
+    """The dtype that `rule` makes of an operand's: "same", "bool", "real" (the parts of a complex), or itself."""
+    if not isinstance(rule, str):
+        return rule
     if rule == "bool":
         return BOOL
     if rule == "real" and dtype.kind == "c":
@@ -33,7 +35,7 @@ def refuse_half(name: str, dtype: DType) -> None:
         raise UnsupportedDtype(f"{name} does not compute in f16", hint="cast to f32, and the result back")
 
 
-def elementwise_infer(name: str, kinds: str, result: str) -> Callable[[Sequence[TensorType], Attrs], list[TensorType]]:
+def elementwise_infer(name: str, kinds: str, result: str | DType) -> Callable[[Sequence[TensorType], Attrs], list[TensorType]]:
     """Operands of one dtype, each of the result's shape or a scalar."""
 
     def infer(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
@@ -59,13 +61,13 @@ def _ulp_of(ulp: int | Mapping[str, int], kind: str) -> int:
 
 
 def elementwise(
-    name: str, doc: str, ref: Callable[..., Any], lower: Callable[..., Any], *, kinds: str, result: str = "same",
+    name: str, doc: str, ref: Callable[..., Any], lower: Callable[..., Any], *, kinds: str, result: str | DType = "same",
     arity: int = 1, attrs: tuple[str, ...] = (), numpy: tuple[str, ...] | None = None, ulp: int | Mapping[str, int] = 0,
     sparse: Sparse = Sparse.DENSIFY, grad: Callable[..., Any] | None = None, cases: tuple[Case, ...] | None = None,
 ) -> OpRecord:
     """Declares `result[i] = f(x[i], …)` on operands of one dtype.
 
-    kinds: NumPy kind letters that it takes. result: "same", "bool" or "real". numpy: the NumPy functions it
+    kinds: NumPy kind letters that it takes. result: "same", "bool", "real" or a dtype. numpy: the NumPy functions it
     is (default: the one of its name). ulp: allowed distance of a backend from `ref`, for all or by kind. cases: default is
     one small shape per dtype of `kinds`, and a zero-size one.
     """
@@ -100,8 +102,7 @@ def reduction(
         refuse_half(name, x.dtype)
         if not empty and any(x.shape[a] == 0 for a in attrs["axes"]):
             raise ShapeError(f"zero-size array to reduction operation {name} which has no identity")
-        dtype = result_dtype(result, x.dtype) if isinstance(result, str) else result
-        return [TensorType(dtype, reduced_shape(x.shape, attrs["axes"]))]
+        return [TensorType(result_dtype(result, x.dtype), reduced_shape(x.shape, attrs["axes"]))]
 
     if cases is None:
         cases = tuple(case((3, 4), dtypes=d, ulp=_ulp_of(ulp, k), axes=axes)

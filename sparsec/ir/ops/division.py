@@ -1,0 +1,116 @@
+"""Quotients rounded down, remainders, and the note about integer division by zero."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import DTypeError
+from sparsec.ir import flags
+from sparsec.ir.graph import Attrs
+from sparsec.ir.loops import Expr
+from sparsec.ir.nest import NestBuilder
+from sparsec.ir.ops import rules
+from sparsec.ir.ops.declare import elementwise
+from sparsec.ir.ops.record import Kind, OpRecord, case, register
+from sparsec.ir.scalar import ScalarBuilder
+from sparsec.ir.types import BOOL, TensorType, dtype_name
+
+_S = ScalarBuilder()
+
+
+def _integer_divmod(x: Expr, y: Expr) -> tuple[Expr, Expr]:
+    """Quotient rounded down and remainder with the divisor's sign; MIN // -1 wraps, and by 0 both are 0."""
+    zero = rules.like(x, 0)
+    divisor = rules.safe_divisor(x, y)
+    quotient, rest = _S.quo(x, divisor), _S.rem(x, divisor)
+    if x.dtype.kind == "i":
+        signs_differ = _S.ne(_S.lt(rest, zero), _S.lt(divisor, zero))
+        down = _S.logical_and(_S.ne(rest, zero), signs_differ)
+        quotient = _S.select(down, _S.sub(quotient, rules.like(x, 1)), quotient)
+        rest = _S.select(down, _S.add(rest, divisor), rest)
+    # MIN // -1: the divisor 1 in its place leaves MIN and rest 0, which is what NumPy gives.
+    return _S.select(_S.eq(y, zero), zero, quotient), rest
+
+
+def _float_floor_div(x: Expr, y: Expr) -> Expr:
+    """NumPy's quotient: of (x - remainder) / y, which is nearly whole, the nearest whole number."""
+    rest = _S.fmod(x, y)
+    zero, one = rules.like(x, 0), rules.like(x, 1)
+    quotient = _S.div(_S.sub(x, rest), y)
+    quotient = _S.select(_crosses_zero(rest, y), _S.sub(quotient, one), quotient)
+    whole = _S.floor(quotient)
+    snapped = _S.select(_S.gt(_S.sub(quotient, whole), rules.like(x, 0.5)), _S.add(whole, one), whole)
+    plain = _S.div(x, y)
+    result = _S.select(_S.ne(quotient, zero), snapped, _S.copysign(zero, plain))
+    return _S.select(_S.eq(y, zero), plain, result)
+
+
+def _float_mod(x: Expr, y: Expr) -> Expr:
+    rest = _S.fmod(x, y)
+    zero = rules.like(x, 0)
+    moved = _S.select(_crosses_zero(rest, y), _S.add(rest, y), rest)
+    result = _S.select(_S.eq(rest, zero), _S.copysign(zero, y), moved)
+    return _S.select(_S.eq(y, zero), rest, result)
+
+
+def _crosses_zero(rest: Expr, y: Expr) -> Expr:
+    """Whether C's remainder has not the divisor's sign, so that NumPy moves it by one divisor."""
+    zero = rules.like(rest, 0)
+    return _S.logical_and(_S.ne(rest, zero), _S.ne(_S.lt(y, zero), _S.lt(rest, zero)))
+
+
+def _floor_div(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
+    return _float_floor_div(x, y) if x.dtype.kind == "f" else _integer_divmod(x, y)[0]
+
+
+def _mod(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
+    return _float_mod(x, y) if x.dtype.kind == "f" else _integer_divmod(x, y)[1]
+
+
+def _fmod(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
+    return s.fmod(x, y) if x.dtype.kind == "f" else s.rem(x, rules.safe_divisor(x, y))
+
+
+elementwise(
+    "floor_div", "x / y rounded down; 0 for an integer divided by 0.", np.floor_divide, _floor_div, kinds="iuf",
+    arity=2, numpy=("floor_divide",),
+)
+elementwise(
+    "mod", "What floor_div leaves over, with the sign of y; 0 for an integer modulo 0.", np.remainder, _mod,
+    kinds="iuf", arity=2, numpy=("remainder", "mod"),
+    grad=lambda b, op, g: (g, b.op("neg", b.op("mul", g, b.op("floor_div", *op.operands)))),
+)
+elementwise(
+    "fmod", "What division toward zero leaves over, with the sign of x; 0 for an integer by 0.", np.fmod, _fmod,
+    kinds="iuf", arity=2,
+)
+
+
+def _note_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    if types[0].dtype != BOOL:
+        raise DTypeError(f"note takes a bool array, not {dtype_name(types[0].dtype)}")
+    if attrs["flag"] not in flags.BITS:
+        raise ValueError(f"note: no flag is called {attrs['flag']!r}")
+    return []
+
+
+def _note_ref(met: np.ndarray, flag: str) -> tuple[()]:
+    if np.any(met):
+        flags.note(flag)
+    return ()
+
+
+def _note_lower(nest: NestBuilder, flag: str, **attrs: Any) -> None:
+    with nest.loops(nest.shape(0)) as at, nest.if_(nest.read(0, *at)):
+        nest.note(flags.BITS[flag])
+
+
+register(OpRecord(
+    name="note", kind=Kind.CHECK, attrs=("flag",),
+    doc='Sets a warning flag ("divide", "over", "invalid") if any element is True; the call goes on.',
+    infer=_note_types, ref=_note_ref, lower=_note_lower,
+    cases=(case((3,), dtypes="bool", flag="divide"),),
+))
