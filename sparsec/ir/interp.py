@@ -29,7 +29,7 @@ from sparsec.ir.dims import Dim, Poly, as_sym, evaluate, symbols
 from sparsec.ir.graph import Attr, Func, Op, Region, Value
 from sparsec.ir.ops.record import REGISTRY, Kind, OpRecord
 from sparsec.ir.tensorref import TensorRef, is_contiguous, self_overlaps, span
-from sparsec.ir.text import op_text
+from sparsec.ir.text import OP_MARK, op_error
 from sparsec.ir.types import DType
 
 #: What a failed check raises, by its kind.
@@ -223,9 +223,7 @@ class _Frame:
                 raise _FAILURES[failed.kind](failed.message, loc=op.loc) from None
             except VerifyError as error:
                 # One that comes out of a region already names its op.
-                if error.hint:
-                    raise
-                raise VerifyError(error.message, loc=op.loc, hint=op_text(op)) from None
+                raise error if OP_MARK in error.message else op_error(op, error.message) from None
             except Exception as error:
                 wrapped = wrap(error, op.loc)
                 if wrapped is None:
@@ -242,14 +240,32 @@ class _Frame:
         match rec.kind:
             case Kind.VIEW:
                 self.bind(op.result, self.flats[op.operands[0].name])
-            case Kind.UPDATE:
+            case Kind.UPDATE if rec.region:
                 self.bind(op.result, self.updated(*op.operands))
+            case Kind.UPDATE:
+                self.rewrite(rec, op)
             case Kind.CONTROL:
                 _CONTROL[op.name](self, op)
             case _:
                 self.compute(rec, op)
 
     def compute(self, rec: OpRecord, op: Op) -> None:
+        for value, array in zip(op.results, self.outputs(rec, op)):
+            # A reference may hand its operand back, or a view of it; a result is a storage of its own.
+            self.define(value, array if array.base is None and array.flags.owndata else array.copy())
+
+    def rewrite(self, rec: OpRecord, op: Op) -> None:
+        """An update with loops of its own: its reference gives the elements of the next version."""
+        version, result = op.operands[0], op.results[0]
+        elements, *others = self.outputs(rec, op)
+        flat = self.flats[version.name].copy()
+        self.bind(result, flat)
+        self.arrays[result.name][...] = elements
+        for value, array in zip(op.results[1:], others):
+            self.define(value, array.copy())
+
+    def outputs(self, rec: OpRecord, op: Op) -> list[np.ndarray]:
+        """What the op's NumPy reference gives."""
         assert rec.ref is not None
         attrs = {key: self.attr(value) for key, value in op.attrs.items()}
         with np.errstate(all="ignore"):
@@ -258,10 +274,7 @@ class _Frame:
             outs = () if outs is None else (outs,)
         if len(outs) != len(op.results):
             raise VerifyError(f"the reference of {op.name} gives {len(outs)} results")
-        for value, out in zip(op.results, outs):
-            array = np.asarray(out)
-            # A reference may hand its operand back, or a view of it; a result is a storage of its own.
-            self.define(value, array if array.base is None and array.flags.owndata else array.copy())
+        return [np.asarray(out) for out in outs]
 
     def updated(self, version: Value, region: Value, value: Value) -> np.ndarray:
         """The buffer of the next version. Where the region overlaps itself, the last in C order wins."""

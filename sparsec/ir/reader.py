@@ -19,7 +19,7 @@ from sparsec.ir.tensorref import TensorRef, contiguous_strides
 from sparsec.ir.types import DTYPES, Channels, TensorType
 
 MAX_RANK = 64  # NumPy's own limit
-MAX_TERMS = 256  # of a dim; and of all axes together, where strides are products of dims
+MAX_TERMS = 256  # of a dim, and of the product of a shape's dims
 MAX_DEGREE = 16
 MAX_BITS = 192  # of an integer: a product of MAX_RANK of them is still short enough to print
 
@@ -237,9 +237,13 @@ class _Reader:
 
         if lx.accept("["):
             lx.many(lambda: axis(), "]")
-        if len(channels) > 1 or len(dims) > MAX_RANK:
-            what = "more than one channel index" if len(channels) > 1 else f"more than {MAX_RANK} axes"
-            raise lx.error(f"a type with {what}", start)
+        if len(channels) > 1:
+            raise lx.error("a type with more than one channel index", start)
+        if len(dims) > MAX_RANK:
+            raise lx.error(f"a type with more than {MAX_RANK} axes", start)
+        # The product of many long dims, which C-order strides are, has exponentially many terms.
+        if math.prod(len(d.terms) for d in dims if isinstance(d, Poly)) > MAX_TERMS:
+            raise lx.error("a shape with too many symbols", start)
         shape = tuple(dims)
         ref = self.ref(shape) if lx.token.kind == "ref" and lx.token.text[0] == "@" else None
         return TensorType(dtype, shape, ref, channels[0] if channels else None)
@@ -250,7 +254,7 @@ class _Reader:
         storage = lx.ref("@")
         offset = self.dim() if lx.at("-") or lx.accept("+") else 0
         if not self.at_strides():
-            return TensorRef(storage, offset, self.default_strides(shape, start))
+            return TensorRef(storage, offset, contiguous_strides(shape))
         lx.expect(":")
         lx.expect("(")
         strides = tuple(lx.many(self.dim, ")"))
@@ -260,13 +264,6 @@ class _Reader:
 
     def at_strides(self) -> bool:
         return self.lx.at(":") and self.lx.peek().text == "("
-
-    def default_strides(self, shape: tuple[Dim, ...], token: Token) -> tuple[Dim, ...]:
-        """C order; the product of many long dims would have exponentially many terms."""
-        terms = math.prod(len(d.terms) for d in shape if isinstance(d, Poly))
-        if terms > MAX_TERMS:
-            raise self.lx.error("a shape too complex for default strides", token)
-        return contiguous_strides(shape)
 
     # --- dims --------------------------------------------------------------------------------------------
 

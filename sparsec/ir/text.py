@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import Loc
+from sparsec.errors import Loc, VerifyError
 from sparsec.ir.dims import Dim, Poly, Sym, as_sym
 from sparsec.ir.graph import Attr, Func, Op, Placement, Region, Value, walk
 from sparsec.ir.lexer import LITERAL_WORDS, bare_name, loc_text, number_text, quoted, ref_name
@@ -36,9 +36,13 @@ from sparsec.ir.reader import parse, parse_all, parse_types
 from sparsec.ir.tensorref import TensorRef, contiguous_strides
 from sparsec.ir.types import DTYPES, F32, F64, TensorType, dtype_name
 
-__all__ = ["attr_text", "op_text", "parse", "parse_all", "parse_types", "to_text", "type_to_text"]
+__all__ = ["attr_text", "op_error", "op_text", "parse", "parse_all", "parse_types", "to_text", "type_to_text"]
 
 _INDENT = "  "
+_LONGEST = 300  # characters of an op in a message
+
+#: Stands between the message of an `op_error` and the op.
+OP_MARK = "\n  in: "
 
 #: Words that an attribute would be read as, were a symbol so called.
 _RESERVED = frozenset({*LITERAL_WORDS, *DTYPES, "none", "of"})
@@ -63,7 +67,13 @@ def to_text(func: Func, *, locs: bool = True) -> str:
 
 def op_text(op: Op) -> str:
     """One op on one line, for messages; regions are shown as `{…}`."""
-    return _head(op) + "".join(" {…}" for _ in op.regions) + _types(op)
+    text = _head(op) + "".join(" {…}" for _ in op.regions) + _types(op)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+
+
+def op_error(op: Op, message: str) -> VerifyError:
+    """The error for an op that breaks a rule: what is wrong, the op's text and the user's line."""
+    return VerifyError(f"{message}{OP_MARK}{op_text(op)}", loc=op.loc)
 
 
 def _op_lines(op: Op, indent: str, locs: bool) -> Iterator[str]:

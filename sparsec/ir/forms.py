@@ -1,0 +1,198 @@
+"""The forms of the graph IR: named properties that a pass needs and leaves, each of which can be checked.
+
+    TRACED > CANONICAL > SPARSE_KNOWN > VIEWS_RESOLVED > FUSED > PLANNED
+
+A later form has all the properties of the earlier ones. A larger value is a later form.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Iterator
+
+from sparsec.errors import VerifyError
+from sparsec.ir.dims import product, upper_bound
+from sparsec.ir.graph import Func, Op, Placement, Value, free_values, walk
+from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.text import op_error
+from sparsec.ir.versions import Versions, versions
+
+
+class Form(enum.IntEnum):
+    """What is true of a function, besides being valid."""
+
+    TRACED = 0  # as the tracer built it: nothing more
+    CANONICAL = 1  # no view that changes nothing
+    SPARSE_KNOWN = 2  # channel indexes are on the types of all values that have one
+    VIEWS_RESOLVED = 3  # a view is taken of a version, never of a view
+    FUSED = 4  # `fused` regions hold no control flow and no `fused`
+    PLANNED = 5  # storages have places; no version is read after the next one is made
+
+
+def check_form(func: Func, form: Form) -> None:
+    """Raises VerifyError that names the op which keeps `func` from having `form`. `func` must be valid."""
+    for step in Form:
+        if step <= form and (check := _CHECKS.get(step)) is not None:
+            check(func)
+
+
+# --- one check per form ----------------------------------------------------------------------------------
+
+
+def _canonical(func: Func) -> None:
+    for op in _of_kind(func.ops, Kind.VIEW):
+        source, result = op.operands[0], op.result
+        if source.type.with_ref(source.ref) == result.type.with_ref(result.ref):
+            raise op_error(op, f"%{result.name} is the same view as %{source.name}")
+
+
+def _views_resolved(func: Func) -> None:
+    views = {op.result.name for op in _of_kind(func.ops, Kind.VIEW)}
+    for op in _of_kind(func.ops, Kind.VIEW):
+        source = op.operands[0]
+        # A view of another dtype has no spelling of its own: it may stand between.
+        if source.name in views and source.type.dtype == op.result.type.dtype:
+            raise op_error(op, f"%{op.result.name} is a view of the view %{source.name}")
+
+
+def _fused(func: Func) -> None:
+    for op in walk(func.ops):
+        if op.name == "fused":
+            for inner in _of_kind(op.regions[0].ops, Kind.CONTROL):
+                raise op_error(inner, "control flow inside `fused`")
+
+
+def _planned(func: Func) -> None:
+    check_linear(func)
+    _check_plan(func)
+
+
+_CHECKS = {
+    Form.CANONICAL: _canonical,
+    Form.VIEWS_RESOLVED: _views_resolved,
+    Form.FUSED: _fused,
+    Form.PLANNED: _planned,
+}
+
+
+def _of_kind(ops: Iterable[Op], kind: Kind) -> Iterator[Op]:
+    return (op for op in walk(ops) if record(op.name).kind is kind)
+
+
+# --- linear versions -------------------------------------------------------------------------------------
+
+
+def check_linear(func: Func) -> None:
+    """Every read is of the newest version of its storage, so that all versions can share one memory."""
+    table = versions(func)
+    newest = {param.storage: table.of[param.name] for param in func.params}
+    _linear_ops(table, func.ops, newest)
+    for value in func.ends:
+        if stale := _stale(table, value, newest):
+            raise VerifyError(f"{stale}, and a result", loc=func.loc)
+
+
+def _linear_ops(table: Versions, ops: Iterable[Op], newest: dict[str, str]) -> None:
+    for op in ops:
+        rec = record(op.name)
+        if rec.kind is Kind.VIEW:
+            continue  # metadata: only reading its elements counts
+        for position, value in enumerate(op.operands):
+            only_place = rec.kind is Kind.UPDATE and rec.region and position == 1
+            if not only_place and (stale := _stale(table, value, newest)):
+                raise op_error(op, stale)
+        for region in op.regions:
+            inside = dict(newest)
+            inside.update((p.storage, table.of[p.name]) for p in region.params)
+            before = dict(inside)
+            _linear_ops(table, region.ops, inside)
+            yielded = {table.of[v.name] for v in region.yields}
+            for value in region.yields:
+                if stale := _stale(table, value, inside):
+                    raise op_error(op, f"{stale}, and yielded")
+            for storage, version in before.items():
+                last = inside[storage]
+                if last != version and last not in yielded and storage in newest:
+                    raise op_error(op, f"the version %{last} of @{storage} is lost: it is not yielded")
+        newest.update((r.storage, table.of[r.name]) for r in op.results)
+
+
+def _stale(table: Versions, value: Value, newest: dict[str, str]) -> str:
+    """Why `value` cannot be read now; empty if it can."""
+    version = table.of[value.name]
+    if newest.get(value.storage, version) == version:
+        return ""
+    return f"%{value.name} is a stale view of @{value.storage}"
+
+
+# --- the plan --------------------------------------------------------------------------------------------
+
+
+def _check_plan(func: Func) -> None:
+    """Placed storages are large enough, and two that are alive at once do not share arena bytes."""
+    needed, alive = _sizes(func), _lifetimes(func)
+    placed: set[str] = set()
+    for place in func.plan:
+        name = place.storage
+        problem = ""
+        if name in placed:
+            problem = "is placed twice"
+        elif name not in needed:
+            problem = "is placed, but there is no such storage"
+        elif place.offset < 0 or place.nbytes < needed[name]:
+            problem = f"needs {needed[name]} bytes, not {place.nbytes} at {place.offset}"
+        if problem:
+            raise VerifyError(f"@{name} {problem}", loc=func.loc)
+        placed.add(name)
+    for low, high in _sharing(func.plan):
+        (a, b), (c, d) = alive[low.storage], alive[high.storage]
+        # An op may read one where it writes the other: that is what in place means.
+        if b > c and d > a:
+            text = f"@{low.storage} and @{high.storage} share memory while both are alive"
+            raise VerifyError(text, loc=func.loc)
+
+
+def _sharing(plan: Iterable[Placement]) -> Iterator[tuple[Placement, Placement]]:
+    """Pairs of storages that have arena bytes in common."""
+    arena = sorted((p for p in plan if p.space == "arena"), key=lambda p: (p.offset, p.storage))
+    for position, low in enumerate(arena):
+        for high in arena[position + 1 :]:
+            if high.offset >= low.offset + low.nbytes:
+                break
+            yield low, high
+
+
+def _values(func: Func) -> Iterator[Value]:
+    yield from func.params
+    for op in walk(func.ops):
+        yield from op.results
+        for region in op.regions:
+            yield from region.params
+
+
+def _sizes(func: Func) -> dict[str, int]:
+    """Bytes of each storage, as far as the shape of the value that begins it tells."""
+    sizes: dict[str, int] = {}
+    for value in _values(func):
+        whole = value.type.ref is None
+        size = (upper_bound(product(value.type.shape)) or 0) * value.type.dtype.itemsize if whole else 0
+        sizes[value.storage] = max(sizes.get(value.storage, 0), size)
+    return sizes
+
+
+def _lifetimes(func: Func) -> dict[str, tuple[int, int]]:
+    """Positions of the first and last op (of the function's own list) that touch each storage."""
+    alive: dict[str, tuple[int, int]] = {}
+
+    def touch(storage: str, position: int) -> None:
+        first, last = alive.get(storage, (position, position))
+        alive[storage] = min(first, position), max(last, position)
+
+    for param in func.params:
+        touch(param.storage, -1)
+    for position, op in enumerate(func.ops):
+        for value in (*op.results, *free_values(op), *(v for inner in walk([op]) for v in inner.results)):
+            touch(value.storage, position)
+    for value in func.ends:
+        touch(value.storage, len(func.ops))
+    return alive
