@@ -23,13 +23,14 @@ class Versions:
     """Versions are named by the value that makes them; the first one of a parameter's storage is `@storage`.
 
     of: value name to version. parent: version to the one that it follows, None for a first one.
-    storage: version to storage. maker: version to the op that makes it; none for a parameter or block argument.
+    storage: version to storage. maker: version to its op (a parameter or block argument has none).
     """
 
     of: dict[str, str] = field(default_factory=dict)
     parent: dict[str, str | None] = field(default_factory=dict)
     storage: dict[str, str] = field(default_factory=dict)
     maker: dict[str, Op] = field(default_factory=dict)
+    _closed: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def begin(self, value: Value, name: str = "", parent: str | None = None, op: Op | None = None) -> None:
         """`value` makes a version."""
@@ -45,6 +46,12 @@ class Versions:
         while version is not None:
             yield version
             version = self.parent[version]
+
+    def follows(self, version: str, other: str) -> bool:
+        """Whether `version` is `other` or comes after it."""
+        if version not in self._closed:
+            self._closed[version] = frozenset(self.ancestors(version))
+        return other in self._closed[version]
 
 
 def versions(func: Func) -> Versions:
