@@ -42,7 +42,9 @@ __all__ = ["Emitter", "illegal"]
 
 V = TypeVar("V")
 
-_INDEX_FNS = frozenset(("add", "sub", "mul"))
+#: Functions that make an index from indexes; the first three may then be told not to overflow.
+_NO_WRAP = frozenset(("add", "sub", "mul"))
+_INDEX_FNS = _NO_WRAP | {"quo", "rem", "min", "max"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +191,7 @@ class Emitter(Generic[V]):
         _check(expr)
         # Only an expression of nothing but loop variables and constants is index arithmetic; the rest may be
         # the user's, and wraps.
-        wraps = not (fn in _INDEX_FNS and dtype == I64 and self._is_index(expr))
+        wraps = not (fn in _NO_WRAP and dtype == I64 and self._is_index(expr))
         args = [self._value(arg) for arg in expr.args]
         operand = expr.args[0].dtype
         if fn in ARITH:

@@ -38,8 +38,8 @@ def pointer_index(program: Program) -> dict[str, int]:
 
 @dataclass(frozen=True, slots=True)
 class DeviceKernel:
-    """One launch on a device. Its arguments: for each buffer the memory and, where `offsets` says so, the
-    first element (i64), then the i64 scalars, then the two status words.
+    """One launch on a device. Its arguments: for each buffer the memory and, where `elements` is not 0, the
+    i64 position of its first element, of so many bytes; then the i64 scalars, then the two status words.
 
     `items` is the number of work-items, over the kernel's scalars; None: only the kernel can tell, and it
     steps through them by the size of whatever range it is launched on.
@@ -47,14 +47,16 @@ class DeviceKernel:
 
     name: str
     items: Expr | None
-    offsets: tuple[bool, ...]
+    elements: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceSource:
-    """The text of a program's kernels, and the launches that each loop-IR kernel became, by its name."""
+    """The text of a program's kernels, the program that launches them (library calls of the host body are
+    kernels in it), and the launches that each of its kernels became, by name."""
 
     text: str
+    program: Program
     kernels: tuple[tuple[str, tuple[DeviceKernel, ...]], ...]
     fp64: bool  # uses double
 
