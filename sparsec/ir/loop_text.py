@@ -90,13 +90,13 @@ def kernel_text(kernel: Kernel) -> str:
 
 
 def stmt_text(stmt: Stmt) -> str:
-    """A statement by itself, for messages (dtypes of names from outside are spelled out)."""
-    return "\n".join(_Printer({}, {}).stmt(stmt))
+    """A statement by itself, for messages: the dtypes of names are left out."""
+    return "\n".join(_Printer({}, {}, bare=True).stmt(stmt))
 
 
 def expr_text(expr: Expr) -> str:
-    """An expression by itself, for messages."""
-    return _Printer({}, {}).expr(expr)
+    """An expression by itself, for messages: the dtypes of names are left out."""
+    return _Printer({}, {}, bare=True).expr(expr)
 
 
 def _program_lines(program: Program) -> Iterator[str]:
@@ -150,8 +150,8 @@ def _indent(lines: Iterator[str]) -> Iterator[str]:
 class _Printer:
     """Prints in the scope of what has been declared so far, which says where a dtype can be left out."""
 
-    def __init__(self, names: _Names, buffers: _Names) -> None:
-        self.names, self.buffers = ChainMap(dict(names)), ChainMap(dict(buffers))
+    def __init__(self, names: _Names, buffers: _Names, bare: bool = False) -> None:
+        self.names, self.buffers, self.bare = ChainMap(dict(names)), ChainMap(dict(buffers)), bare
 
     def block(self, head: str, body: Body, tail: str = "}") -> Iterator[str]:
         """`head {`, the indented body in a scope of its own, `}`."""
@@ -226,15 +226,18 @@ class _Printer:
             case Const(value, dtype):
                 return constant_text(value, dtype)
             case Var(name, dtype):
-                return bare_name(name, _KEYWORDS) + _suffix(dtype, self.names.get(name))
+                return bare_name(name, _KEYWORDS) + self.suffix(dtype, self.names.get(name))
             case Load(buffer, at, dtype):
-                return f"{ref_name('%', buffer)}{_suffix(dtype, self.buffers.get(buffer))}[{self.expr(at)}]"
+                return f"{ref_name('%', buffer)}{self.suffix(dtype, self.buffers.get(buffer))}[{self.expr(at)}]"
             case Apply(fn, args, dtype):
                 inferred = result_dtype(fn, [a.dtype for a in args])
                 if fn in _INFIX and len(args) == 2 and not _suffix(dtype, inferred):
                     return self.infix(fn, args, level)
                 shown = ", ".join(self.expr(a) for a in args)
                 return f"{bare_name(fn, _KEYWORDS)}{_suffix(dtype, inferred)}({shown})"
+
+    def suffix(self, dtype: DType, known: DType | None) -> str:
+        return "" if self.bare else _suffix(dtype, known)
 
     def infix(self, fn: str, args: tuple[Expr, ...], level: int) -> str:
         sign, own = _INFIX[fn]
