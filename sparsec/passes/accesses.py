@@ -1,0 +1,137 @@
+"""Which elements of which storages an op touches, and which two accesses must keep their order.
+
+Fusion, view resolution and planning ask these questions and no others about memory. An access is *pointwise*
+if iteration i of the op's domain touches exactly element i of the access's own view; a scalar that all
+iterations read, or a gather, is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from sparsec.ir.dims import Dim, Poly, symbols
+from sparsec.ir.graph import Op, Value, free_values, symbol_uses
+from sparsec.ir.ops.record import Kind, OpRecord, record
+from sparsec.ir.tensorref import TensorRef, regions_overlap, self_overlaps
+
+Shape = tuple[Dim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A view that an op reads or writes, element for element with its domain or not."""
+
+    ref: TensorRef
+    shape: Shape
+    itemsize: int
+    write: bool
+    pointwise: bool
+
+    @property
+    def storage(self) -> str:
+        return self.ref.storage
+
+
+def is_region_update(op: Op, rec: OpRecord) -> bool:
+    """Whether the op is a write of one region that its second operand names, a value per element."""
+    return rec.kind is Kind.UPDATE and rec.region
+
+
+def is_kernel(op: Op) -> bool:
+    """Whether the op is a group of ops that run as one kernel: the one name that passes know, as they make it."""
+    return op.name == "fused"
+
+
+def domain(op: Op) -> Shape | None:
+    """The shape that the op iterates over; None for an op that brings its own loops."""
+    rec = record(op.name)
+    match rec.kind:
+        case Kind.ELEMENTWISE | Kind.MAP:
+            return op.results[0].type.shape
+        case Kind.REDUCE | Kind.CHECK:
+            return op.operands[0].type.shape
+        case Kind.UPDATE if is_region_update(op, rec):
+            return op.operands[1].type.shape
+    return None
+
+
+def accesses(op: Op) -> tuple[Access, ...]:
+    """Everything that the op reads and writes, the storages of its results included."""
+    return tuple(_accesses(op))
+
+
+def _accesses(op: Op) -> Iterator[Access]:
+    rec = record(op.name)
+    over = domain(op)
+    if rec.kind in (Kind.VIEW, Kind.CONST, Kind.CREATE):
+        return
+    for position, value in enumerate(op.operands):
+        if rec.kind is Kind.UPDATE and position == 0:
+            continue  # the version only says what is written
+        if rec.kind is Kind.UPDATE and position == 1 and is_region_update(op, rec):
+            yield access(value, write=True, pointwise=True)
+            continue
+        yield access(value, write=False, pointwise=over is not None and value.type.shape == over
+                     and (rec.kind is not Kind.MAP or position in rec.pointwise))
+    if rec.kind is Kind.UPDATE:
+        if not is_region_update(op, rec):
+            yield access(op.operands[0], write=True, pointwise=False)
+    else:
+        for result in op.results:
+            yield access(result, write=True, pointwise=rec.kind in (Kind.ELEMENTWISE, Kind.MAP))
+
+
+def access(value: Value, *, write: bool, pointwise: bool) -> Access:
+    """The access to all elements of a value."""
+    return Access(value.ref, value.type.shape, value.type.dtype.itemsize, write, pointwise)
+
+
+def overlap(a: Access, b: Access) -> bool:
+    """Whether two accesses share an element, as far as can be told."""
+    return regions_overlap(a.ref, a.shape, a.itemsize, b.ref, b.shape, b.itemsize)
+
+
+def same_mapping(a: Access, b: Access) -> bool:
+    """Whether element i is the same place in both, and in no other element of either."""
+    return (
+        a.itemsize == b.itemsize and a.shape == b.shape and same_place(a.ref, b.ref, a.shape)
+        and not self_overlaps(a.ref, a.shape)
+    )
+
+
+def same_place(a: TensorRef, b: TensorRef, shape: Shape) -> bool:
+    """Whether two refs of one shape name the same elements in the same order."""
+    return a.storage == b.storage and a.offset == b.offset and all(
+        s == t for s, t, d in zip(a.strides, b.strides, shape, strict=True) if d != 1
+    )
+
+
+def ordered(a: Access, b: Access) -> bool:
+    """Whether two accesses may not change places (RAW, WAR or WAW on an element)."""
+    return (a.write or b.write) and a.storage == b.storage and overlap(a, b)
+
+
+def element_for_element(a: Access, b: Access) -> bool:
+    """Whether ordered accesses keep their order when both ops run iteration by iteration."""
+    return a.pointwise and b.pointwise and same_mapping(a, b)
+
+
+def symbol_names(dims: Iterable[Dim]) -> Iterator[str]:
+    """Names of the SSA integers that dims depend on."""
+    for dim in dims:
+        if isinstance(dim, Poly):
+            yield from (s.name[1:] for s in symbols(dim) if s.name.startswith("%"))
+
+
+def symbol_reads(op: Op, values: Mapping[str, Value]) -> list[Access]:
+    """The SSA integers that dims of the op, and of what it reads, depend on."""
+    names = dict.fromkeys(symbol_uses(op))
+    for value in op.operands:
+        names.update(dict.fromkeys(symbol_uses(Op("", (), (value,)))))
+    return [access(values[n], write=False, pointwise=False) for n in names if n in values]
+
+
+def captured_storages(op: Op) -> set[str]:
+    """Storages of the values from outside that the op, or anything in its regions, touches."""
+    return {v.storage for v in free_values(op)}

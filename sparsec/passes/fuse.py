@@ -1,0 +1,103 @@
+"""Groups ops that can share one loop nest into `fused` ops: one kernel each.
+
+    %v = view %x {…} : f32[4] @x+1:(2)               %v = view %x {…} : f32[4] @x+1:(2)
+    %e = exp %v : f32[4]                             %x1 = fused () {
+    %x1 = update %x, %v, %e : f32[8] @x       ->       %e = exp %v : f32[4]
+                                                       %x1.in = update %x, %v, %e : f32[8] @x
+                                                       yield %x1.in
+                                                     } : f32[8] @x
+
+`groups.py` decides what may be together, `regroup.py` writes it down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from sparsec.ir.builder import Names
+from sparsec.ir.forms import Form
+from sparsec.ir.graph import Func, Op, Region, Value, symbol_uses, walk
+from sparsec.ir.ops.record import Kind, record
+from sparsec.passes.accesses import accesses, captured_storages, symbol_reads
+from sparsec.passes.base import Pass
+from sparsec.passes.groups import Decision, Group, Grouping, is_metadata
+from sparsec.passes.rebuild import all_names
+from sparsec.passes.regroup import Regroup, Scope
+
+__all__ = ["Fuse", "fuse_with_decisions"]
+
+
+@dataclass(frozen=True)
+class Fuse(Pass):
+    """`max_ops`: the most ops in one kernel; 1 gives every op a kernel of its own."""
+
+    name: ClassVar[str] = "fuse"
+    requires: ClassVar[Form] = Form.VIEWS_RESOLVED
+    ensures: ClassVar[Form | None] = Form.FUSED
+    max_ops: int = 64
+
+    def run(self, func: Func) -> Func:
+        return fuse_with_decisions(func, self.max_ops)[0]
+
+
+def fuse_with_decisions(func: Func, max_ops: int = 64) -> tuple[Func, tuple[Decision, ...]]:
+    """The fused function, and for every op that starts a kernel why it is not in an earlier one."""
+    fuser = _Fuser(func, max_ops)
+    ops, ends = fuser.op_list(func.ops, func.ends)
+    results, writes = ends[: len(func.results)], ends[len(func.results) :]
+    return replace(func, ops=ops, results=results, writes=writes), tuple(fuser.decisions)
+
+
+class _Fuser:
+    """Fuses op lists, those in regions first."""
+
+    def __init__(self, func: Func, max_ops: int) -> None:
+        self.decisions: list[Decision] = []
+        self._params = frozenset(p.storage for p in func.params)
+        self._names = Names(all_names(func))
+        self._max_ops = max_ops
+        self._values: dict[str, Value] = {p.name: p for p in func.params}
+        for op in walk(func.ops):
+            self._values.update((r.name, r) for r in op.results)
+
+    def op_list(
+        self, ops: Sequence[Op], ends: Sequence[Value], versions: Mapping[str, Value] | None = None
+    ) -> tuple[tuple[Op, ...], tuple[Value, ...]]:
+        """Fused `ops`, and `ends` under their new names; `versions` are block arguments by storage."""
+        ops = [replace(op, regions=tuple(map(self._region, op.regions))) if op.regions else op for op in ops]
+        grouping = Grouping(self._params, self._values, self._max_ops)
+        for op in ops:
+            if not is_metadata(op):
+                grouping.add(op)
+        self.decisions += grouping.decisions
+        definitions = {r.name: op for op in ops for r in op.results}
+        visible = _visible(grouping.groups, ends, self._values)
+        return Regroup(definitions, self._names).emit(grouping.groups, ends, Scope(dict(versions or {})), visible)
+
+    def _region(self, region: Region) -> Region:
+        versions = {p.storage: p for p in region.params if p.type.ref is not None}
+        ops, yields = self.op_list(region.ops, region.yields, versions)
+        return replace(region, ops=ops, yields=yields)
+
+
+def _storages(op: Op, values: Mapping[str, Value]) -> set[str]:
+    if record(op.name).kind is Kind.CONTROL:
+        return captured_storages(op) | {values[n].storage for n in symbol_uses(op) if n in values}
+    return {a.storage for a in (*accesses(op), *symbol_reads(op, values))}
+
+
+def _visible(groups: Sequence[Group], ends: Sequence[Value], values: Mapping[str, Value]) -> dict[int, set[str]]:
+    """For each group, the storages that anything outside it touches."""
+    touched: dict[str, set[int]] = {}
+    for number, group in enumerate(groups):
+        for op in group.ops:
+            for storage in _storages(op, values):
+                touched.setdefault(storage, set()).add(number)
+    for value in ends:
+        touched.setdefault(value.storage, set()).add(-1)
+    return {
+        number: {storage for storage, where in touched.items() if where - {number}}
+        for number in range(len(groups))
+    }

@@ -1,0 +1,189 @@
+"""Which ops can share one loop nest: groups of ops over one domain, and why an op could not join.
+
+Ops are taken in program order. An op may run in the group of an earlier op, or between groups, wherever every
+access that must keep its order does so: in a later group always, in the same group if both accesses are
+element for element. This file decides; `regroup.py` writes the `fused` ops down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sparsec.ir.dims import Dim
+from sparsec.ir.graph import Op, Value
+from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.tensorref import self_overlaps
+from sparsec.passes.accesses import (
+    Access,
+    accesses,
+    domain,
+    element_for_element,
+    ordered,
+    symbol_reads,
+)
+
+Shape = tuple[Dim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Why `op` is not in an earlier group: for `explain`."""
+
+    op: Op
+    reason: str
+
+
+@dataclass
+class Group:
+    """Ops of one kernel. `shape` None: an op that brings its own loops, or a control op, and is alone."""
+
+    shape: Shape | None
+    ops: list[Op] = field(default_factory=list)
+    axes: tuple[int, ...] | None = None  # that its reductions fold away
+    pairwise: bool = False
+    created: set[str] = field(default_factory=set)  # storages that its results are
+
+    def add(self, op: Op) -> None:
+        rec = record(op.name)
+        self.ops.append(op)
+        if rec.kind is Kind.REDUCE:
+            self.axes = op.attrs["axes"]
+            self.pairwise = self.pairwise or is_pairwise(op)
+        if rec.kind is not Kind.UPDATE:
+            self.created.update(r.storage for r in op.results)
+
+
+def is_pairwise(op: Op) -> bool:
+    """Whether the reduction asks for the summation order that walks its operand in blocks."""
+    rec = record(op.name)
+    return rec.kind is Kind.REDUCE and rec.lower.pairwise and op.operands[0].type.dtype.kind in "fc"
+
+
+def may_stop(op: Op) -> bool:
+    """Whether the op is a check that ends the call (and not one that only takes a note)."""
+    rec = record(op.name)
+    return rec.kind is Kind.CHECK and "message" in rec.attrs
+
+
+def is_metadata(op: Op) -> bool:
+    """Views, literals and fresh storage run nothing: they belong to no group."""
+    return record(op.name).kind in (Kind.VIEW, Kind.CONST, Kind.CREATE)
+
+
+class Grouping:
+    """The groups of one op list, built op by op."""
+
+    def __init__(self, params: frozenset[str], values: Mapping[str, Value], max_ops: int) -> None:
+        self.groups: list[Group] = []
+        self.decisions: list[Decision] = []
+        self._params, self._values, self._max_ops = params, values, max_ops
+        self._touched: dict[str, list[tuple[int, Access]]] = {}
+        self._by_shape: dict[Shape, list[int]] = {}
+        self._floor = 0  # nothing moves before a control op
+        self._checks: list[tuple[int, Op]] = []
+        self._param_write = -1  # the last group that writes to an argument
+
+    def add(self, op: Op) -> None:
+        """Puts `op` into the earliest group that may hold it, or into a new one."""
+        shape = None if self._alone(op) else domain(op)
+        touched = [*accesses(op), *symbol_reads(op, self._values)]
+        first, reason = self._earliest(op, touched)
+        at = None
+        if shape is not None and shape in self._by_shape:
+            for number in self._by_shape[shape]:
+                if number >= first:
+                    refusal = self._refusal(self.groups[number], op)
+                    if not refusal:
+                        at = number
+                        break
+                    reason = refusal
+        if at is None:
+            at = self._new_group(shape)
+            if at and shape is not None:
+                self.decisions.append(Decision(op, reason or "no earlier kernel has this shape"))
+        self._put(op, at, touched)
+
+    def _new_group(self, shape: Shape | None) -> int:
+        self.groups.append(Group(shape))
+        number = len(self.groups) - 1
+        if shape is not None:
+            self._by_shape.setdefault(shape, []).append(number)
+        return number
+
+    def _put(self, op: Op, at: int, touched: Sequence[Access]) -> None:
+        kind = record(op.name).kind
+        self.groups[at].add(op)
+        for item in touched:
+            self._touched.setdefault(item.storage, []).append((at, item))
+        if may_stop(op):
+            self._checks.append((at, op))
+        if self._writes_param(op):
+            self._param_write = max(self._param_write, at)
+        if kind is Kind.CONTROL:
+            self._floor = len(self.groups)
+
+    def _alone(self, op: Op) -> bool:
+        """Regions whose elements repeat are written in C order: no other op may set the pace."""
+        if record(op.name).kind is Kind.UPDATE and domain(op) is not None:
+            return self_overlaps(op.operands[1].ref, op.operands[1].type.shape)
+        return False
+
+    # --- dependences ---
+
+    def _earliest(self, op: Op, touched: Sequence[Access]) -> tuple[int, str]:
+        """The first group in which `op` may run, and what keeps it from an earlier one."""
+        first, reason = self._floor, ""
+        if record(op.name).kind is Kind.CONTROL:
+            return len(self.groups), "control flow"
+        for new in touched:
+            for number, old in self._touched.get(new.storage, ()):
+                if number < first or not ordered(old, new):
+                    continue
+                if not element_for_element(old, new):
+                    first, reason = number + 1, _clash(old, new)
+                elif number > first:
+                    first = number
+        after, why = self._after_checks(op)
+        return (after, why) if after > first else (first, reason)
+
+    def _after_checks(self, op: Op) -> tuple[int, str]:
+        """Checks stop the call before arguments change, in their order, and before what they guard."""
+        kind, first, reason = record(op.name).kind, 0, ""
+        for number, check in self._checks:
+            if self._writes_param(op):
+                first, reason = max(first, number + 1), "a check must pass before an argument is written"
+            elif may_stop(op) and check.attrs != op.attrs:
+                first, reason = max(first, number + 1), "checks are made in the program's order"
+            elif kind in (Kind.MAP, Kind.NEST, Kind.UPDATE, Kind.CHECK):
+                first = max(first, number)
+        if may_stop(op) and self._param_write >= first:
+            first, reason = self._param_write + 1, "an argument is written before this check"
+        return first, reason
+
+    def _writes_param(self, op: Op) -> bool:
+        return record(op.name).kind is Kind.UPDATE and op.operands[0].storage in self._params
+
+    # --- one loop nest ---
+
+    def _refusal(self, group: Group, op: Op) -> str:
+        """Why `op` cannot run in a group that its dependences allow; empty if it can."""
+        if len(group.ops) >= self._max_ops:
+            return f"the kernel already has {self._max_ops} ops"
+        rec = record(op.name)
+        if rec.kind is Kind.UPDATE and op.operands[0].storage in group.created:
+            return "it writes into an array that this kernel computes"
+        if rec.kind is Kind.REDUCE and group.axes is not None:
+            if group.axes != op.attrs["axes"]:
+                return "the kernel reduces other axes"
+            if group.pairwise or is_pairwise(op):
+                return "a pairwise sum walks its operand in an order of its own"
+        return ""
+
+
+def _clash(old: Access, new: Access) -> str:
+    if old.write and new.write:
+        return f"it overwrites parts of @{new.storage} that an earlier kernel writes at other indexes"
+    if new.write:
+        return f"it overwrites elements of @{new.storage} that an earlier kernel reads at other indexes"
+    return f"it reads elements of @{new.storage} that an earlier kernel makes at other indexes"

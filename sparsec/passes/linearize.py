@@ -1,0 +1,192 @@
+"""Makes in-place execution right: copies what is read after it would be gone.
+
+    %x1 = update %x, %v, %e            %x.copy = copy %x
+    %y  = add %x, %x1            ->    %x1 = update %x, %v, %e
+                                       %y  = add %x.copy, %x1
+
+Four things need a copy: an old version that is read after the next one is made; what a write reads from the
+elements that it overwrites, other than element for element (`a[1:] = a[:-1]`); a literal that is written; a
+literal that is a result. After this pass the ops may run in list order, each version in its storage's memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from sparsec.errors import UnsupportedError
+from sparsec.ir.builder import Names
+from sparsec.ir.forms import Form
+from sparsec.ir.graph import Func, Op, Region, Value, walk
+from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.tensorref import contiguous_strides
+from sparsec.ir.versions import Versions, versions
+from sparsec.passes.accesses import access, accesses, element_for_element, ordered
+from sparsec.passes.base import Pass
+from sparsec.passes.rebuild import all_names, retyped, swap
+
+__all__ = ["Linearize"]
+
+
+@dataclass(frozen=True)
+class Linearize(Pass):
+    """Only copies are added; where the tracer made the IR, only for writes that read what they overwrite."""
+
+    name: ClassVar[str] = "linearize"
+    requires: ClassVar[Form] = Form.VIEWS_RESOLVED
+
+    def run(self, func: Func) -> Func:
+        saves = _stale_reads(func)
+        work = _Copier(func, saves)
+        ops = list(work.op_list(func.ops))
+        results = tuple(work.result(v, ops) for v in swap(func.results, work.mapping))
+        return replace(func, ops=tuple(ops), results=results, writes=swap(func.writes, work.mapping))
+
+
+# --- what is read too late -------------------------------------------------------------------------------
+
+
+def _stale_reads(func: Func) -> dict[int, dict[str, Value]]:
+    """For each op (by `id`) that makes a version: the values of the one before that are read later."""
+    finder = _StaleReads(versions(func))
+    newest = {p.storage: finder.table.of[p.name] for p in func.params}
+    finder.visit(func.ops, newest)
+    for value in func.ends:
+        finder.read(value, newest)
+    return finder.saves
+
+
+class _StaleReads:
+    """Walks the ops as the machine will run them, with the newest version of each storage at hand."""
+
+    def __init__(self, table: Versions) -> None:
+        self.table = table
+        self.saves: dict[int, dict[str, Value]] = {}
+        self._ended_by: dict[str, Op] = {}
+
+    def visit(self, ops: Sequence[Op], newest: dict[str, str]) -> None:
+        for op in ops:
+            rec = record(op.name)
+            if rec.kind is Kind.VIEW:
+                continue
+            for position, value in enumerate(op.operands):
+                if not (rec.kind is Kind.UPDATE and rec.region and position == 1):
+                    self.read(value, newest)
+            for region in op.regions:
+                inside = dict(newest)
+                for param in region.params:
+                    self._advance(param, op, inside)
+                self.visit(region.ops, inside)
+                for value in region.yields:
+                    self.read(value, inside)
+            for result in op.results:
+                self._advance(result, op, newest)
+
+    def _advance(self, value: Value, op: Op, newest: dict[str, str]) -> None:
+        version = self.table.of[value.name]
+        old = newest.get(value.storage)
+        if old is not None and old != version:
+            self._ended_by.setdefault(old, op)
+        newest[value.storage] = version
+
+    def read(self, value: Value, newest: dict[str, str]) -> None:
+        version = self.table.of[value.name]
+        if newest.get(value.storage, version) != version:
+            self.saves.setdefault(id(self._ended_by[version]), {})[value.name] = value
+
+
+# --- copies ----------------------------------------------------------------------------------------------
+
+
+class _Copier:
+    """Rebuilds op lists with copies in them. `mapping`: what a value is called from here on."""
+
+    def __init__(self, func: Func, saves: dict[int, dict[str, Value]]) -> None:
+        self.mapping: dict[str, Value] = {}
+        self._saves = saves
+        self._names = Names(all_names(func))
+        self._definitions = {r.name: op for op in walk(func.ops) for r in op.results}
+
+    def op_list(self, ops: Sequence[Op]) -> tuple[Op, ...]:
+        out: list[Op] = []
+        for op in ops:
+            saved = {name: self._saved(value, out, op) for name, value in self._saves.get(id(op), {}).items()}
+            new = retyped(op, swap(op.operands, self.mapping))
+            if record(op.name).kind is Kind.UPDATE:
+                new = self._update(op, new, out)
+            self.mapping.update(saved)
+            new = replace(new, regions=tuple(map(self._region, new.regions)))
+            self.mapping.update((r.name, s) for r, s in zip(op.results, new.results) if r != s)
+            out.append(new)
+        return tuple(out)
+
+    def _region(self, region: Region) -> Region:
+        ops = self.op_list(region.ops)
+        return replace(region, ops=ops, yields=swap(region.yields, self.mapping))
+
+    def result(self, value: Value, out: list[Op]) -> Value:
+        """A result cannot be a literal's storage: the caller may write to it."""
+        return self._copy(value, out, None) if self._is_literal(value) else value
+
+    def _is_literal(self, value: Value) -> bool:
+        op = self._definitions.get(value.storage)
+        return op is not None and record(op.name).kind is Kind.CONST
+
+    def _copy(self, value: Value, out: list[Op], like: Op | None) -> Value:
+        copied = Value(self._names.fresh(f"{value.name}.copy"), value.type.fresh())
+        out.append(Op("copy", (value,), (copied,), {}, (), like.loc if like is not None else None))
+        return copied
+
+    def _saved(self, value: Value, out: list[Op], like: Op) -> Value:
+        """A copy of `value`, made before `like`; its view may stand later in the list, so it is made anew."""
+        if value.name in self.mapping:
+            return self.mapping[value.name]
+        return self._copy(self._visible(value, out), out, like)
+
+    def _visible(self, value: Value, out: list[Op]) -> Value:
+        op = self._definitions.get(value.name)
+        if op is None or record(op.name).kind is not Kind.VIEW:
+            return self.mapping.get(value.name, value)
+        base = self._visible(op.operands[0], out)
+        again = replace(retyped(op, (base,)), results=(Value(self._names.fresh(f"{value.name}.old"), value.type),))
+        out.append(again)
+        return again.result
+
+    # --- writes ---
+
+    def _update(self, op: Op, new: Op, out: list[Op]) -> Op:
+        """A write to memory of its own, of values that it does not overwrite before it reads them."""
+        version = new.operands[0]
+        if self._is_literal(version) or op.operands[0].name in self.mapping and version.storage != op.operands[0].storage:
+            new = self._on_copy(op, new, out)
+        writes = [a for a in accesses(new) if a.write]
+        operands = list(new.operands)
+        region = record(new.name).region
+        for position in range(2 if region else 1, len(operands)):
+            value = operands[position]
+            pointwise = region and value.type.shape == operands[1].type.shape
+            read = access(value, write=False, pointwise=pointwise)
+            if any(ordered(w, read) and not element_for_element(w, read) for w in writes):
+                operands[position] = self._copy(value, out, op)
+        return replace(new, operands=tuple(operands))
+
+    def _on_copy(self, op: Op, new: Op, out: list[Op]) -> Op:
+        """The write to a copy of its version, which is a literal or was saved from being overwritten."""
+        version = op.operands[0]
+        ref = version.ref
+        if ref.offset != 0 or ref.strides != contiguous_strides(version.type.shape):
+            raise UnsupportedError(f"a second write to the old version %{version.name}", loc=op.loc)
+        copied = self._copy(new.operands[0], out, op)
+        operands = [copied, *new.operands[1:]]
+        if record(op.name).region:
+            region = op.operands[1]
+            view = self._definitions.get(region.name)
+            if view is None or record(view.name).kind is not Kind.VIEW:
+                operands[1] = copied
+            else:
+                again = retyped(view, (copied,))
+                again = replace(again, results=(Value(self._names.fresh(f"{region.name}.on"), again.result.type),))
+                out.append(again)
+                operands[1] = again.result
+        return retyped(new, tuple(operands))

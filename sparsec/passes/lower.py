@@ -1,0 +1,227 @@
+"""A PLANNED function to a loop-IR program: a kernel for every `fused` op, a host body that launches them.
+
+    program = lower_program(func, {"x": 32})
+
+The program's pointers: one for each parameter, at element 0 of its storage; then one for each result storage
+that is no parameter's, in order of first appearance among the results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from sparsec.errors import UnsupportedError
+from sparsec.ir.builder import Names
+from sparsec.ir.dims import Poly
+from sparsec.ir.graph import Func, Op, Placement, Region, Value, walk
+from sparsec.ir.loops import (
+    Body,
+    Buffer,
+    Const,
+    Expr,
+    Failure,
+    For,
+    If,
+    Kernel,
+    Launch,
+    Load,
+    Program,
+    Slot,
+    Stmt,
+    Var,
+    While,
+)
+from sparsec.ir.ops.control import FIXED_OPERANDS
+from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.scalar import S, const
+from sparsec.ir.types import I64, DType
+from sparsec.passes.access import address
+from sparsec.passes.accesses import is_kernel
+from sparsec.passes.lower_kernel import KernelWriter, Place, Surroundings
+from sparsec.passes.lower_loops import lower_loops
+from sparsec.passes.lower_nest import lower_nest
+from sparsec.passes.plan_memory import ALIGN, arena_bytes, storage_types
+
+__all__ = ["lower_program"]
+
+
+def lower_program(func: Func, alignments: Mapping[str, int] | None = None) -> Program:
+    """The program of a PLANNED function. alignments: bytes, by storage name, that may be assumed of arguments
+    and results; an element's size where it says nothing."""
+    return _ProgramWriter(func, alignments or {}).write()
+
+
+class _ProgramWriter:
+    """A program under construction."""
+
+    def __init__(self, func: Func, alignments: Mapping[str, int]) -> None:
+        self.func, self.alignments = func, alignments
+        self.places: dict[str, Placement] = {p.storage: p for p in func.plan}
+        self.dtypes: dict[str, DType] = {p.storage: p.type.dtype for p in func.params}
+        self.dtypes.update((name, t.dtype) for name, t in storage_types(func).items())
+        self.literals = {op.result.storage: op for op in walk(func.ops) if record(op.name).kind is Kind.CONST}
+        self.values = {r.name: r for op in walk(func.ops) for r in op.results} | {p.name: p for p in func.params}
+        self.slots: dict[str, Slot] = {}
+        self.kernels: list[Kernel] = []
+        self.failures: list[Failure] = []
+        self.counters: dict[str, Expr] = {}  # host loop variables by value name
+        self.names = Names(set(self.places))
+
+    def write(self) -> Program:
+        self._pointer_slots()
+        body = self._ops(self.func.ops)
+        return Program(
+            self.func.name, tuple(self.slots.values()), tuple(self.kernels), body, arena_bytes(self.func),
+            tuple(self.failures),
+        )
+
+    # --- slots ---
+
+    def _pointer_slots(self) -> None:
+        """Every parameter has a pointer; of those that share a storage, kernels use the first."""
+        for position, param in enumerate(self.func.params):
+            name = param.storage if param.storage not in self.slots else self.names.fresh(f"{param.name}.ptr")
+            self.slots[name] = Slot(self._buffer(name, param.storage), "param", position)
+        for place in self.func.plan:
+            if place.space == "result":
+                self.slots[place.storage] = Slot(self._buffer(place.storage, place.storage), "result", place.offset)
+
+    def _buffer(self, name: str, storage: str) -> Buffer:
+        dtype = self.dtypes[storage]
+        align = ALIGN if self.places[storage].space == "arena" else self.alignments.get(storage, dtype.itemsize)
+        return Buffer(name, dtype, self.places[storage].nbytes // dtype.itemsize, "global", "rw", align)
+
+    def slot(self, storage: str) -> Slot:
+        """The slot of a storage; one for a literal or a temporary is made when it is first asked for."""
+        if storage not in self.slots:
+            place = self.places[storage]
+            buffer = self._buffer(storage, storage)
+            data = _const_bytes(self.literals[storage]) if place.space == "const" else b""
+            self.slots[storage] = Slot(buffer, place.space, place.offset, data)
+        return self.slots[storage]
+
+    def _place(self, storage: str) -> Place:
+        slot = self.slot(storage)
+        key = (slot.role, slot.position) if slot.role == "arena" else storage
+        return Place(storage, key, slot.buffer)
+
+    # --- the host body ---
+
+    def _ops(self, ops: Sequence[Op]) -> Body:
+        body: list[Stmt] = []
+        for op in ops:
+            if is_kernel(op):
+                body += self._kernel(op)
+            elif op.regions:
+                body += self._control(op)
+        return tuple(body)
+
+    def _kernel(self, op: Op) -> Body:
+        region = op.regions[0]
+        k = KernelWriter(f"{self.func.name}_{len(self.kernels)}", self._surroundings())
+        shown = {inside.name: outside for inside, outside in zip(region.yields, op.results)}
+        work = [o for o in region.ops if record(o.name).kind is not Kind.VIEW]
+        if len(work) == 1 and _brings_loops(work[0]):
+            lower_nest(k, work[0], shown)
+        else:
+            lower_loops(k, region.ops, shown)
+        kernel, launch = k.finish(work)
+        if not kernel.body:
+            return ()
+        self.kernels.append(kernel)
+        return (launch,)
+
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self._place, self.literals, self._symbol, dict(self.counters), self._fail_code)
+
+    def _fail_code(self, kind: str, message: str, op: Op) -> int:
+        failure = Failure(kind, message, op.loc)
+        if failure not in self.failures:
+            self.failures.append(failure)
+        return self.failures.index(failure) + 1
+
+    def _symbol(self, name: str) -> Expr:
+        """The value of an SSA integer on the host, as i64."""
+        return S.cast(self._host_value(self.values[name]), I64) if name in self.values else self.counters[name]
+
+    def _host_value(self, value: Value) -> Expr:
+        """A scalar on the host: a loop variable, a literal, or a load."""
+        if value.name in self.counters:
+            return self.counters[value.name]
+        literal = self.literals.get(value.storage)
+        if literal is not None:
+            number = literal.attrs["value"]
+            return const(number[0] if isinstance(number, tuple) else number, I64 if value.type.dtype.kind in "iu"
+                         else value.type.dtype)
+        where = address(value.ref, (), lambda s: self._symbol(s.name[1:]))
+        return Load(self.slot(value.storage).buffer.name, where, value.type.dtype)
+
+    # --- control flow ---
+
+    def _control(self, op: Op) -> list[Stmt]:
+        fixed = FIXED_OPERANDS[op.name]
+        carried = op.operands[fixed:]
+        match len(op.regions), fixed:
+            case 1, _:
+                return self._for(op, carried)
+            case 2, 0:
+                return self._while(op, carried)
+        then, orelse = op.regions
+        return [If(self._host_value(op.operands[0]), self._branch(op, then), self._branch(op, orelse))]
+
+    def _branch(self, op: Op, region: Region) -> Body:
+        return (*self._ops(region.ops), *self._copies(region.yields, op.results))
+
+    def _for(self, op: Op, carried: Sequence[Value]) -> list[Stmt]:
+        region = op.regions[0]
+        start, stop, step = (self._host_value(v) for v in op.operands[:3])
+        if not isinstance(step, Const):
+            raise UnsupportedError("a loop whose step is not known at compile time is not lowered yet", loc=op.loc)
+        counter, *params = region.params
+        var = Var(self.names.fresh(counter.name), I64)
+        self.counters[counter.name] = var
+        before = self._copies(carried, params)
+        body = (*self._ops(region.ops), *self._copies(region.yields, params))
+        return [*before, For(var, start, stop, int(step.value.real), body), *self._copies(params, op.results)]
+
+    def _while(self, op: Op, carried: Sequence[Value]) -> list[Stmt]:
+        """The condition is computed before the loop and again at the end of each turn."""
+        test, turn = op.regions
+        enter = [*self._copies(carried, test.params), *self._ops(test.ops)]
+        cond = self._host_value(test.yields[0])
+        given = self._copies(test.params, turn.params)
+        taken = self._copies(turn.yields, test.params)
+        body = (*given, *self._ops(turn.ops), *taken, *self._ops(test.ops))
+        return [*enter, While(cond, body), *self._copies(test.params, op.results)]
+
+    def _copies(self, sources: Sequence[Value], targets: Sequence[Value]) -> list[Stmt]:
+        """Hands values on to storages of their own; those that name a storage are in place already.
+
+        A source may be a target of the same hand-over (`a, b = b, a`): then all are read before any is written.
+        """
+        pairs = [(s, t) for s, t in zip(sources, targets) if s.storage != t.storage]
+        written = {t.storage for _, t in pairs}
+        if any(s.storage in written for s, _ in pairs):
+            raise UnsupportedError("carried arrays that change places are not lowered yet")
+        return [stmt for source, target in pairs for stmt in self._copy(source, target)]
+
+    def _copy(self, source: Value, target: Value) -> list[Stmt]:
+        inside = Value(f"{target.name}.copied", target.type.fresh())
+        op = Op("copy", (source,), (inside,))
+        return list(self._kernel(Op("fused", (), (target,), {}, (Region((), (op,), (inside,)),))))
+
+
+def _brings_loops(op: Op) -> bool:
+    rec = record(op.name)
+    return rec.kind is Kind.NEST or (rec.kind is Kind.UPDATE and not rec.region)
+
+
+def _const_bytes(op: Op) -> bytes:
+    shape = tuple(int(d) for d in op.attrs["shape"] if not isinstance(d, Poly))
+    with np.errstate(all="ignore"):
+        flat = np.array(op.attrs["value"], op.attrs["dtype"])
+    return np.broadcast_to(flat.reshape(-1), (int(np.prod(shape)),)).tobytes() if flat.size == 1 else flat.tobytes()
+
+

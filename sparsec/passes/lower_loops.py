@@ -1,0 +1,292 @@
+"""Groups over one domain as a loop nest: element-wise ops, maps, reductions, region updates and checks.
+
+    %e = exp %x : f32[4,6]             for i in 0..4 bind(parallel) {
+    %s = sum %e {axes=[1]}     ->        mut m = 0.0
+    yield %s                             for j in 0..6 { m = m + exp(%x[i * 6 + j]) }
+                                         %s[i] = m
+                                       }
+
+Every value of an iteration is bound to a name once. Without reductions all axes are outer loops; with them,
+the kept axes are outside and the folded ones inside, in C order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sparsec.ir.dims import Dim, product
+from sparsec.ir.graph import Op, Value
+from sparsec.ir.loops import Const, Expr, Var, walk_exprs
+from sparsec.ir.nest import NestBuilder
+from sparsec.ir.ops.record import Fold, Kind, record
+from sparsec.ir.scalar import S, index
+from sparsec.ir.tensorref import TensorRef, self_overlaps
+from sparsec.ir.types import I64
+from sparsec.passes.accesses import accesses, domain
+from sparsec.passes.axes import Loop, axis_positions, merged_loops
+from sparsec.passes.groups import is_pairwise
+from sparsec.passes.lower_kernel import KernelWriter
+
+At = list[Expr]  # an index for every axis of the domain
+
+
+def lower_loops(k: KernelWriter, ops: Sequence[Op], shown: Mapping[str, Value]) -> None:
+    """Writes the kernel of `ops`. shown: what the values that are visible outside are called there."""
+    _LoopNest(k, [op for op in ops if domain(op) is not None], shown).write()
+
+
+@dataclass
+class _Accumulator:
+    """A reduction under way."""
+
+    op: Op
+    fold: Fold
+    cells: tuple[Var, ...]
+
+
+class _LoopNest:
+    """The loop nest of one group."""
+
+    def __init__(self, k: KernelWriter, ops: list[Op], shown: Mapping[str, Value]) -> None:
+        self.k, self.ops, self.shown = k, ops, shown
+        shape = domain(ops[0])
+        assert shape is not None
+        self.shape = shape
+        self.reductions = [op for op in ops if record(op.name).kind is Kind.REDUCE]
+        self.axes: tuple[int, ...] = tuple(self.reductions[0].attrs["axes"]) if self.reductions else ()
+        self.kept = [a for a in range(len(shape)) if a not in self.axes]
+        self.scalars: dict[str, Expr] = {}  # read once, before the loops
+        self.env: dict[str, Expr] = {}  # of the iteration being written
+        self.loaded: dict[tuple[Any, ...], tuple[TensorRef, Expr]] = {}
+
+    def write(self) -> None:
+        if any(self.shape[a] == 0 for a in self.kept) or (not self.reductions and 0 in self.shape):
+            return
+        self._bind_scalars()
+        outer, inner = self._loops(self.kept), self._loops(self.axes)
+        with self._nest(outer, "seq" if self._sequential() else "parallel") as at:
+            if not self.reductions:
+                self._element(at)
+            elif is_pairwise(self.reductions[0]):
+                self._pairwise(at, inner)
+            else:
+                self._fold(at, inner)
+
+    # --- loops ---
+
+    def _loops(self, axes: Sequence[int]) -> tuple[Loop, ...]:
+        return merged_loops(self.shape, axes, self._strides(), merge=not self._needs_index())
+
+    def _strides(self) -> list[tuple[Dim, ...]]:
+        """Of every view that is walked, one stride for each axis of the domain."""
+        found = []
+        for op in self.ops:
+            rec = record(op.name)
+            found += [a.ref.strides for a in accesses(op) if a.pointwise and a.shape == self.shape]
+            if rec.kind is Kind.REDUCE:
+                kept = iter(op.result.ref.strides)
+                found.append(tuple(0 if a in self.axes else next(kept) for a in range(len(self.shape))))
+        return found
+
+    def _sequential(self) -> bool:
+        """Whether an element may be written by two iterations, the later of which must win."""
+        return any(a.write and a.pointwise and self_overlaps(a.ref, a.shape) for op in self.ops for a in accesses(op))
+
+    @contextmanager
+    def _nest(self, loops: Sequence[Loop], bind: str, base: At | None = None) -> Iterator[At]:
+        with ExitStack() as stack:
+            counters = [stack.enter_context(self.k.nest.loop(self.k.dim(loop.size), bind=bind)) for loop in loops]
+            at = axis_positions(len(self.shape), loops, counters)
+            yield [b if not _is_zero(b) else a for a, b in zip(at, base or at)]
+
+    # --- elements ---
+
+    def _bind_scalars(self) -> None:
+        """Scalars that every iteration reads are loaded once."""
+        if self.shape == ():
+            return
+        for op in self.ops:
+            rec = record(op.name)
+            for position, value in enumerate(op.operands):
+                walked = rec.kind is Kind.UPDATE and position < 2
+                gathered = rec.kind is Kind.MAP and position not in rec.pointwise
+                if value.type.shape == () and not walked and not gathered and value.name not in self.scalars:
+                    self.scalars[value.name] = self.k.nest.let(self.k.load(value, ()), "s")
+
+    def _read(self, value: Value, at: At) -> Expr:
+        """The element of an operand at this iteration."""
+        for known in (self.env, self.scalars):
+            if value.name in known:
+                return known[value.name]
+        ref = value.ref
+        key = (ref.storage, ref.offset, ref.strides, value.type.dtype)
+        if key not in self.loaded:
+            self.loaded[key] = (ref, self.k.nest.let(self.k.load(value, at), "x"))
+        return self.loaded[key][1]
+
+    def _element(self, at: At) -> dict[str, Expr]:
+        """Writes all ops at one index; gives what each reduction folds in."""
+        self.env, self.loaded = {}, {}
+        folded: dict[str, Expr] = {}
+        for op in self.ops:
+            self.k.op = op
+            rec = record(op.name)
+            match rec.kind:
+                case Kind.ELEMENTWISE:
+                    operands = [self._read(v, at) for v in op.operands]
+                    self._define(op, rec.lower(S, *operands, **op.attrs))
+                case Kind.MAP:
+                    reads = [self._reader(op, position, at) for position in range(len(op.operands))]
+                    self._define(op, rec.lower(S, tuple(at), reads, **op.attrs))
+                case Kind.REDUCE:
+                    folded[op.result.name] = self._read(op.operands[0], at)
+                case Kind.UPDATE:
+                    self._update(op, at)
+                case Kind.CHECK:
+                    rec.lower(_OnePoint(self.k.nest, [self._read(v, at) for v in op.operands], at), **op.attrs)
+        for name, value in self.env.items():
+            if name in self.shown:
+                self.k.store(self.shown[name], at, value)
+        return folded
+
+    def _define(self, op: Op, value: Expr) -> None:
+        self.env[op.result.name] = self.k.nest.let(value, "t")
+
+    def _reader(self, op: Op, position: int, at: At) -> Callable[..., Expr]:
+        """How a map reads an operand: here, or anywhere."""
+        value = op.operands[position]
+        if position in record(op.name).pointwise:
+            return lambda *_: self._read(value, at)
+        return lambda *index: self.k.nest.let(self.k.load(value, index), "x")
+
+    def _update(self, op: Op, at: At) -> None:
+        _, region, value, *more = op.operands
+        operands = [self._read(v, at) for v in (value, *more)]
+        element = self.k.nest.let(record(op.name).lower(S, self.k.load(region, at), *operands, **op.attrs), "t")
+        self.k.store(region, at, element)
+        # What was loaded from the storage may have changed; what was stored is known.
+        self.loaded = {k: v for k, v in self.loaded.items() if v[0].storage != region.storage}
+        ref = region.ref
+        self.loaded[ref.storage, ref.offset, ref.strides, region.type.dtype] = (ref, element)
+
+    # --- reductions ---
+
+    def _fold(self, at: At, inner: Sequence[Loop]) -> None:
+        nest = self.k.nest
+        accs = [self._start(op) for op in self.reductions]
+        with self._nest(inner, "seq", at) as here:
+            elements = self._element(here)
+            position = self._flat(here)
+            for acc in accs:
+                new = acc.fold.step(S, acc.cells, elements[acc.op.result.name], position)
+                # All steps are taken from the old accumulators.
+                for cell, value in list(zip(acc.cells, [nest.let(x, "a") for x in new])):
+                    nest.assign(cell, value)
+        for acc in accs:
+            self._finish(acc.op, at, acc.fold.finish(S, acc.cells))
+
+    def _start(self, op: Op) -> _Accumulator:
+        fold: Fold = record(op.name).lower
+        initial = fold.init(op.operands[0].type.dtype, op.attrs)
+        return _Accumulator(op, fold, tuple(self.k.nest.mut(x, "acc") for x in initial))
+
+    def _finish(self, op: Op, at: At, value: Expr) -> None:
+        shown = self.shown.get(op.result.name)
+        if shown is not None:
+            self.k.store(shown, [at[a] for a in self.kept], value)
+
+    def _flat(self, at: At) -> Expr:
+        """The position among the folded elements, in C order."""
+        total: Expr = index(0)
+        for axis in self.axes:
+            total = S.add(S.mul(total, self.k.dim(self.shape[axis])), at[axis])
+        return total
+
+    def _pairwise(self, at: At, inner: Sequence[Loop]) -> None:
+        from sparsec.ir.ops.summation import pairwise_sum
+
+        (op,) = self.reductions
+        count = self.k.dim(product(self.shape[a] for a in self.axes))
+
+        def element(position: Expr) -> Expr:
+            here = list(at)
+            counters: list[Expr] = []
+            rest = position
+            for loop in reversed(inner[1:]):
+                size = self.k.dim(loop.size)
+                rest = self.k.nest.let(rest, "i")
+                counters.insert(0, self.k.nest.let(S.rem(rest, size), "i"))
+                rest = S.quo(rest, size)
+            counters[:0] = [rest] if inner else []
+            for axis, where in enumerate(axis_positions(len(self.shape), inner, counters)):
+                if axis in self.axes:
+                    here[axis] = where
+            return self._element(here)[op.result.name]
+
+        total = pairwise_sum(self.k.nest, count, element, op.operands[0].type.dtype)
+        self._finish(op, at, record(op.name).lower.finish(S, (total,)))
+
+    # --- maps ---
+
+    def _needs_index(self) -> bool:
+        """Whether an op looks at the index itself, which merged axes do not have."""
+        if any(r.lower is not None and not is_pairwise(op) and len(op.attrs["axes"]) > 1 and _counts(op)
+               for op in self.reductions for r in (record(op.name),)):
+            return True
+        return any(record(op.name).kind is Kind.MAP and _looks_at_index(op) for op in self.ops)
+
+
+def _counts(op: Op) -> bool:
+    """Whether the reduction's step uses the position of the element (argmax)."""
+    fold: Fold = record(op.name).lower
+    dtype = op.operands[0].type.dtype
+    cells = tuple(Var(f"acc{n}", x.dtype) for n, x in enumerate(fold.init(dtype, op.attrs)))
+    position = Var("position", I64)
+    return any(e == position for x in fold.step(S, cells, Var("x", dtype), position) for e in walk_exprs(x))
+
+
+def _looks_at_index(op: Op) -> bool:
+    """A trial lowering on names that occur nowhere else."""
+    rec = record(op.name)
+    marks = tuple(Var(f"axis{n}", I64) for n in range(len(op.result.type.shape)))
+    seen: list[Expr] = []
+
+    def read(position: int) -> Callable[..., Expr]:
+        def load(*at: Expr) -> Expr:
+            if position not in rec.pointwise:
+                seen.extend(at)
+            return Var(f"operand{position}", op.operands[position].type.dtype)
+        return load
+
+    seen.append(rec.lower(S, marks, [read(n) for n in range(len(op.operands))], **op.attrs))
+    return any(e in marks for x in seen for e in walk_exprs(x))
+
+
+class _OnePoint:
+    """The nest that a check is lowered with: its loops are those that the group has already."""
+
+    def __init__(self, nest: NestBuilder, operands: Sequence[Expr], at: At) -> None:
+        self._nest, self._values, self._at = nest, operands, at
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._nest, name)
+
+    def shape(self, operand: int) -> tuple[Expr, ...]:
+        return tuple(self._at)  # only counted
+
+    @contextmanager
+    def loops(self, shape: Sequence[Expr], bind: str = "seq") -> Iterator[tuple[Expr, ...]]:
+        yield tuple(self._at)
+
+    def read(self, operand: int, *at: Expr) -> Expr:
+        return self._values[operand]
+
+
+def _is_zero(expr: Expr) -> bool:
+    return isinstance(expr, Const) and expr.value == 0
+
+
+

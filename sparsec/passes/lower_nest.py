@@ -1,0 +1,36 @@
+"""Ops that bring their own loops: the record's `lower` gets a nest that reads and writes by index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from sparsec.ir.graph import Op, Value
+from sparsec.ir.loops import Expr
+from sparsec.ir.nest import NestBuilder
+from sparsec.ir.ops.record import Kind, record
+from sparsec.passes.lower_kernel import KernelWriter
+
+
+def lower_nest(k: KernelWriter, op: Op, shown: Mapping[str, Value]) -> None:
+    """Writes the kernel of one op. shown: what its results are called outside."""
+    rec = record(op.name)
+    results = [op.operands[0] if rec.kind is Kind.UPDATE else shown.get(r.name, r) for r in op.results[:1]]
+    results += [shown.get(r.name, r) for r in op.results[1:]]
+    k.op = op
+    k.nest = NestBuilder(
+        operands=[_reader(k, v) for v in op.operands],
+        results=[_place(k, v) for v in results],
+        operand_places=[_place(k, v) for v in op.operands],
+        operand_shapes=[k.shape(v) for v in op.operands],
+        result_shapes=[k.shape(v) for v in results],
+        fail_code=lambda kind, message: k.around.fail_code(kind, message, op),
+    )
+    rec.lower(k.nest, **op.attrs)
+
+
+def _reader(k: KernelWriter, value: Value) -> Callable[..., Expr]:
+    return lambda *at: k.load(value, at)
+
+
+def _place(k: KernelWriter, value: Value) -> tuple[str, Callable[..., Expr], object]:
+    return k.buffer(value.storage), lambda *at: k.position(value, at), value.type.dtype

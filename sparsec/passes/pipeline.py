@@ -1,0 +1,36 @@
+"""The pipelines, as literal lists, and the passes by name."""
+
+from __future__ import annotations
+
+from sparsec.passes.base import Pass, parse_spec
+from sparsec.passes.fuse import Fuse
+from sparsec.passes.linearize import Linearize
+from sparsec.passes.plan_memory import PlanMemory
+from sparsec.passes.resolve_views import ResolveViews
+
+__all__ = ["DEFAULT", "PASSES", "UNOPTIMISED", "parse_pipeline"]
+
+#: What a compiled function goes through.
+DEFAULT: tuple[Pass, ...] = (
+    ResolveViews(),
+    Linearize(),
+    Fuse(),
+    PlanMemory(),
+)
+
+#: The least that still lowers: every op a kernel of its own.
+UNOPTIMISED: tuple[Pass, ...] = (
+    ResolveViews(),
+    Linearize(),
+    Fuse(max_ops=1),
+    PlanMemory(),
+)
+
+#: Every pass that a pipeline may name.
+PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (ResolveViews, Linearize, Fuse, PlanMemory)}
+
+
+def parse_pipeline(text: str) -> tuple[Pass, ...]:
+    """The passes that `canonicalize,fuse{max-ops=8}` names; `default` and `unoptimised` name those lists."""
+    lists = {"default": DEFAULT, "unoptimised": UNOPTIMISED}
+    return lists[text.strip()] if text.strip() in lists else parse_spec(text, PASSES)

@@ -1,0 +1,268 @@
+"""Gives every storage a place: arguments and results are the caller's, the rest shares one arena.
+
+    %a = fused () {…}        storage @a: arena+0, 4096 bytes
+    %b = fused () {… %a}  -> storage @b: arena+0, 4096 bytes      @a is read element for element, for the last time
+    %c = fused () {… %b}     storage @c: result+0, 4096 bytes
+
+A storage lives from the op that first touches it to the last that does. Blocks are placed largest first, each
+where it leaves the smallest gap that holds it. Symbolic sizes count with their upper bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from sparsec.errors import OutOfMemory, UnsupportedError
+from sparsec.ir.dims import upper_bound
+from sparsec.ir.forms import Form
+from sparsec.ir.graph import Func, Op, Placement, Value, free_values, walk
+from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.tensorref import is_contiguous, span
+from sparsec.ir.types import TensorType
+from sparsec.passes.accesses import accesses, is_kernel
+from sparsec.passes.base import Pass
+
+__all__ = ["MemoryReport", "PlanMemory", "memory_report"]
+
+ALIGN = 64  # a cache line, and the widest vector
+
+
+@dataclass(frozen=True)
+class PlanMemory(Pass):
+    """`limit`: the most bytes that arena and results may take together; 0 is no limit."""
+
+    name: ClassVar[str] = "plan-memory"
+    requires: ClassVar[Form] = Form.FUSED
+    ensures: ClassVar[Form | None] = Form.PLANNED
+    limit: int = 0
+
+    def run(self, func: Func) -> Func:
+        planned = replace(func, plan=tuple(_placements(func)))
+        report = memory_report(planned)
+        total = report.peak + report.results
+        if self.limit and total > self.limit:
+            raise OutOfMemory(
+                f"`{func.name}` needs {report.peak} bytes of temporaries and {report.results} of results; "
+                f"the limit is {self.limit}",
+                hint="raise the limit, or work on a part of the arrays at a time",
+            )
+        return planned
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReport:
+    """Bytes. peak: the arena. lower_bound: the most that is alive at once. naive: no sharing at all."""
+
+    peak: int
+    lower_bound: int
+    naive: int
+    results: int
+
+
+@dataclass
+class _Block:
+    """Storages that share one place, one after the other, alive from op `first` to op `last`."""
+
+    storages: list[str]
+    nbytes: int
+    first: int
+    last: int
+    offset: int = -1
+
+
+def nbytes(type: TensorType) -> int:
+    """Bytes of all elements, symbols at their upper bounds."""
+    count = 1
+    for dim in type.shape:
+        bound = upper_bound(dim)
+        if bound is None:
+            raise UnsupportedError(f"the size of {type} has no upper bound", hint="bound the dim: n<=1000")
+        count *= max(bound, 0)
+    return count * type.dtype.itemsize
+
+
+def _param_bytes(value: Value) -> int:
+    """Bytes from element 0 of the storage to the last that the parameter reaches."""
+    if not value.type.is_static or value.type.ref is None:
+        return nbytes(value.type)
+    return max(span(value.ref, value.type.static_shape)[1], 0) * value.type.dtype.itemsize
+
+
+def _placements(func: Func) -> Iterator[Placement]:
+    placed: set[str] = set()
+    for position, param in enumerate(func.params):
+        if param.storage not in placed:
+            placed.add(param.storage)
+            size = max(_param_bytes(p) for p in func.params if p.storage == param.storage)
+            yield Placement(param.storage, "param", position, size)
+    types = storage_types(func)
+    for op in walk(func.ops):
+        if record(op.name).kind is Kind.CONST:
+            placed.add(op.result.storage)
+            yield Placement(op.result.storage, "const", 0, nbytes(op.result.type))
+    position = 0
+    for value in func.results:
+        if value.storage not in placed:
+            placed.add(value.storage)
+            yield Placement(value.storage, "result", position, nbytes(types[value.storage]))
+            position += 1
+    blocks = _share_in_place(func, [b for b in _lifetimes(func, types) if b.storages[0] not in placed])
+    _assign_offsets(blocks)
+    offsets = {name: (b.offset, b.nbytes) for b in blocks for name in b.storages}
+    for name in types:  # in program order
+        if name in offsets:
+            yield Placement(name, "arena", offsets[name][0], nbytes(types[name]))
+
+
+def storage_types(func: Func) -> dict[str, TensorType]:
+    """Every storage that the function makes outside `fused` regions, and the type of its contents."""
+    found: dict[str, TensorType] = {}
+    for op in _outer_ops(func.ops):
+        if record(op.name).kind is Kind.VIEW:
+            continue
+        for value in (*op.results, *(p for r in op.regions for p in r.params)):
+            if value.type.ref is None:
+                found[value.storage] = value.type
+    return found
+
+
+def _outer_ops(ops: Sequence[Op]) -> Iterator[Op]:
+    """All ops that are not inside a kernel; a control op before what is inside it."""
+    for op in ops:
+        yield op
+        if not is_kernel(op):
+            for region in op.regions:
+                yield from _outer_ops(region.ops)
+
+
+# --- lifetimes ---
+
+
+def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
+    """One block for each storage, in order of first use."""
+    first: dict[str, int] = {}
+    last: dict[str, int] = {}
+    counter = 0
+
+    def touch(names: set[str], at: int) -> None:
+        for name in sorted(names):
+            first.setdefault(name, at)
+            last[name] = max(last.get(name, at), at)
+
+    def visit(ops: Sequence[Op]) -> None:
+        nonlocal counter
+        for op in ops:
+            if record(op.name).kind in (Kind.VIEW, Kind.CONST, Kind.CREATE):
+                continue
+            counter += 1
+            around = touched_storages(op)
+            touch(around, counter)
+            if not is_kernel(op):
+                for region in op.regions:
+                    touch({p.storage for p in region.params}, counter)
+                    visit(region.ops)
+                counter += 1
+                # The next turn needs again what this one read, and what was yielded is carried over then.
+                touch(around | {v.storage for r in op.regions for v in (*r.params, *r.yields)}, counter)
+
+    visit(func.ops)
+    return [_Block([name], nbytes(types[name]), first[name], last[name]) for name in types if name in first]
+
+
+def touched_storages(op: Op) -> set[str]:
+    """Storages that an op outside kernels reads or writes."""
+    return {v.storage for v in (*free_values(op), *op.results)}
+
+
+# --- sharing ---
+
+
+def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
+    """Lets a kernel's result take the place of an operand that it reads element for element, and last."""
+    by_name = {b.storages[0]: b for b in blocks}
+    for op in func.ops:
+        if not is_kernel(op):
+            continue
+        taken: set[str] = set()
+        for result in op.results:
+            target = by_name.get(result.storage)
+            if target is None or result.type.ref is not None or target.storages[0] != result.storage:
+                continue
+            for name in sorted(_last_pointwise_reads(op, result.type)):
+                source = by_name.get(name)
+                if source is not None and source is not target and name not in taken and (
+                    source.last == target.first and source.nbytes == target.nbytes and source in blocks
+                ):
+                    taken |= {name, result.storage}
+                    source.storages += target.storages
+                    source.last = target.last
+                    blocks.remove(target)
+                    by_name.update(dict.fromkeys(target.storages, source))
+                    break
+    return blocks
+
+
+def _last_pointwise_reads(op: Op, result: TensorType) -> set[str]:
+    """Storages that the kernel only reads, at the index of the result it writes, in the same order."""
+    good: set[str] = set()
+    bad: set[str] = set()
+    if any(record(inner.name).kind is Kind.REDUCE for inner in op.regions[0].ops):
+        return set()
+    for inner in op.regions[0].ops:
+        for a in accesses(inner):
+            same = (
+                a.pointwise and not a.write and a.shape == result.shape and a.ref.offset == 0
+                and a.itemsize == result.dtype.itemsize and is_contiguous(a.ref, a.shape)
+            )
+            (good if same else bad).add(a.storage)
+    return good - bad
+
+
+def _assign_offsets(blocks: list[_Block]) -> None:
+    """Largest first, each into the smallest gap between those that are alive with it."""
+    placed: list[_Block] = []
+    for block in sorted(blocks, key=lambda b: (-b.nbytes, b.first, b.storages[0])):
+        alive = sorted(
+            (other for other in placed if other.first <= block.last and block.first <= other.last),
+            key=lambda b: b.offset,
+        )
+        block.offset = _best_gap(alive, block.nbytes)
+        placed.append(block)
+
+
+def _best_gap(alive: Sequence[_Block], size: int) -> int:
+    best: tuple[int, int] | None = None
+    end = 0
+    for other in alive:
+        gap = other.offset - end
+        if gap >= size and (best is None or gap < best[0]):
+            best = (gap, end)
+        end = max(end, _aligned(other.offset + other.nbytes))
+    return best[1] if best is not None else end
+
+
+def _aligned(offset: int) -> int:
+    return -(-offset // ALIGN) * ALIGN
+
+
+# --- report ---
+
+
+def arena_bytes(func: Func) -> int:
+    """The size of the arena that the plan needs."""
+    return max((_aligned(p.offset + p.nbytes) for p in func.plan if p.space == "arena"), default=0)
+
+
+def memory_report(func: Func) -> MemoryReport:
+    """What the plan of a PLANNED function costs, and what it could cost at best and at worst."""
+    arena = {p.storage: p for p in func.plan if p.space == "arena"}
+    blocks = [b for b in _lifetimes(func, storage_types(func)) if b.storages[0] in arena]
+    lower = 0
+    for at in sorted({b.first for b in blocks}):
+        # Two storages of one place are never alive together but at the op that hands it over.
+        alive = {arena[b.storages[0]].offset: b.nbytes for b in blocks if b.first <= at <= b.last}
+        lower = max(lower, sum(alive.values()))
+    naive = sum(_aligned(b.nbytes) for b in blocks)
+    return MemoryReport(arena_bytes(func), lower, naive, sum(p.nbytes for p in func.plan if p.space == "result"))

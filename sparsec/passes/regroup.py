@@ -1,0 +1,155 @@
+"""Writes groups of ops down as `fused` ops, and renumbers storage versions to their order.
+
+    %a = exp %x                          %x1 = fused () {
+    %v = view %x {…}                       %a = exp %x
+    %x1 = update %x, %v, %a      ->        %x1.in = update %x, %v, %a
+                                           yield %x1.in
+                                         } : f32[8] @x
+
+Groups keep the order of all accesses to an element, but two disjoint writes may have changed places; so the
+version that an op reads is the newest one at its new place. The result of a `fused` op keeps the name that the
+value had before; the value inside gets another one. What is not used outside gets no storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from sparsec.ir.builder import Names
+from sparsec.ir.graph import Op, Region, Value, free_values
+from sparsec.ir.ops.record import Kind, record
+from sparsec.passes.accesses import symbol_names
+from sparsec.passes.groups import Group, is_metadata
+from sparsec.passes.rebuild import rename_region
+
+
+@dataclass
+class Scope:
+    """What values are called at one place: the newest version of each storage, the views made of it."""
+
+    versions: dict[str, Value] = field(default_factory=dict)
+    views: dict[tuple[str, str], Value] = field(default_factory=dict)  # (old view, base) -> view
+    inner: dict[str, Value] = field(default_factory=dict)  # a result, while inside its group
+    emitted: set[str] = field(default_factory=set)  # metadata ops that are written down
+    inside: bool = False  # of a group: the names of what it needs again are taken outside
+
+    def nested(self) -> Scope:
+        return Scope(dict(self.versions), dict(self.views), {}, set(self.emitted), True)
+
+
+class Regroup:
+    """Emits one op list. `definitions` are the ops before fusion, by result name."""
+
+    def __init__(self, definitions: Mapping[str, Op], names: Names) -> None:
+        self._definitions, self._names = definitions, names
+
+    def emit(
+        self, groups: Sequence[Group], ends: Sequence[Value], scope: Scope, visible: Mapping[int, set[str]]
+    ) -> tuple[tuple[Op, ...], tuple[Value, ...]]:
+        """The new op list, and `ends` under their new names."""
+        out: list[Op] = []
+        for number, group in enumerate(groups):
+            if record(group.ops[0].name).kind is Kind.CONTROL:
+                out.append(self._control(group.ops[0], scope, out))
+            else:
+                out.append(self._fused(group, scope, out, visible[number]))
+        return tuple(out), tuple(self._resolve(v, scope, out) for v in ends)
+
+    # --- one group ---
+
+    def _fused(self, group: Group, outer: Scope, out: list[Op], visible: set[str]) -> Op:
+        body: list[Op] = []
+        scope = outer.nested()
+        updated: dict[str, Value] = {}
+        results: list[tuple[Value, Value]] = []  # (outside, inside)
+        for op in group.ops:
+            operands = tuple(self._operand(v, scope, outer, updated, body, out) for v in op.operands)
+            self._define_symbols(op, outer, out)
+            is_update = record(op.name).kind is Kind.UPDATE
+            inside = []
+            for result in op.results:
+                shown = is_update or group.shape is None or result.storage in visible
+                value = self._rename(result) if shown else result
+                inside.append(value)
+                if is_update:
+                    scope.versions[result.storage] = updated[result.storage] = value
+                    results = [r for r in results if r[0].storage != result.storage]
+                else:
+                    scope.inner[result.name] = value
+                if shown:
+                    results.append((result, value))
+            body.append(replace(op, operands=operands, results=tuple(inside)))
+        for outside, _ in results:
+            if outside.storage in updated:
+                outer.versions[outside.storage] = outside
+        region = Region((), tuple(body), tuple(v for _, v in results))
+        return Op("fused", (), tuple(v for v, _ in results), {}, (region,), group.ops[0].loc)
+
+    def _rename(self, value: Value) -> Value:
+        """The value under a fresh name; a version stays in its storage."""
+        return Value(self._names.fresh(f"{value.name}.in"), value.type)
+
+    def _operand(
+        self, value: Value, scope: Scope, outer: Scope, updated: Mapping[str, Value],
+        body: list[Op], out: list[Op],
+    ) -> Value:
+        """What `value` is called inside the group; views of what the group made are made inside it."""
+        root = self._root(value)
+        if root.name in scope.inner:
+            return scope.inner[root.name]  # the group reads it at the same index, whatever view is named
+        if value.storage in updated:
+            return self._resolve(value, scope, body)
+        return self._resolve(value, outer, out)
+
+    # --- names ---
+
+    def _root(self, value: Value) -> Value:
+        """The version under a chain of views."""
+        op = self._definitions.get(value.name)
+        while op is not None and record(op.name).kind is Kind.VIEW:
+            value = op.operands[0]
+            op = self._definitions.get(value.name)
+        return value
+
+    def _resolve(self, value: Value, scope: Scope, out: list[Op]) -> Value:
+        """`value` at this place: read from the newest version. Emits the metadata ops that it needs."""
+        op = self._definitions.get(value.name)
+        if op is None or record(op.name).kind is not Kind.VIEW:
+            if op is not None and is_metadata(op) and value.name not in scope.emitted:
+                scope.emitted.add(value.name)
+                out.append(op)
+            return scope.versions.get(value.storage, value)
+        base = self._resolve(op.operands[0], scope, out)
+        found = scope.views.get((value.name, base.name))
+        if found is None:
+            self._define_symbols(op, scope, out)
+            taken = value.name in scope.emitted or scope.inside
+            found = Value(self._names.fresh(value.name + ".v"), value.type) if taken else value
+            scope.emitted.add(value.name)
+            scope.views[value.name, base.name] = found
+            out.append(replace(op, operands=(base,), results=(found,)))
+        return found
+
+    def _define_symbols(self, op: Op, scope: Scope, out: list[Op]) -> None:
+        """Literals that the op names as symbols stand before it."""
+        for value in (*op.operands, *op.results):
+            ref = value.type.ref
+            dims = (*value.type.shape, *((ref.offset, *ref.strides) if ref is not None else ()))
+            for name in symbol_names(dims):
+                source = self._definitions.get(name)
+                if source is not None and is_metadata(source):
+                    self._resolve(source.results[0], scope, out)
+
+    # --- control ops ---
+
+    def _control(self, op: Op, scope: Scope, out: list[Op]) -> Op:
+        """A control op with its (already fused) regions, under the names of this place."""
+        operands = tuple(self._resolve(v, scope, out) for v in op.operands)
+        mapping = {v.name: self._resolve(v, scope, out) for v in free_values(op)}
+        regions = tuple(rename_region(r, mapping) for r in op.regions)
+        for result in op.results:
+            if result.type.ref is not None:
+                scope.versions[result.storage] = result
+        return replace(op, operands=operands, regions=regions)
+
