@@ -46,7 +46,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """Elements that op `position` reads or writes: a view of a version; `reach` is its byte range if known."""
+    """Elements that op `position` reads or writes: a view of a version; `reach` is its byte range."""
 
     position: int
     view: Value
@@ -86,13 +86,25 @@ def graph(func: Func, *, hints: bool = False) -> Any:
 
 
 def _touches(table: Versions, op: Op, position: int) -> Iterator[Touch]:
-    """Storages that begin inside the op's regions and stay there are its own business."""
-    private = {v.storage for v in defined_inside(op) if v.type.ref is None} - {r.storage for r in op.results}
+    """What the op and its regions touch, as seen from outside: by the versions before and after it.
+
+    Storages that begin inside the regions and stay there are the op's own business.
+    """
+    inside = defined_inside(op)
+    private = {v.storage for v in inside if v.type.ref is None} - {r.storage for r in op.results}
+    hidden = {v.name for v in inside}
+    after = {r.storage: table.of[r.name] for r in op.results}
     for inner in walk([op]):
         for view, made in _accesses(inner):
-            if view.storage not in private:
-                version = table.of[(made or view).name]
-                yield Touch(position, view, version, made is not None, _reach(view))
+            if view.storage in private:
+                continue
+            version = table.of[(made or view).name]
+            if version in hidden and made is not None:
+                version = after.get(view.storage, version)
+            elif version in hidden:
+                before = (v for v in table.ancestors(version) if v not in hidden)
+                version = next(before, after.get(view.storage, version))
+            yield Touch(position, view, version, made is not None, _reach(view))
 
 
 def _reach(view: Value) -> tuple[int, int] | None:
