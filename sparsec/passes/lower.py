@@ -90,8 +90,10 @@ class _ProgramWriter:
 
     def _buffer(self, name: str, storage: str) -> Buffer:
         dtype = self.dtypes[storage]
-        align = ALIGN if self.places[storage].space == "arena" else self.alignments.get(storage, dtype.itemsize)
-        return Buffer(name, dtype, self.places[storage].nbytes // dtype.itemsize, "global", "rw", align)
+        place = self.places[storage]
+        align = ALIGN if place.space == "arena" else self.alignments.get(storage, dtype.itemsize)
+        access = "r" if place.space == "const" else "rw"
+        return Buffer(name, dtype, place.nbytes // dtype.itemsize, "global", access, align)
 
     def slot(self, storage: str) -> Slot:
         """The slot of a storage; one for a literal or a temporary is made when it is first asked for."""

@@ -206,8 +206,10 @@ class _LoopNest:
         return total
 
     def _pairwise(self, at: At, inner: Sequence[Loop]) -> None:
-        from sparsec.ir.ops.summation import pairwise_sum
-
+        try:
+            from sparsec.ir.ops.summation import pairwise_sum
+        except ImportError:
+            return self._fold(at, inner)
         (op,) = self.reductions
         count = self.k.dim(product(self.shape[a] for a in self.axes))
 

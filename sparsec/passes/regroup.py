@@ -54,7 +54,8 @@ class Regroup:
                 out.append(self._control(group.ops[0], scope, out))
             else:
                 out.append(self._fused(group, scope, out, visible[number]))
-        return tuple(out), tuple(self._resolve(v, scope, out) for v in ends)
+        named = tuple(self._resolve(v, scope, out) for v in ends)  # may need views: before the list is closed
+        return tuple(out), named
 
     # --- one group ---
 
@@ -95,22 +96,28 @@ class Regroup:
         body: list[Op], out: list[Op],
     ) -> Value:
         """What `value` is called inside the group; views of what the group made are made inside it."""
-        root = self._root(value)
-        if root.name in scope.inner:
-            return scope.inner[root.name]  # the group reads it at the same index, whatever view is named
+        origin = self._origin(value)
+        if origin.name in scope.inner:
+            return scope.inner[origin.name]  # the group reads it at the same index, whatever view is named
         if value.storage in updated:
             return self._resolve(value, scope, body)
         return self._resolve(value, outer, out)
 
     # --- names ---
 
-    def _root(self, value: Value) -> Value:
-        """The version under a chain of views."""
+    def _origin(self, value: Value) -> Value:
+        """The first version of the value's storage in this op list."""
         op = self._definitions.get(value.name)
-        while op is not None and record(op.name).kind is Kind.VIEW:
+        while op is not None and record(op.name).kind in (Kind.VIEW, Kind.UPDATE):
             value = op.operands[0]
             op = self._definitions.get(value.name)
         return value
+
+    def _newest(self, value: Value, scope: Scope) -> Value:
+        """The version of the value's storage at this place: not yet the one that it names, if a write that
+        does not matter to the reader has moved behind it."""
+        known = scope.versions.get(value.storage)
+        return known if known is not None else self._origin(value)
 
     def _resolve(self, value: Value, scope: Scope, out: list[Op]) -> Value:
         """`value` at this place: read from the newest version. Emits the metadata ops that it needs."""
@@ -119,7 +126,7 @@ class Regroup:
             if op is not None and is_metadata(op) and value.name not in scope.emitted:
                 scope.emitted.add(value.name)
                 out.append(op)
-            return scope.versions.get(value.storage, value)
+            return self._newest(value, scope)
         base = self._resolve(op.operands[0], scope, out)
         found = scope.views.get((value.name, base.name))
         if found is None:
