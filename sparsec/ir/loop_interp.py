@@ -345,8 +345,8 @@ def _mul(dtype: DType, x: Any, y: Any) -> Any:
 
 _MATH = (
     "fmod", "sqrt", "floor", "ceil", "trunc", "rint", "copysign", "exp", "exp2", "expm1", "log", "log2",
-    "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-    "cbrt", "pow", "atan2", "hypot", "nextafter",
+    "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh",
+    "atanh", "cbrt", "pow", "atan2", "hypot", "nextafter",
 )  # fmt: skip
 _NUMPY_NAMES = {
     "asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",

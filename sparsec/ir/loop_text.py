@@ -228,7 +228,8 @@ class _Printer:
             case Var(name, dtype):
                 return bare_name(name, _KEYWORDS) + self.suffix(dtype, self.names.get(name))
             case Load(buffer, at, dtype):
-                return f"{ref_name('%', buffer)}{self.suffix(dtype, self.buffers.get(buffer))}[{self.expr(at)}]"
+                suffix = self.suffix(dtype, self.buffers.get(buffer))
+                return f"{ref_name('%', buffer)}{suffix}[{self.expr(at)}]"
             case Apply(fn, args, dtype):
                 inferred = result_dtype(fn, [a.dtype for a in args])
                 if fn in _INFIX and len(args) == 2 and not _suffix(dtype, inferred):

@@ -1,0 +1,248 @@
+"""Small tools that passes over loops are made of. Nothing is changed in place.
+
+Expressions may share parts (they are graphs, not trees): every tool visits a part once and keeps the sharing,
+so that a pass stays linear. `fn` below gets a node whose operands are already rewritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+
+from sparsec.ir.loops import (
+    Alloc,
+    Apply,
+    Assign,
+    Body,
+    Const,
+    Expr,
+    Extern,
+    For,
+    If,
+    Launch,
+    Let,
+    Load,
+    Mut,
+    Stmt,
+    Store,
+    Var,
+    While,
+    exprs,
+    walk_stmts,
+)
+from sparsec.ir.scalar import S, index
+from sparsec.ir.types import I64
+
+__all__ = [
+    "declared_names", "map_body", "map_expr", "map_exprs", "nodes", "reads", "rename", "simplify",
+    "substitute", "writes",
+]  # fmt: skip
+
+ExprFn = Callable[[Expr], Expr]
+
+# --- expressions -----------------------------------------------------------------------------------------
+
+
+def map_expr(expr: Expr, fn: ExprFn) -> Expr:
+    """Rewrites bottom-up: `fn` is called once for each part, on the part with its operands rewritten."""
+    return _map(expr, fn, {})
+
+
+def _map(expr: Expr, fn: ExprFn, done: dict[int, Expr]) -> Expr:
+    found = done.get(id(expr))
+    if found is None:
+        found = done[id(expr)] = fn(_with_operands(expr, lambda x: _map(x, fn, done)))
+    return found
+
+
+def _with_operands(expr: Expr, fn: ExprFn) -> Expr:
+    """The same node over `fn` of its operands; itself if none changed."""
+    match expr:
+        case Load(index=old):
+            new = fn(old)
+            return expr if new is old else replace(expr, index=new)
+        case Apply(args=args):
+            mapped = tuple(fn(arg) for arg in args)
+            same = all(a is b for a, b in zip(args, mapped))
+            return expr if same else replace(expr, args=mapped)
+    return expr
+
+
+def nodes(expr: Expr) -> Iterator[Expr]:
+    """Every part of an expression, each once, outer ones first."""
+    seen: set[int] = set()
+    todo = [expr]
+    while todo:
+        node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        match node:
+            case Load(index=at):
+                todo.append(at)
+            case Apply(args=args):
+                todo.extend(reversed(args))
+
+
+def simplify(expr: Expr) -> Expr:
+    """i64 sums and products in one form: like terms added up, the constant last. For index arithmetic,
+    which is small.
+
+    (i * 4 + 1) - i * 4 + (j + j)   ->   j * 2 + 1
+
+    Only ring identities are used, so the value is the same where the arithmetic wraps.
+    """
+    return map_expr(expr, _simplify_node)
+
+
+def _simplify_node(expr: Expr) -> Expr:
+    if not (isinstance(expr, Apply) and expr.dtype == I64 and expr.fn in ("add", "sub", "mul", "neg")):
+        return expr
+    terms = _terms(expr)
+    total: Expr = index(0)
+    # Positive terms first, so that a sum never begins with a negation.
+    for atom, factor in sorted(terms.items(), key=lambda term: (term[0] is None, term[1] < 0)):
+        subtract = _LEAST < factor < 0 and total != index(0)
+        size = -factor if subtract else factor
+        term = index(size) if atom is None else S.mul(atom, index(size))
+        total = S.sub(total, term) if subtract else S.add(total, term)
+    return total
+
+
+def _terms(expr: Expr) -> dict[Expr | None, int]:
+    """Linear terms: factor by atom (None: the constant), modulo 2^64."""
+    match expr:
+        case Const(value=int(value)):
+            return {None: value}
+        case Apply("add" | "sub" as fn, (x, y)):
+            sign = 1 if fn == "add" else -1
+            return _sum(_terms(x), _terms(y), sign)
+        case Apply("neg", (x,)):
+            return _sum({}, _terms(x), -1)
+        case Apply("mul", (x, Const(value=int(value)))) | Apply("mul", (Const(value=int(value)), x)):
+            return _sum({}, _terms(x), value)
+    return {expr: 1}
+
+
+def _sum(x: dict[Expr | None, int], y: dict[Expr | None, int], factor: int) -> dict[Expr | None, int]:
+    total = dict(x)
+    for atom, count in y.items():
+        total[atom] = _wrap(total.get(atom, 0) + count * factor)
+    return total
+
+
+_LEAST = -(1 << 63)
+
+
+def _wrap(value: int) -> int:
+    return (value - _LEAST) % (1 << 64) + _LEAST
+
+
+# --- statements ------------------------------------------------------------------------------------------
+
+
+def map_exprs(body: Body, fn: Callable[[Expr], Expr]) -> Body:
+    """Every whole expression of every statement, through `fn`. Assigned and declared names stay."""
+    return map_body(body, lambda stmt: (_with_exprs(stmt, fn),))
+
+
+def map_body(body: Body, fn: Callable[[Stmt], Iterable[Stmt]]) -> Body:
+    """Rewrites bottom-up: each statement, its bodies already rewritten, becomes what `fn` gives."""
+    result: list[Stmt] = []
+    for stmt in body:
+        match stmt:
+            case For() | While():
+                stmt = replace(stmt, body=map_body(stmt.body, fn))
+            case If():
+                stmt = replace(stmt, then=map_body(stmt.then, fn), orelse=map_body(stmt.orelse, fn))
+        result.extend(fn(stmt))
+    return tuple(result)
+
+
+def _with_exprs(stmt: Stmt, fn: Callable[[Expr], Expr]) -> Stmt:
+    match stmt:
+        case Let() | Mut() | Assign():
+            return replace(stmt, value=fn(stmt.value))
+        case Store():
+            return replace(stmt, index=fn(stmt.index), value=fn(stmt.value))
+        case For():
+            return replace(stmt, start=fn(stmt.start), stop=fn(stmt.stop))
+        case While() | If():
+            return replace(stmt, cond=fn(stmt.cond))
+        case Extern():
+            buffers = tuple((name, fn(offset)) for name, offset in stmt.buffers)
+            return replace(stmt, buffers=buffers, args=tuple(fn(arg) for arg in stmt.args))
+        case Launch():
+            return replace(stmt, scalars=tuple(fn(scalar) for scalar in stmt.scalars))
+    return stmt
+
+
+def substitute(body: Body, values: Mapping[str, Expr]) -> Body:
+    """Reads of the named variables replaced. The names must not be declared inside."""
+
+    def put(expr: Expr) -> Expr:
+        return values.get(expr.name, expr) if isinstance(expr, Var) else expr
+
+    return map_exprs(body, lambda expr: map_expr(expr, put))
+
+
+def rename(body: Body, names: Mapping[str, str], buffers: Mapping[str, str] | None = None) -> Body:
+    """Variables and buffers by other names, declarations included."""
+    places = buffers or {}
+
+    def var(v: Var) -> Var:
+        return replace(v, name=names.get(v.name, v.name))
+
+    def node(expr: Expr) -> Expr:
+        match expr:
+            case Var():
+                return var(expr)
+            case Load(buffer=buffer) if buffer in places:
+                return replace(expr, buffer=places[buffer])
+        return expr
+
+    def head(stmt: Stmt) -> tuple[Stmt]:
+        match stmt:
+            case Let() | Mut() | Assign() | For():
+                return (replace(stmt, var=var(stmt.var)),)
+            case Store(buffer=name):
+                return (replace(stmt, buffer=places.get(name, name)),)
+            case Alloc(buffer=buffer):
+                return (Alloc(replace(buffer, name=places.get(buffer.name, buffer.name))),)
+            case Extern(buffers=passed):
+                return (replace(stmt, buffers=tuple((places.get(b, b), at) for b, at in passed)),)
+            case Launch(buffers=launched):
+                return (replace(stmt, buffers=tuple(places.get(b, b) for b in launched)),)
+        return (stmt,)
+
+    return map_body(map_exprs(body, lambda expr: map_expr(expr, node)), head)
+
+
+# --- questions -------------------------------------------------------------------------------------------
+
+
+def reads(body: Body) -> tuple[str, ...]:
+    """Buffers that statements read, those inside included; each once, in order."""
+    return tuple(dict.fromkeys(_reads(body)))
+
+
+def _reads(body: Body) -> Iterator[str]:
+    for stmt in walk_stmts(body):
+        for expr in exprs(stmt):
+            yield from (node.buffer for node in nodes(expr) if isinstance(node, Load))
+        if isinstance(stmt, Extern):
+            yield from (buffer for buffer, _ in stmt.buffers[1:])
+
+
+def writes(body: Body) -> tuple[str, ...]:
+    """Buffers that statements write, those inside included; each once, in order."""
+    stores = (s.buffer if isinstance(s, Store) else s.buffers[0][0]
+              for s in walk_stmts(body) if isinstance(s, Store | Extern))  # fmt: skip
+    return tuple(dict.fromkeys(stores))
+
+
+def declared_names(body: Body) -> tuple[str, ...]:
+    """Variables that statements declare, those inside included; each once, in order."""
+    found = (s.var.name for s in walk_stmts(body) if isinstance(s, Let | Mut | For))
+    return tuple(dict.fromkeys(found))
