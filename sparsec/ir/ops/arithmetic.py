@@ -36,11 +36,12 @@ elementwise(
 
 
 def _div(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
-    return s.div(x, y) if x.dtype.kind == "f" else _complex_div(s, x, y)
+    return s.div(x, y) if x.dtype.kind == "f" else complex_div(x, y)
 
 
-def _complex_div(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
+def complex_div(x: Expr, y: Expr) -> Expr:
     """Smith's algorithm: scale by the larger part of the divisor, so that its square cannot overflow."""
+    s = rules.S
     (a, b), (c, d) = rules.parts(x), rules.parts(y)
     by_real = s.ge(s.abs(c), s.abs(d))
     major, minor = s.select(by_real, c, d), s.select(by_real, d, c)

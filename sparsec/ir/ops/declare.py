@@ -9,6 +9,8 @@ import numpy as np
 
 from sparsec.errors import DTypeError, ShapeError, UnsupportedDtype
 from sparsec.ir.graph import Attrs
+from sparsec.ir.loops import Expr
+from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Case, Fold, Kind, OpRecord, Sparse, case, register
 from sparsec.ir.types import BOOL, DTYPES, DType, TensorType, dtype_name
 
@@ -78,6 +80,27 @@ def elementwise(
     return register(OpRecord(
         name=name, kind=Kind.ELEMENTWISE, doc=doc, infer=elementwise_infer(name, kinds, result), ref=ref, lower=lower,
         arity=arity, attrs=attrs, numpy=(name,) if numpy is None else numpy, sparse=sparse, grad=grad, cases=cases,
+    ))
+
+
+def elementwise_nest(
+    name: str, doc: str, ref: Callable[..., Any], compute: Callable[..., Expr], *, kinds: str, arity: int = 1,
+    numpy: tuple[str, ...] | None = None,
+) -> OpRecord:
+    """Declares `result[i] = f(x[i], …)` where computing f takes statements: `compute(nest, *scalars)`.
+
+    Such an op fuses with nothing; declare it elementwise wherever an expression can say it.
+    """
+
+    def lower(nest: NestBuilder) -> None:
+        with nest.loops(nest.result_shape(), bind="parallel") as at:
+            scalars = [nest.read(k, *at[len(at) - len(nest.shape(k)):]) for k in range(arity)]
+            nest.write(0, at, compute(nest, *scalars))
+
+    return register(OpRecord(
+        name=name, kind=Kind.NEST, doc=doc, infer=elementwise_infer(name, kinds, "same"), ref=ref, lower=lower,
+        arity=arity, numpy=(name,) if numpy is None else numpy,
+        cases=tuple(case(*[(2, 3)] * arity, dtypes=d) for k in kinds for d in SAMPLES[k]),
     ))
 
 
