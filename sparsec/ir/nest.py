@@ -95,6 +95,17 @@ class NestBuilder:
         buffer, address, _ = self._results[result]
         return buffer, address(*at)
 
+    def operand_count(self) -> int:
+        return len(self._operands)
+
+    def operand_stride(self, operand: int, axis: int) -> Expr:
+        """Elements between neighbours along an axis, as an expression; whatever where the axis has one index."""
+        return _stride(self._operand_places[operand][1], len(self.shape(operand)), axis)
+
+    def result_stride(self, axis: int, result: int = 0) -> Expr:
+        """As `operand_stride`, of a result."""
+        return _stride(self._results[result][1], len(self.result_shape(result)), axis)
+
     def operand_dtype(self, operand: int) -> DType:
         return self._operand_places[operand][2]
 
@@ -207,3 +218,11 @@ class NestBuilder:
         """The finished statements."""
         (body,) = self._stack
         return tuple(body)
+
+
+def _stride(address: Address, rank: int, axis: int) -> Expr:
+    """Addresses are linear in each index, so one step from the origin tells the stride."""
+    zero = index(0)
+    origin = address(*[zero] * rank)
+    step = address(*[index(1) if k == axis else zero for k in range(rank)])
+    return S.sub(step, origin)  # type: ignore[no-any-return]
