@@ -137,6 +137,12 @@ class IndexOutOfRange(SparsecError, IndexError):
     code = "SP025"
 
 
+class AxisOutOfRange(IndexOutOfRange, ValueError):
+    """An axis number that the array does not have; NumPy's AxisError is both of these too."""
+
+    code = "SP029"
+
+
 class ValueOverflow(SparsecError, OverflowError):
     """A Python integer that the array's dtype cannot hold (NEP 50)."""
 
@@ -205,6 +211,8 @@ def wrap(error: Exception, loc: Loc | None = None) -> SparsecError | None:
     """The sparsec error that carries `error`, or None where none fits (the caller then re-raises)."""
     if isinstance(error, SparsecError):
         return error
+    if isinstance(error, IndexError) and isinstance(error, ValueError):
+        return AxisOutOfRange(str(error), loc=loc)
     for python_class, ours in _WRAPPERS:
         if isinstance(error, python_class):
             return ours(str(error), loc=loc)

@@ -1,0 +1,25 @@
+"""sparsec: NumPy-style Python, views and in-place writes included, compiled for CPUs and GPUs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sparsec.frontend.jit import Compiled, Jitted, Stages, jit
+
+__all__ = ["Compiled", "Jitted", "Stages", "__version__", "errors", "jit"]
+
+_HOMES = {"jit": "sparsec.frontend.jit", "Jitted": "sparsec.frontend.jit", "Stages": "sparsec.frontend.jit",
+          "Compiled": "sparsec.frontend.jit"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names are imported when first used: `sparsec doctor` must work where LLVM does not."""
+    if name == "errors":
+        return import_module("sparsec.errors")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'sparsec' has no attribute {name!r}")

@@ -1,0 +1,314 @@
+"""The driver: from a traced function to something that runs, every step named, each of them printable.
+
+    compilation = Compilation(func, "cpu")
+    print(compilation.text("loops"))
+    compilation.runner.run(param_addresses, result_addresses)
+
+The only module that joins passes, code generators and runtimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from sparsec.config import settings
+from sparsec.errors import ConfigError, IndexOutOfRange, OutOfMemory, ShapeError, SparsecError, ValueOverflow
+from sparsec.ir.abi import pointer_slots
+from sparsec.ir.flags import collect
+from sparsec.ir.graph import Func, walk
+from sparsec.ir.loops import Failure, Kernel, Program
+from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.tensorref import TensorRef, span
+from sparsec.ir.types import DType, TensorType
+
+__all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_bytes"]
+
+#: Backend name -> name of its target record.
+BACKENDS = {"cpu": "cpu", "opencl": "opencl", "interp": "interp", "loops": "interp"}
+
+#: Stages that every backend can show, then those of one backend.
+STAGES = ("trace", "graph", "loops", "legal", "llvm", "llvm-opt", "asm", "opencl")
+
+#: What a failed check raises, by its kind.
+FAILURES: dict[str, type[Exception]] = {
+    "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow,
+}
+
+
+class Runner(Protocol):
+    """A compiled function. `transactional`: it must be run on copies of what it writes, because it may fail
+    after its first write or writes whole storages back."""
+
+    transactional: bool
+
+    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
+        """Runs on addresses: one per parameter's storage, one per result storage. Gives the warning word."""
+        ...
+
+
+@dataclass
+class Compilation:
+    """One function on its way down. Every stage is made once, when first asked for.
+
+    backend: cpu, opencl, interp (the graph interpreter) or loops (the loop interpreter).
+    alignments: bytes that may be assumed of a parameter's address, by storage; default: its item size.
+    """
+
+    func: Func
+    backend: str = "cpu"
+    alignments: Mapping[str, int] = field(default_factory=dict)
+    optimise: bool = True
+    observe: Callable[[str, str], None] | None = None
+
+    def __post_init__(self) -> None:
+        if self.backend not in BACKENDS:
+            raise ConfigError(f"backend {self.backend!r} is not one of {', '.join(BACKENDS)}")
+
+    @cached_property
+    def planned(self) -> Func:
+        """The graph after all passes."""
+        from sparsec.passes.base import run_pipeline
+        from sparsec.passes.pipeline import DEFAULT, UNOPTIMISED
+
+        return run_pipeline(self.func, DEFAULT if self.optimise else UNOPTIMISED)
+
+    @cached_property
+    def program(self) -> Program:
+        """Loop IR, for any target."""
+        from sparsec.passes.lower import lower_program
+
+        return lower_program(self.planned, self.alignments)
+
+    @cached_property
+    def legal(self) -> Program:
+        """Loop IR that the backend's target can express."""
+        from sparsec.codegen.legalize import legalize
+        from sparsec.codegen.target import TARGETS
+
+        return legalize(self.program, TARGETS[BACKENDS[self.backend]])
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return self.program.kernels
+
+    @cached_property
+    def runner(self) -> Runner:
+        """The executable form. Compiles it."""
+        match self.backend:
+            case "interp":
+                return GraphRunner(self.func)
+            case "loops":
+                return LoopRunner(self.program)
+            case "opencl":
+                return OpenClRunner(self.legal, self.opencl)
+        return CpuRunner(self.legal, self.executable, may_fail_late(self.func))
+
+    @cached_property
+    def opencl(self) -> Any:
+        """The OpenCL C source with what a device needs to launch it."""
+        from sparsec.codegen.opencl import opencl_source
+
+        return opencl_source(self.legal)
+
+    @cached_property
+    def executable(self) -> Any:
+        """The native code of the CPU backend."""
+        from sparsec.codegen.llvm import LlvmTarget, llvm_text
+        from sparsec.runtime.blas import find_blas
+        from sparsec.runtime.cpu import CpuExecutable, host_cpu
+
+        host, blas = host_cpu(), find_blas()
+        target = LlvmTarget(host.triple, host.data_layout, host.cpu, host.features, host.vector_bits,
+                            blas.bits if blas else 0)
+        symbols = blas.symbols if blas else {}
+        return CpuExecutable(llvm_text(self.legal, target), symbols)
+
+    def text(self, stage: str) -> str:
+        """The text of a stage; `all` gives every one that this backend has. Raises ConfigError."""
+        from sparsec.ir.loop_text import program_text as loop_text
+        from sparsec.ir.text import to_text
+
+        match stage:
+            case "trace":
+                return to_text(self.func)
+            case "graph":
+                return to_text(self.planned)
+            case "loops":
+                return loop_text(self.program)
+            case "legal":
+                return loop_text(self.legal)
+            case "llvm":
+                return str(self.executable.llvm_text)
+            case "llvm-opt":
+                return str(self.executable.optimised_llvm)
+            case "asm":
+                return str(self.executable.asm)
+            case "opencl":
+                return str(self.opencl.text)
+            case "all":
+                return "\n".join(f"// ---- {s} ----\n{self.text(s)}" for s in self.own_stages)
+        return self._after_pass(stage)
+
+    @property
+    def own_stages(self) -> tuple[str, ...]:
+        """The stages of this backend, in order."""
+        native = ("opencl",) if self.backend == "opencl" else ("llvm", "asm") if self.backend == "cpu" else ()
+        return ("trace", "graph", "loops", "legal", *native) if native else ("trace", "graph", "loops")
+
+    def _after_pass(self, name: str) -> str:
+        from sparsec.ir.text import to_text
+        from sparsec.passes.base import run_pipeline
+        from sparsec.passes.pipeline import DEFAULT
+
+        shown: dict[str, str] = {}
+        run_pipeline(self.func, DEFAULT, observe=lambda step, func: shown.update({step.name: to_text(func)}))
+        if name not in shown:
+            raise ConfigError(f"there is no stage {name!r}", hint=f"stages: {', '.join((*STAGES, 'all', *shown))}")
+        return shown[name]
+
+
+def may_fail_late(func: Func) -> bool:
+    """Whether a check stands behind a write to a parameter: the write must not be seen if it fails."""
+    params = {p.storage for p in func.params}
+    written = False
+    for op in walk(func.ops):
+        kind = record(op.name).kind
+        if kind is Kind.UPDATE and op.result.storage in params:
+            written = True
+        elif kind is Kind.CHECK and written:
+            return True
+    return False
+
+
+# --- running -----------------------------------------------------------------------------------------------
+
+
+def param_bytes(type: TensorType, ref: TensorRef) -> int:
+    """Bytes of a parameter's storage, from element 0 to the last one that it can reach."""
+    return max(span(ref, type.static_shape)[1], 0) * type.dtype.itemsize
+
+
+class _Memory:
+    def __init__(self, address: int, count: int, dtype: DType) -> None:
+        self.__array_interface__ = {"version": 3, "data": (address, False), "shape": (count,), "typestr": dtype.str}
+
+
+def memory(address: int, count: int, dtype: DType) -> np.ndarray[Any, Any]:
+    """A flat array over memory that somebody else keeps alive."""
+    if count == 0:
+        return np.empty(0, dtype)
+    return np.asarray(_Memory(address, count, dtype))
+
+
+def failure(found: Failure) -> Exception:
+    """The exception that a failed check raises."""
+    cls = FAILURES.get(found.kind)
+    if cls is not None and issubclass(cls, SparsecError):
+        return cls(found.message, loc=found.loc)
+    return SparsecError(f"{found.kind}: {found.message}", loc=found.loc)
+
+
+@dataclass
+class GraphRunner:
+    """The graph interpreter: the meaning, without any compilation."""
+
+    func: Func
+    transactional = True
+
+    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
+        from sparsec.ir.interp import interpret
+
+        flats = [memory(a, param_bytes(p.type, p.ref) // p.type.dtype.itemsize, p.type.dtype)
+                 for a, p in zip(params, self.func.params, strict=True)]
+        with collect() as word:
+            values, writes = interpret(self.func, flats)
+        self._store_results(values, results)
+        by_storage = {p.storage: flat for p, flat in zip(self.func.params, flats, strict=True)}
+        for value, flat in zip(self.func.writes, writes, strict=True):
+            by_storage[value.storage][:] = flat
+        return word.bits
+
+    def _store_results(self, values: Sequence[np.ndarray], results: Sequence[int]) -> None:
+        numbers: dict[str, int] = {}
+        for value, array in zip(self.func.results, values, strict=True):
+            if value.storage in {p.storage for p in self.func.params}:
+                continue
+            number = numbers.setdefault(value.storage, len(numbers))
+            dtype, ref, shape = value.type.dtype, value.ref, value.type.static_shape
+            if 0 in shape:
+                continue
+            flat = memory(results[number], span(ref, shape)[1], dtype)
+            strides = tuple(int(s) * dtype.itemsize for s in ref.strides)  # type: ignore[arg-type]
+            target = np.lib.stride_tricks.as_strided(flat[int(ref.offset):], shape, strides)  # type: ignore[arg-type]
+            target[...] = array
+
+
+@dataclass
+class LoopRunner:
+    """The loop interpreter, on the program before any target has touched it."""
+
+    program: Program
+    transactional = True
+
+    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
+        from sparsec.ir.loop_interp import run
+
+        return _finish(self.program, *run(self.program, _byte_views(self.program, [*params, *results])))
+
+
+@dataclass
+class OpenClRunner:
+    """An OpenCL device. Buffers are copied whole, so it never runs on the caller's own memory."""
+
+    program: Program
+    source: Any
+    transactional = True
+
+    def __post_init__(self) -> None:
+        from sparsec.runtime.opencl import OpenClExecutable
+
+        self._executable = OpenClExecutable(self.source)
+
+    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
+        return _finish(self.program, *self._executable.run(_byte_views(self.program, [*params, *results])))
+
+
+def _byte_views(program: Program, addresses: Sequence[int]) -> list[np.ndarray]:
+    slots = pointer_slots(program)
+    return [memory(a, s.buffer.size * s.buffer.dtype.itemsize, np.dtype("u1"))
+            for a, s in zip(addresses, slots, strict=True)]
+
+
+def _finish(program: Program, status: int, flags: int) -> int:
+    if status:
+        raise failure(program.failures[status - 1])
+    return flags
+
+
+@dataclass
+class CpuRunner:
+    """Native code on the caller's memory."""
+
+    program: Program
+    executable: Any
+    transactional: bool
+
+    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
+        size = self.program.arena_bytes
+        try:
+            arena = np.empty(size + 64, np.uint8) if size else None
+        except MemoryError:
+            raise OutOfMemory(f"{size} bytes for temporaries could not be allocated") from None
+        start = arena.__array_interface__["data"][0] + 63 & ~63 if arena is not None else 0
+        return _finish(self.program, *self.executable.run([*params, *results], start))
+
+
+def debug(text: str) -> None:
+    """One line for people who set SPARSEC_DEBUG."""
+    if settings.debug:
+        print(f"sparsec: {text}")

@@ -1,0 +1,136 @@
+"""A call's arguments, sorted into arrays, scalars and static values, and the key that they make."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ArgumentError, SourceError
+from sparsec.frontend.array import Traced
+from sparsec.frontend.spec import ArraySpec, describe
+from sparsec.frontend.tree import Tree, flatten
+from sparsec.ir.types import is_supported, unsupported_dtype
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """A leaf that is part of the key by value; the class counts, so that 1, 1.0 and True differ."""
+
+    value: Any
+
+    def __hash__(self) -> int:
+        return hash((type(self.value), self.value))
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Static) or type(self.value) is not type(other.value):
+            return False
+        # -0.0 and 0.0 differ; NaN equals itself.
+        return repr(self.value) == repr(other.value) if isinstance(self.value, float) else self.value == other.value
+
+
+@dataclass(frozen=True, slots=True)
+class ScalarSpec:
+    """A NumPy scalar or a Python float/complex: passed by value. `weak` is the Python class, if it is one."""
+
+    dtype: str
+    weak: type | None
+
+
+class Arguments:
+    """One call. `key` decides which specialisation serves it."""
+
+    __slots__ = ("tree", "leaves", "arrays", "scalars", "specs", "key")
+
+    def __init__(self, tree: Tree, leaves: list[Any]) -> None:
+        self.tree = tree
+        self.leaves = leaves
+        self.arrays: list[np.ndarray] = []
+        self.scalars: list[np.generic] = []
+        kinds: list[Any] = []
+        for leaf in leaves:
+            kinds.append(self._sort(leaf))
+        self.specs: tuple[ArraySpec, ...] = describe(self.arrays)
+        self.key = (tree, tuple(kinds), self.specs)
+
+    def _sort(self, leaf: Any) -> Any:
+        if isinstance(leaf, np.ndarray):
+            self.arrays.append(leaf)
+            return None
+        if isinstance(leaf, np.generic):
+            if not is_supported(leaf.dtype):
+                raise unsupported_dtype(leaf.dtype)
+            self.scalars.append(leaf)
+            return ScalarSpec(leaf.dtype.str, None)
+        if type(leaf) in (float, complex):
+            self.scalars.append(np.float64(leaf) if type(leaf) is float else np.complex128(leaf))
+            return ScalarSpec("<f8" if type(leaf) is float else "<c16", type(leaf))
+        static = leaf if isinstance(leaf, Static) else Static(leaf)
+        try:
+            hash(static)
+        except TypeError:
+            raise ArgumentError(f"an argument of type {type(leaf).__name__} is neither an array nor hashable",
+                                hint="pass arrays, numbers, and tuples, lists or dicts of them") from None
+        return static
+
+
+class Binder:
+    """Knows which parameters of a function are static, and takes calls apart."""
+
+    def __init__(self, fn: Callable[..., Any], static_argnames: Sequence[str]) -> None:
+        self.signature = _signature(fn)
+        self.names = tuple(self.signature.parameters) if self.signature else ()
+        unknown = [n for n in static_argnames if self.signature is not None and n not in self.names]
+        if unknown and not self._takes_any_keyword():
+            raise SourceError(f"static_argnames {unknown} are not parameters of `{fn.__name__}`")
+        self.static = frozenset(static_argnames)
+        self.static_positions = tuple(k for k, n in enumerate(self.names) if n in self.static)
+
+    def _takes_any_keyword(self) -> bool:
+        assert self.signature is not None
+        return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in self.signature.parameters.values())
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
+        """Raises ArgumentError, UnsupportedDtype; a wrong number of arguments is Python's own TypeError."""
+        if self.static:
+            args = tuple(Static(a) if k in self.static_positions else a for k, a in enumerate(args))
+            kwargs = {n: Static(v) if n in self.static else v for n, v in kwargs.items()}
+        leaves: list[Any] = []
+        tree = flatten((args, dict(kwargs)), leaves)
+        return Arguments(tree, leaves)
+
+    def leaf_names(self, tree: Tree) -> list[str]:
+        """A name for every leaf, from the parameters' names, for the IR and for messages."""
+        positional, keyword = tree.children
+        out: list[str] = []
+        for k, child in enumerate(positional.children):
+            _name_leaves(child, self.names[k] if k < len(self.names) else f"arg{k}", out)
+        for name, child in zip(keyword.keys, keyword.children, strict=True):
+            _name_leaves(child, str(name), out)
+        return out
+
+
+def _signature(fn: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(fn)
+    except (TypeError, ValueError):
+        return None
+
+
+def _name_leaves(tree: Tree, stem: str, out: list[str]) -> None:
+    if tree.kind is None:
+        out.append("".join(c if c.isalnum() and c.isascii() else "_" for c in stem))
+        return
+    keys = tree.keys if tree.kind is dict else range(len(tree.children))
+    for key, child in zip(keys, tree.children, strict=True):
+        _name_leaves(child, f"{stem}_{key}", out)
+
+
+def holds_traced_leaf(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether a call comes from inside a trace."""
+    leaves: list[Any] = []
+    flatten((args, dict(kwargs)), leaves)
+    return any(isinstance(leaf, Traced) for leaf in leaves)

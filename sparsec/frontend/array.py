@@ -1,0 +1,260 @@
+"""`Traced`: what a NumPy array or scalar looks like while a function is traced.
+
+It implements NumPy's dispatch protocols, operators, indexing and methods by handing each one to the function
+that `dispatch.py` has for it. It knows shapes, dtypes and views; values exist only in the compiled program.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ConcretizationError, UnsupportedError
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.trace import Step, Storage, Trace
+from sparsec.ir.graph import Attr, Value
+from sparsec.ir.tensorref import is_contiguous
+from sparsec.ir.types import DType, TensorType
+
+
+class Traced:
+    """An array (a view: `storage` and `steps`) or a scalar (`value`, immutable, no storage).
+
+    weak: for a Python number, its class: NEP 50 lets the other operand's dtype win.
+    readonly: why writes through this view are refused (a broadcast), else "".
+    """
+
+    __slots__ = ("trace", "type", "storage", "steps", "value", "weak", "readonly", "__weakref__")
+    __array_priority__ = 1000.0
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(
+        self, trace: Trace, type: TensorType, *, storage: Storage | None = None, steps: tuple[Step, ...] = (),
+        value: Value | None = None, weak: type | None = None, readonly: str = "",
+    ) -> None:
+        self.trace, self.type, self.storage, self.steps = trace, type, storage, steps
+        self.value: Value = value  # type: ignore[assignment]
+        self.weak, self.readonly = weak, readonly
+
+    # --- making ---
+
+    @staticmethod
+    def fresh(trace: Trace, value: Value) -> Traced:
+        """An array that owns a new storage, whose first version is `value`."""
+        storage = Storage(value)
+        return Traced(trace, value.type.with_ref(value.ref), storage=storage)
+
+    @staticmethod
+    def scalar(trace: Trace, value: Value, weak: type | None = None) -> Traced:
+        return Traced(trace, value.type.fresh(), value=value, weak=weak)
+
+    def view(self, name: str, *, readonly: str = "", **attrs: Attr) -> Traced:
+        """A view of this array by one view op; for a scalar, of a copy of it."""
+        if self.storage is None:
+            return self.as_array().view(name, readonly=readonly, **attrs)
+        step: Step = (name, tuple(sorted(attrs.items())))
+        type = self.trace.view_type(self.type, step)
+        return Traced(self.trace, type, storage=self.storage, steps=(*self.steps, step),
+                      readonly=readonly or self.readonly)
+
+    def as_array(self) -> Traced:
+        """A 0-d array with a scalar's value; an array as it is."""
+        return Traced.fresh(self.trace, self.trace.op("copy", self.value)) if self.is_scalar else self
+
+    # --- what NumPy code asks ---
+
+    @property
+    def is_scalar(self) -> bool:
+        return self.storage is None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape  # type: ignore[return-value]
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        return self.type.size  # type: ignore[return-value]
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.itemsize
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        ref = self.type.ref
+        return tuple(int(s) * self.itemsize for s in ref.strides) if ref is not None else ()  # type: ignore[arg-type]
+
+    @property
+    def c_contiguous(self) -> bool:
+        return self.type.ref is None or is_contiguous(self.type.ref, self.type.shape)
+
+    def read(self) -> Value:
+        """The SSA value of the elements now."""
+        return self.trace.read(self)
+
+    # --- protocols ---
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        from sparsec.frontend.ufuncs import call_ufunc
+
+        return call_ufunc(ufunc, method, inputs, kwargs)
+
+    def __array_function__(self, func: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        from sparsec.frontend.dispatch import call_numpy
+
+        return call_numpy(func, args, kwargs)
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise ConcretizationError("a traced array has no values yet", loc=user_loc(),
+                                  hint="use NumPy functions on it; move code that needs values out of the function")
+
+    def _concrete(self, what: str) -> Any:
+        from sparsec.frontend.concrete import concrete_value
+
+        found = concrete_value(self)
+        if found is None:
+            raise ConcretizationError(
+                f"{what} needs a concrete value, but this one is computed at run time "
+                f"({self.type.with_ref(None)})", loc=user_loc(),
+                hint="use np.where for a choice between values; pass sizes and flags as static arguments "
+                     "(`static_argnames=`)",
+            )
+        return found
+
+    def __bool__(self) -> bool:
+        return bool(self._concrete("a Python branch or bool()"))
+
+    def __int__(self) -> int:
+        return int(self._concrete("int()"))
+
+    def __float__(self) -> float:
+        return float(self._concrete("float()"))
+
+    def __complex__(self) -> complex:
+        return complex(self._concrete("complex()"))
+
+    def __index__(self) -> int:
+        return operator.index(self._concrete("a Python index or shape")[()])
+
+    def item(self, *args: Any) -> Any:
+        return self._concrete(".item()").item(*args)
+
+    def tolist(self) -> Any:
+        return self._concrete(".tolist()").tolist()
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of unsized object")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Any]:
+        if not self.shape:
+            raise TypeError("iteration over a 0-d array")
+        return (self[k] for k in range(len(self)))
+
+    def __contains__(self, item: Any) -> bool:
+        return bool((self == item).any())
+
+    def __getitem__(self, key: Any) -> Any:
+        from sparsec.frontend.indexing import getitem
+
+        return getitem(self, key)
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        from sparsec.frontend.indexing import setitem
+
+        setitem(self, key, value)
+
+    def __getattr__(self, name: str) -> Any:
+        from sparsec.frontend.methods import attribute
+
+        return attribute(self, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in Traced.__slots__:
+            object.__setattr__(self, name, value)
+            return
+        if name == "real" or name == "imag":
+            getattr(self, name)[...] = value
+            return
+        raise UnsupportedError(f"assignment to `.{name}` of an array", loc=user_loc(),
+                               hint="make a new view (`reshape`, `T`, …) instead")
+
+    def __repr__(self) -> str:
+        return f"Traced<{self.type}>"
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __copy__(self) -> Traced:
+        return self.copy()  # type: ignore[no-any-return]
+
+    def __deepcopy__(self, memo: Any) -> Traced:
+        return self.copy()  # type: ignore[no-any-return]
+
+
+def _binary(ufunc: np.ufunc) -> tuple[Any, Any, Any]:
+    """`x op y`, `y op x` and `x op= y`. A scalar has no in-place form: Python then rebinds the name."""
+
+    def forward(self: Traced, other: Any) -> Any:
+        if type(other) in _FOREIGN:
+            return NotImplemented
+        return self.__array_ufunc__(ufunc, "__call__", self, other)
+
+    def backward(self: Traced, other: Any) -> Any:
+        return self.__array_ufunc__(ufunc, "__call__", other, self)
+
+    def inplace(self: Traced, other: Any) -> Any:
+        if self.is_scalar:
+            return self.__array_ufunc__(ufunc, "__call__", self, other)
+        return self.__array_ufunc__(ufunc, "__call__", self, other, out=(self,))
+
+    return forward, backward, inplace
+
+
+_FOREIGN = (str, bytes, dict, set)
+
+_OPERATORS = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
+    "mod": np.remainder, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
+    "lshift": np.left_shift, "rshift": np.right_shift, "pow": np.power, "matmul": np.matmul, "divmod": np.divmod,
+}
+for _name, _ufunc in _OPERATORS.items():
+    for _prefix, _method in zip(("", "r", "i"), _binary(_ufunc), strict=True):
+        setattr(Traced, f"__{_prefix}{_name}__", _method)
+for _name, _ufunc in {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
+                      "ge": np.greater_equal}.items():
+    setattr(Traced, f"__{_name}__", _binary(_ufunc)[0])
+
+
+def _unary(ufunc: np.ufunc) -> Callable[[Traced], Any]:
+    return lambda self: self.__array_ufunc__(ufunc, "__call__", self)
+
+
+for _name, _ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}.items():
+    setattr(Traced, f"__{_name}__", _unary(_ufunc))
+
+
+def _power(self: Traced, other: Any, modulo: Any = None) -> Any:
+    """`x ** y`: NumPy takes a shortcut for the exponents -1, 0, 0.5, 1 and 2 of arrays (fast_scalar_power)."""
+    from sparsec.frontend.ufuncs import power_operator
+
+    return power_operator(self, other)
+
+
+Traced.__pow__ = _power  # type: ignore[attr-defined]

@@ -1,0 +1,116 @@
+"""Operands: how arrays, scalars and Python numbers become SSA values of the dtype that an op needs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ArgumentError, DTypeError, UnsupportedError, wrap
+from sparsec.frontend.array import Traced
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.trace import Trace, require_trace
+from sparsec.ir.graph import Value
+from sparsec.ir.types import BOOL, DType, is_supported, unsupported_dtype
+
+PYTHON_NUMBERS = (bool, int, float, complex)
+
+
+def np_dtype(dtype: Any) -> DType:
+    """`np.dtype(dtype)`, refused if values cannot have it."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError as error:
+        raise DTypeError(str(error), loc=user_loc()) from None
+    if not is_supported(found):
+        error_ = unsupported_dtype(found)
+        error_.loc = user_loc()
+        raise error_
+    return found
+
+
+def as_traced(x: Any) -> Traced:
+    """The traced form of anything that NumPy would take as an array operand."""
+    if isinstance(x, Traced):
+        x.trace.check_open()
+        return x
+    trace = require_trace("an array operation")
+    if type(x) is np.ndarray:
+        if trace.captures is None:
+            raise UnsupportedError("an array from outside the function", loc=user_loc())
+        return capture(trace, x)
+    if isinstance(x, np.generic):
+        np_dtype(x.dtype)
+        return Traced.scalar(trace, trace.const(x.item(), x.dtype))
+    if type(x) in PYTHON_NUMBERS:
+        return Traced.scalar(trace, trace.const(x, python_dtype(x)), weak=type(x))
+    if isinstance(x, (list, tuple)):
+        return from_sequence(trace, x)
+    if isinstance(x, np.ndarray):
+        raise ArgumentError(f"array subclass {type(x).__name__} is not supported", loc=user_loc(),
+                            hint="pass `np.asarray(x)`")
+    raise DTypeError(f"{type(x).__name__} is not an array or a number", loc=user_loc())
+
+
+def python_dtype(x: Any) -> DType:
+    """The dtype that a Python number has alone (NEP 50 default)."""
+    return np.dtype({bool: "?", int: "i8", float: "f8", complex: "c16"}[type(x)])
+
+
+def capture(trace: Trace, array: np.ndarray) -> Traced:
+    """The parameter that stands for an array from outside; the same one each time."""
+    from sparsec.frontend.spec import capture_array
+
+    return capture_array(trace, array)
+
+
+def from_sequence(trace: Trace, items: Any) -> Traced:
+    """`np.array(items)` for nested lists and tuples that may hold traced values."""
+    from sparsec.frontend.numpy_api.creation import array
+
+    return array(items)  # type: ignore[no-any-return]
+
+
+def cast(trace: Trace, value: Value, dtype: DType) -> Value:
+    """`value` with this dtype (NumPy's unsafe casting)."""
+    return value if value.type.dtype == dtype else trace.op("cast", value, dtype=np.dtype(dtype))
+
+
+def number(trace: Trace, x: Any, dtype: DType) -> Value:
+    """A Python or NumPy number as a constant of `dtype`. Raises ValueOverflow for an int that does not fit."""
+    with np.errstate(all="ignore"):
+        try:
+            if type(x) in (int, bool) and dtype.kind in "iu":
+                held = np.array(x, dtype=dtype) if -(1 << 63) <= x < (1 << 64) else dtype.type(x)
+                if int(held) != int(x):
+                    raise OverflowError(f"Python integer {x} out of bounds for {dtype}")
+            else:
+                held = np.asarray(x).astype(dtype)
+        except (OverflowError, ValueError, TypeError) as error:
+            raise wrap(error, user_loc()) or error from None
+    return trace.const(held.item(), dtype)
+
+
+def operand(trace: Trace, x: Any, dtype: DType) -> Value:
+    """Operand `x` of an op as a value of `dtype`."""
+    if type(x) in PYTHON_NUMBERS:
+        return number(trace, x, dtype)
+    return cast(trace, as_traced(x).read(), dtype)
+
+
+def broadcast(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
+    """`value` broadcast to `shape`; a scalar is left alone, ops take it as it is."""
+    if value.type.shape == shape or value.type.shape == ():
+        return value
+    return trace.op("broadcast", value, shape=shape)
+
+
+def full(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
+    """Fresh storage of `shape` filled with a scalar or a broadcastable value."""
+    if value.type.shape == shape:
+        return trace.op("copy", value)
+    return trace.op("copy", trace.op("broadcast", value, shape=shape))
+
+
+def as_bool(trace: Trace, value: Value) -> Value:
+    return cast(trace, value, BOOL)

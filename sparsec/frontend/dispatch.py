@@ -1,0 +1,105 @@
+"""Which function of ours computes a NumPy function on traced arrays.
+
+    @implements(np.roll)
+    def roll(a, shift, axis=None): ...
+
+Rules have NumPy's own signature and use traced arrays as NumPy code uses arrays, so most are short programs
+over a few primitive ones. Families live in `numpy_api/`; importing that package fills the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import UnsupportedError
+from sparsec.frontend.array import Traced
+from sparsec.frontend.locate import user_loc
+
+Rule = Callable[..., Any]
+
+#: NumPy function -> rule.
+TABLE: dict[Any, Rule] = {}
+#: Functions that make arrays: under tracing they always make traced ones, even from static arguments.
+CREATORS: set[Any] = set()
+#: Method name of `np.ndarray` -> rule (self first).
+METHODS: dict[str, Rule] = {}
+
+
+def implements(*functions: Any, method: str | None = None, creates: bool = False) -> Callable[[Rule], Rule]:
+    """Registers a rule for NumPy functions, and for an array method of that name.
+
+    creates: the function makes an array from static arguments (`np.zeros`).
+    """
+
+    def add(rule: Rule) -> Rule:
+        for function in functions:
+            TABLE[function] = rule
+            if creates:
+                CREATORS.add(function)
+        if method is not None:
+            METHODS[method] = rule
+        return rule
+
+    return add
+
+
+def method(*names: str) -> Callable[[Rule], Rule]:
+    """Registers a rule for array methods only."""
+
+    def add(rule: Rule) -> Rule:
+        METHODS.update(dict.fromkeys(names, rule))
+        return rule
+
+    return add
+
+
+def lookup(function: Any) -> Rule | None:
+    """The rule for a NumPy function, or None."""
+    try:
+        return TABLE.get(function)
+    except TypeError:  # unhashable callables are nobody's NumPy function
+        return None
+
+
+def call_numpy(function: Any, args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
+    """`__array_function__` for traced arguments. Raises UnsupportedError naming what has no rule."""
+    rule = lookup(function)
+    if rule is None:
+        raise unsupported(function)
+    return rule(*args, **kwargs)
+
+
+def unsupported(function: Any) -> UnsupportedError:
+    """The error for a NumPy function that sparsec does not know."""
+    return UnsupportedError(f"{qualified_name(function)} is not supported", loc=user_loc(),
+                            hint="`sparsec ops` lists what is")
+
+
+def qualified_name(function: Any) -> str:
+    """`np.linalg.svd` for NumPy's functions."""
+    name = getattr(function, "__name__", repr(function))
+    module = getattr(function, "__module__", None) or ("numpy" if isinstance(function, np.ufunc) else "")
+    return f"{module}.{name}".replace("numpy", "np", 1).lstrip(".")
+
+
+def holds_traced(value: Any) -> bool:
+    """Whether a (nested) argument contains a traced array."""
+    if isinstance(value, Traced):
+        return True
+    if isinstance(value, (tuple, list)):
+        return any(holds_traced(v) for v in value)
+    if isinstance(value, dict):
+        return any(holds_traced(v) for v in value.values())
+    return isinstance(value, slice) and holds_traced((value.start, value.stop, value.step))
+
+
+def holds_array(value: Any) -> bool:
+    """Whether a (nested) argument contains a traced array or an ndarray."""
+    if isinstance(value, (Traced, np.ndarray)):
+        return True
+    if isinstance(value, (tuple, list)):
+        return any(holds_array(v) for v in value)
+    return isinstance(value, dict) and any(holds_array(v) for v in value.values())

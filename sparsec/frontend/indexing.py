@@ -1,0 +1,424 @@
+"""`x[key]` and `x[key] = value`: slices make views, integer arrays gather and scatter, masks select.
+
+NumPy's rules: a basic key (ints, slices, None, Ellipsis) gives a view, or a scalar when ints name one element.
+With an integer array in the key, the ints count as arrays too; the arrays broadcast together, and their axes
+stand where the first of them was if they are neighbours, else in front.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ConcretizationError, IndexOutOfRange, ShapeError, UnsupportedError
+from sparsec.frontend.array import Traced
+from sparsec.frontend.concrete import concrete_value
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.trace import Trace
+from sparsec.frontend.ufuncs import fresh_array, store
+from sparsec.ir.graph import Value
+from sparsec.ir.types import BOOL, I64
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """An integer-array part of a key (a traced int scalar counts): indexes into one axis."""
+
+    index: Traced
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A boolean-array part of a key: covers as many axes as it has."""
+
+    mask: Traced
+
+
+Part = int | slice | None | Array | Mask
+
+
+def parse_key(x: Traced, key: Any) -> list[Part]:
+    """The parts of a key, Ellipsis expanded, so that together they cover every axis of `x`."""
+    items = list(key) if isinstance(key, tuple) else [key]
+    parts = [Ellipsis if k is Ellipsis else _part(k) for k in items]
+    used = sum(_axes(p) for p in parts if p is not Ellipsis)
+    if used > x.ndim:
+        raise IndexOutOfRange(f"too many indices for array: array is {x.ndim}-dimensional, but {used} were indexed",
+                              loc=user_loc())
+    dots = [k for k, p in enumerate(parts) if p is Ellipsis]
+    if len(dots) > 1:
+        raise IndexOutOfRange("an index can only have a single ellipsis ('...')", loc=user_loc())
+    at = dots[0] if dots else len(parts)
+    return [*parts[:at], *[slice(None)] * (x.ndim - used), *parts[at + 1:]]  # type: ignore[list-item]
+
+
+def _axes(part: Any) -> int:
+    if part is None:
+        return 0
+    return part.mask.ndim if isinstance(part, Mask) else 1
+
+
+def _part(item: Any) -> Part:
+    if item is None or isinstance(item, slice):
+        return item
+    if isinstance(item, (bool, np.bool_)):
+        raise UnsupportedError("a Python bool as an index is not supported", loc=user_loc(), hint="use an array mask")
+    if isinstance(item, (int, np.integer)):
+        return int(item)
+    if isinstance(item, (float, str, complex, np.inexact)):
+        raise _bad_index()
+    if isinstance(item, list) and not item:
+        item = np.zeros(0, np.int64)
+    array = as_traced(item)
+    if array.dtype == BOOL:
+        return Mask(array)
+    if array.dtype.kind not in "iu":
+        raise _bad_index("arrays used as indices must be of integer (or boolean) type")
+    return Array(array)
+
+
+def _bad_index(message: str = "") -> IndexOutOfRange:
+    return IndexOutOfRange(message or "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
+                           "integer or boolean arrays are valid indices", loc=user_loc())
+
+
+# --- reading ---------------------------------------------------------------------------------------------
+
+
+def getitem(x: Traced, key: Any) -> Traced:
+    """`x[key]`: a view, a scalar, or a gathered copy. Raises IndexOutOfRange as NumPy does."""
+    exact_ellipsis = key is Ellipsis or (isinstance(key, tuple) and any(k is Ellipsis for k in key))
+    parts = parse_key(x, key)
+    if any(isinstance(p, Mask) for p in parts):
+        parts = _masks_to_arrays(parts, "reading with a boolean mask")
+    if any(isinstance(p, Array) for p in parts):
+        return _gather(x, parts)
+    view = basic_view(x, parts)
+    if view.shape == () and not exact_ellipsis:
+        return Traced.scalar(x.trace, x.trace.op("copy", view.read()))
+    return view
+
+
+def basic_view(x: Traced, parts: list[Part]) -> Traced:
+    """The view that ints, slices and Nones select."""
+    start: list[int] = []
+    size: list[int] = []
+    step: list[int] = []
+    shape: list[int] = []
+    dims = iter(enumerate(x.shape))
+    for part in parts:
+        if part is None:
+            shape.append(1)
+            continue
+        axis, dim = next(dims)
+        if isinstance(part, int):
+            start.append(static_index(part, dim, axis))
+            size.append(1)
+            step.append(1)
+            continue
+        first, count, stride = slice_range(part, dim)  # type: ignore[arg-type]
+        start.append(first)
+        size.append(count)
+        step.append(stride)
+        shape.append(count)
+    view = x
+    if tuple(size) != x.shape or any(s != 1 for s in step):
+        view = x.view("slice", start=tuple(start), size=tuple(size), step=tuple(step))
+    if view.shape != tuple(shape):
+        view = view.view("reshape", shape=tuple(shape))
+    if view is x:  # a new view object: `y = x[:]; y += 1` writes, `y is x` is False
+        view = Traced(x.trace, x.type, storage=x.storage, steps=x.steps, value=x.value, readonly=x.readonly)
+    return view
+
+
+def static_index(index: int, dim: int, axis: int) -> int:
+    """A nonnegative index. Raises IndexOutOfRange outside the axis."""
+    if not -dim <= index < dim:
+        raise IndexOutOfRange(f"index {index} is out of bounds for axis {axis} with size {dim}", loc=user_loc())
+    return index + dim if index < 0 else index
+
+
+def slice_range(part: slice, dim: int) -> tuple[int, int, int]:
+    """(first index, count, step) of a slice with static bounds; an empty one starts at 0."""
+    try:
+        bounds = slice(*(None if b is None else operator.index(b) for b in (part.start, part.stop, part.step)))
+    except ConcretizationError:
+        raise
+    except TypeError as error:
+        raise _bad_slice(error) from None
+    try:
+        first, last, step = bounds.indices(dim)
+    except ValueError as error:
+        raise ShapeError(str(error), loc=user_loc()) from None
+    count = len(range(first, last, step))
+    return (first, count, step) if count else (0, 0, 1)
+
+
+def _bad_slice(error: TypeError) -> IndexOutOfRange:
+    from sparsec.errors import DTypeError
+
+    return DTypeError(str(error), loc=user_loc())  # type: ignore[return-value]
+
+
+def _masks_to_arrays(parts: list[Part], what: str) -> list[Part]:
+    """Masks whose values are known now become integer arrays; others have a data-dependent shape."""
+    out: list[Part] = []
+    for part in parts:
+        if not isinstance(part, Mask):
+            out.append(part)
+            continue
+        known = concrete_value(part.mask)
+        if known is None:
+            raise UnsupportedError(f"{what} gives a shape that depends on data", loc=user_loc(),
+                                   hint="write through the mask (`x[mask] = …`) or use np.where")
+        out.extend(Array(as_traced(list(k.tolist()) if k.size else np.zeros(0, np.int64))) for k in np.nonzero(known))
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """An advanced key, resolved: `region` is the basic view below it, `indexes` one i64 value per axis of
+    `region`, each of the result's `shape` or a scalar."""
+
+    region: Traced
+    indexes: tuple[Value, ...]
+    shape: tuple[int, ...]
+
+
+def select(x: Traced, parts: list[Part]) -> Selection:
+    """Resolves a key with integer arrays: bounds are checked, negative indexes wrapped, axes placed."""
+    trace = x.trace
+    basic: list[Part] = []
+    arrays: dict[int, Traced | int] = {}  # axis of the region -> its index
+    position: list[int] = []  # where, among the key's result axes, arrays stand
+    axis = 0
+    for part in parts:
+        if isinstance(part, (int, Array)):
+            arrays[axis] = part if isinstance(part, int) else part.index
+            position.append(axis)
+            basic.append(slice(None))
+        else:
+            basic.append(part)
+        axis += 1
+    region = basic_view(x, basic)
+    common = _broadcast_shape(list(arrays.values()))
+    adjacent = position == list(range(position[0], position[0] + len(position)))
+    rest = [k for k in range(region.ndim) if k not in arrays]
+    front = sum(1 for k in rest if k < position[0]) if adjacent else 0
+    shape = (*(region.shape[k] for k in rest[:front]), *common, *(region.shape[k] for k in rest[front:]))
+    if math.prod(shape) == 0:
+        _check_empty(region, arrays)
+    indexes = []
+    for k in range(region.ndim):
+        if k in arrays:
+            index = checked_index(trace, arrays[k], region.shape[k], k)
+            indexes.append(_place(trace, index, common, front, shape))
+        else:
+            at = rest.index(k)
+            at = at if at < front else at + len(common)
+            indexes.append(trace.op("iota", dtype=I64, shape=shape, axis=at))
+    return Selection(region, tuple(indexes), shape)
+
+
+def _check_empty(region: Traced, arrays: dict[int, Any]) -> None:
+    """NumPy does not complain about bad indexes when nothing is selected; there is nothing to check."""
+
+
+def _broadcast_shape(indexes: list[Traced | int]) -> tuple[int, ...]:
+    shapes = [() if isinstance(i, int) else i.shape for i in indexes]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        text = " ".join("(" + ",".join(map(str, s)) + ("," if len(s) == 1 else "") + ")" for s in shapes)
+        raise IndexOutOfRange(f"shape mismatch: indexing arrays could not be broadcast together with shapes {text}",
+                              loc=user_loc()) from None
+
+
+def _place(trace: Trace, index: Value, common: tuple[int, ...], front: int, shape: tuple[int, ...]) -> Value:
+    """An index of (at most) shape `common` put at axis `front` of the result shape."""
+    if index.type.shape == ():
+        return index
+    index = broadcast(trace, index, common)
+    behind = len(shape) - front - len(common)
+    if behind:
+        index = trace.op("copy", index) if index.type.ref is not None else index
+        index = trace.op("reshape", index, shape=(*common, *[1] * behind))
+    return broadcast(trace, index, shape)
+
+
+def checked_index(trace: Trace, index: Traced | int, dim: int, axis: int) -> Value:
+    """An i64 index value in range: known ones are checked now, others by a `check` at run time."""
+    known = np.asarray(index) if isinstance(index, int) else concrete_value(index)
+    if known is not None:
+        bad = (known < -dim) | (known >= dim)
+        if bad.any():
+            raise IndexOutOfRange(f"index {known[bad].flat[0]} is out of bounds for axis {axis} with size {dim}",
+                                  loc=user_loc())
+        wrapped = np.where(known < 0, known + dim, known)
+        return trace.const(tuple(wrapped.ravel().tolist()) if wrapped.ndim else wrapped.item(), I64, wrapped.shape)
+    assert isinstance(index, Traced)
+    value = cast(trace, index.read(), I64)
+    if index.type.size == 0:
+        return value
+    low = trace.op("greater_equal", value, trace.const(-dim, I64))
+    high = trace.op("less", value, trace.const(dim, I64))
+    trace.ops("check", trace.op("logical_and", low, high), kind="index",
+              message=f"index out of bounds for axis {axis} with size {dim}")
+    negative = trace.op("less", value, trace.const(0, I64))
+    return trace.op("where", negative, trace.op("add", value, trace.const(dim, I64)), value)
+
+
+def _gather(x: Traced, parts: list[Part]) -> Traced:
+    chosen = select(x, parts)
+    trace = x.trace
+    source = chosen.region.read()
+    if 0 in chosen.shape:
+        return Traced.fresh(trace, trace.op("empty", dtype=x.dtype, shape=chosen.shape))
+    value = trace.op("gather", source, *chosen.indexes)
+    if value.type.shape != chosen.shape:
+        value = full(trace, value, chosen.shape)
+    dynamic_ints = all(not isinstance(p, Array) or p.index.ndim == 0 for p in parts)
+    if chosen.shape == () and dynamic_ints:
+        return Traced.scalar(trace, value)
+    array = fresh_array(trace, value, None)
+    if dynamic_ints and any(isinstance(p, Array) and p.index.is_scalar for p in parts):
+        # NumPy gives a view here; reading a copy is the same, a write would not be.
+        array.readonly = "it was selected by an index known only at run time"
+    return array
+
+
+# --- writing ---------------------------------------------------------------------------------------------
+
+
+def setitem(x: Traced, key: Any, value: Any) -> None:
+    """`x[key] = value`. Raises what NumPy raises; nothing is written then."""
+    trace = x.trace
+    trace.check_open()
+    trace.check_writable(x)
+    parts = parse_key(x, key)
+    masks = [p for p in parts if isinstance(p, Mask)]
+    if len(masks) == 1 and not any(isinstance(p, Array) for p in parts) and concrete_value(masks[0].mask) is None:
+        _write_mask(x, parts, masks[0], value)
+        return
+    if masks:
+        parts = _masks_to_arrays(parts, "writing through a boolean mask combined with other arrays")
+    if any(isinstance(p, Array) for p in parts):
+        _scatter(x, parts, value)
+        return
+    region = basic_view(x, parts)
+    store(trace, region, assigned(trace, value, region))
+
+
+def assigned(trace: Trace, value: Any, region: Traced) -> Value:
+    """The right side of an assignment as a value that fits the region (leading axes of length 1 may go)."""
+    if type(value) in PYTHON_NUMBERS:
+        return assigned_number(trace, value, region)
+    array = as_traced(value)
+    return fit(trace, array.read(), region.shape)
+
+
+def assigned_number(trace: Trace, value: Any, region: Traced) -> Value:
+    """A Python number stored as `a[0] = value` stores it: ints must fit, floats truncate, NaN to int raises."""
+    from sparsec.errors import wrap
+
+    held = np.zeros((), region.dtype)
+    with np.errstate(all="ignore"):
+        try:
+            held[()] = value
+        except (OverflowError, ValueError, TypeError) as error:
+            raise wrap(error, user_loc()) or error from None
+    return trace.const(held.item(), region.dtype)
+
+
+def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
+    """Broadcasts the right side of an assignment. Raises ShapeError with NumPy's words."""
+    have = value.type.static_shape
+    extra = len(have) - len(shape)
+    if extra > 0 and all(d == 1 for d in have[:extra]):
+        value = trace.op("reshape", value, shape=have[extra:])
+        have = have[extra:]
+    try:
+        fits = np.broadcast_shapes(have, shape) == shape
+    except ValueError:
+        fits = False
+    if not fits:
+        def words(dims: tuple[int, ...]) -> str:
+            return "(" + ",".join(map(str, dims)) + ("," if len(dims) == 1 else "") + ")"
+
+        raise ShapeError(f"could not broadcast input array from shape {words(have)} into shape {words(shape)}",
+                         loc=user_loc())
+    return broadcast(trace, value, shape)
+
+
+def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> None:
+    """`x[mask] = value` where the value does not depend on how many elements are selected."""
+    trace = x.trace
+    at = parts.index(part)
+    mask = part.mask
+    axis = sum(_axes(p) for p in parts[:at])
+    if x.shape[axis: axis + mask.ndim] != mask.shape:
+        bad = next(k for k in range(mask.ndim) if x.shape[axis + k] != mask.shape[k])
+        raise IndexOutOfRange(
+            f"boolean index did not match indexed array along axis {axis + bad}; size of axis is "
+            f"{x.shape[axis + bad]} but size of corresponding boolean axis is {mask.shape[bad]}", loc=user_loc())
+    others = [p for p in parts if p is not part]
+    plain = all(p == slice(None) for p in others)
+    stretched = [*parts[:at], *[slice(None)] * mask.ndim, *parts[at + 1:]]
+    region = basic_view(x, stretched)
+    rest = len([p for p in parts[at + 1:] if p is None or isinstance(p, slice)])
+    spread = mask.read()
+    if rest:
+        spread = as_view(trace, spread, (*mask.shape, *[1] * rest))
+    if type(value) in PYTHON_NUMBERS:
+        new = assigned_number(trace, value, region)
+    else:
+        array = as_traced(value)
+        if array.ndim and not (plain and at == 0 and _fits_rest(array.shape, region.shape[mask.ndim:])):
+            raise UnsupportedError("a mask write whose right side has one element per selected one", loc=user_loc(),
+                                   hint="use np.where, or a scalar on the right")
+        new = array.read()
+        if new.type.shape not in ((), region.shape):
+            new = fit(trace, new, (1,) * mask.ndim + region.shape[mask.ndim:])
+    store(trace, region, new, Traced.fresh(trace, trace.op("copy", spread)))
+
+
+def as_view(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
+    """`value` reshaped, copied first where a view is impossible."""
+    try:
+        return trace.op("reshape", value, shape=shape)
+    except ValueError:
+        return trace.op("reshape", trace.op("copy", value), shape=shape)
+
+
+def _fits_rest(shape: tuple[int, ...], rest: tuple[int, ...]) -> bool:
+    """Whether a right side broadcasts against (count, *rest) whatever count is."""
+    if len(shape) > len(rest) + 1 or (len(shape) == len(rest) + 1 and shape[0] != 1):
+        return False
+    tail = shape[-len(rest):] if rest else ()
+    return all(have in (want, 1) for have, want in zip(reversed(tail), reversed(rest), strict=False))
+
+
+def _scatter(x: Traced, parts: list[Part], value: Any) -> None:
+    trace = x.trace
+    chosen = select(x, parts)
+    region = chosen.region
+    target = Traced(trace, region.type, storage=region.storage, steps=region.steps, readonly=region.readonly)
+    if type(value) in PYTHON_NUMBERS:
+        new = assigned_number(trace, value, target)
+    else:
+        new = fit(trace, cast(trace, as_traced(value).read(), x.dtype), chosen.shape)
+    if 0 in chosen.shape:
+        return
+    storage = trace.check_writable(target)
+    if new.storage == storage.name:
+        new = trace.op("copy", new)  # the source overlaps what is being written
+    indexes = chosen.indexes
+    if all(i.type.shape == () for i in indexes) and new.type.shape == ():
+        pass
+    version = trace.op("scatter", storage.newest, target.read(), *indexes, new, combine="set")
+    trace.advance(storage, version)

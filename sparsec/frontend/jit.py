@@ -1,0 +1,316 @@
+"""`sparsec.jit`: a NumPy-style function, compiled for the arguments that it is called with.
+
+Each kind of arguments (the key of `arguments.py`) gets a specialisation of its own, traced and compiled once.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+import numpy as np
+
+from sparsec.compiler import BACKENDS, Compilation
+from sparsec.config import settings
+from sparsec.errors import ArgumentError, ConfigError, OutOfMemory, UnsupportedError
+from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
+from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View, view_of
+from sparsec.frontend.spec import address, describe
+from sparsec.frontend.trace import current_trace
+from sparsec.frontend.tracing import TracedFunction, trace_function
+from sparsec.frontend.tree import unflatten
+from sparsec.ir.flags import BITS, MESSAGES, names
+from sparsec.ir.graph import Func
+from sparsec.ir.loops import Kernel
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Specialisation:
+    """A traced function, its compilation, and how a call's memory meets it."""
+
+    def __init__(self, traced: TracedFunction, backend: str, optimise: bool) -> None:
+        self.traced = traced
+        self.compilation = Compilation(traced.func, backend, _alignments(traced), optimise)
+
+    def serves(self, call: Arguments) -> bool:
+        """Whether what the trace read from outside is still the same, captured arrays included."""
+        traced = self.traced
+        if not all(g.holds() for g in traced.guards):
+            return False
+        return not traced.captures or describe((*call.arrays, *traced.captures)) == traced.capture_specs
+
+    def run(self, call: Arguments) -> Any:
+        """One call: memory in, native code, objects out."""
+        traced = self.traced
+        runner = self.compilation.runner
+        arrays = [*call.arrays, *traced.captures]
+        cells = [np.array(s) for s in call.scalars]
+        results = [_allocate(shape, dtype) for shape, dtype in traced.results.storages]
+        pointers = [address(arrays[p.array]) - p.offset * arrays[p.array].itemsize if p.array >= 0
+                    else address(cells[p.scalar]) for p in traced.params]
+        places = [address(r) for r in results]
+        if runner.transactional and traced.written:
+            flags = self._run_on_copies(arrays, pointers, places)
+        else:
+            flags = runner.run(pointers, places)
+        if flags:
+            _warn(flags, traced.func.name)
+        return self._result(call, arrays, pointers, results, places)
+
+    def _run_on_copies(self, arrays: list[np.ndarray], pointers: list[int], places: list[int]) -> int:
+        """Runs on copies of the storages that are written; they reach the caller only if all went well."""
+        traced = self.traced
+        shadows: dict[int, int] = {}
+        kept: list[np.ndarray] = []
+        for param, views in traced.written.items():
+            first = views[0]
+            specs = [traced.capture_specs[k] for k in views]
+            view = View(0, True, arrays[first].dtype, *_extent(traced, param), writeable=True)
+            shadow = view_of(arrays[first], pointers[param], view).copy()
+            kept.append(shadow)
+            shadows[param] = address(shadow)
+            del specs
+        flags = self.compilation.runner.run([shadows.get(k, p) for k, p in enumerate(pointers)], places)
+        for param, views in traced.written.items():
+            for k in views:
+                spec, array = traced.capture_specs[k], arrays[k]
+                if array.size and array.flags.writeable:
+                    source = View(0, True, array.dtype, spec.shape, spec.offset, spec.strides, True)
+                    array[...] = view_of(array, shadows[param], source)
+        return flags
+
+    def _result(
+        self, call: Arguments, arrays: list[np.ndarray], pointers: list[int], results: list[np.ndarray],
+        places: list[int],
+    ) -> Any:
+        made: list[Any] = []
+        for leaf in self.traced.results.leaves:
+            made.append(_object(leaf, made, call, arrays, pointers, results, places, self.traced))
+        items = iter(made)
+        return unflatten(self.traced.results.tree, lambda: next(items))
+
+
+def _extent(traced: TracedFunction, param: int) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+    """Shape, offset and strides of a parameter's whole storage, flat."""
+    from sparsec.compiler import param_bytes
+
+    value = traced.func.params[param]
+    return (param_bytes(value.type, value.ref) // value.type.dtype.itemsize,), 0, (1,)
+
+
+def _object(
+    leaf: Leaf, made: list[Any], call: Arguments, arrays: list[np.ndarray], pointers: list[int],
+    results: list[np.ndarray], places: list[int], traced: TracedFunction,
+) -> Any:
+    match leaf:
+        case Constant(value=value):
+            return value
+        case Argument(position=k):
+            return call.arrays[k]
+        case SameAs(leaf=k):
+            return made[k]
+        case Scalar(storage=k, weak=weak):
+            return results[k].item() if weak is not None else results[k][()]
+        case View(param=True, storage=k):
+            return view_of(arrays[traced.params[k].array], pointers[k], leaf)
+        case View(storage=k):
+            root = results[k]
+            whole = leaf.shape == root.shape and leaf.dtype == root.dtype and leaf.offset == 0 and leaf.writeable
+            if whole and tuple(s * root.itemsize for s in leaf.strides) == root.strides:
+                return root
+            return view_of(root, places[k], leaf)
+
+
+def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except MemoryError as error:
+        raise OutOfMemory(str(error)) from None
+
+
+def _alignments(traced: TracedFunction) -> dict[str, int]:
+    """Bytes that may be assumed of each parameter: its item size, or 1 where an argument is not aligned."""
+    aligned = {p.array: spec.aligned for p in traced.params if p.array >= 0
+               for spec in [traced.capture_specs[p.array]]}
+    return {value.storage: value.type.dtype.itemsize if p.array < 0 or aligned[p.array] else 1
+            for p, value in zip(traced.params, traced.func.params, strict=True)}
+
+
+def _warn(flags: int, name: str) -> None:
+    """Integer division by zero and its kin, as `np.errstate` asks."""
+    modes = np.geterr()
+    for flag in names(flags):
+        mode = modes[flag]  # type: ignore[literal-required]
+        message = f"{MESSAGES[flag]} in `{name}`"
+        if mode == "raise":
+            raise FloatingPointError(message)
+        if mode == "warn":
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
+        elif mode == "call":
+            handler = np.geterrcall()
+            if callable(handler):
+                handler(flag, BITS[flag])
+
+
+class Jitted(Generic[P, R]):
+    """A function that compiles itself. Call it as you would call the original."""
+
+    def __init__(
+        self, fn: Callable[P, R], *, backend: str | None = None, static_argnames: str | Sequence[str] = (),
+        dynamic: Sequence[str] = (), optimise: bool = True,
+    ) -> None:
+        if not callable(fn):
+            raise ArgumentError(f"jit takes a function, not {type(fn).__name__}")
+        if backend is not None and backend not in BACKENDS:
+            raise ConfigError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
+        if dynamic:
+            raise UnsupportedError("dynamic= dims are not supported yet", hint="leave it out: each shape compiles anew")
+        self.__sparsec_function__ = fn
+        names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
+        self._fn, self._backend, self._optimise = fn, backend, optimise
+        self._binder = Binder(fn, names)
+        self._lock = threading.RLock()
+        self._found: dict[Any, list[Specialisation]] = {}
+        functools.update_wrapper(self, fn)
+
+    @property
+    def backend(self) -> str:
+        return self._backend or settings.backend
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if current_trace() is not None and holds_traced_leaf(args, kwargs):
+            return self._fn(*args, **kwargs)  # inside another traced function: part of it
+        call = self._binder.bind(args, kwargs)
+        return self._specialise(call).run(call)  # type: ignore[no-any-return]
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        """Methods: `@sparsec.jit` inside a class."""
+        return self if instance is None else functools.partial(self, instance)
+
+    def _specialise(self, call: Arguments) -> Specialisation:
+        found = self._lookup(call)
+        if found is None:
+            with self._lock:  # one thread compiles; the others wait and find it done
+                found = self._lookup(call)
+                if found is None:
+                    found = self._compile(call)
+                    self._found.setdefault((self.backend, call.key), []).append(found)
+        return found
+
+    def _lookup(self, call: Arguments) -> Specialisation | None:
+        for candidate in self._found.get((self.backend, call.key), ()):
+            if candidate.serves(call):
+                return candidate
+        return None
+
+    def _compile(self, call: Arguments) -> Specialisation:
+        traced = trace_function(self._fn, self._binder, call)
+        made = Specialisation(traced, self.backend, self._optimise)
+        made.compilation.runner  # noqa: B018  compile now, so that a failure is not cached
+        return made
+
+    # --- stages ---
+
+    def trace(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
+        """The traced function for these arguments. Nothing is run and nothing written."""
+        call = self._binder.bind(args, kwargs)
+        return Stages(Specialisation(trace_function(self._fn, self._binder, call), self.backend, self._optimise))
+
+    def lower(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
+        """The function lowered to kernels for these arguments."""
+        return self.trace(*args, **kwargs).lower()
+
+    def cache_clear(self) -> None:
+        """Forgets every specialisation."""
+        with self._lock:
+            self._found.clear()
+
+    @property
+    def specialisations(self) -> int:
+        """How many specialisations there are."""
+        return sum(map(len, self._found.values()))
+
+
+class Stages:
+    """One specialisation, stage by stage: `.lower()`, `.compile()`, `.as_text(stage)`."""
+
+    def __init__(self, specialisation: Specialisation) -> None:
+        self._specialisation = specialisation
+
+    @property
+    def func(self) -> Func:
+        """The traced function in graph IR."""
+        return self._specialisation.traced.func
+
+    @property
+    def compilation(self) -> Compilation:
+        return self._specialisation.compilation
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels that a call runs."""
+        return self.compilation.kernels
+
+    def lower(self) -> Stages:
+        """Down to loop IR. Raises what lowering refuses."""
+        self.compilation.program  # noqa: B018
+        return self
+
+    def compile(self) -> Compiled:
+        """Down to something that runs."""
+        self.compilation.runner  # noqa: B018
+        return Compiled(self._specialisation)
+
+    def as_text(self, stage: str = "trace") -> str:
+        """A stage as text: trace, a pass's name, graph, loops, legal, llvm, asm, opencl, or all."""
+        return self.compilation.text(stage)
+
+    def __repr__(self) -> str:
+        return f"<sparsec stages of {self.func.name} for {self.compilation.backend}>"
+
+
+class Compiled(Stages):
+    """A compiled specialisation: call it with arguments of the same kind."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from sparsec.frontend.tree import flatten
+
+        leaves: list[Any] = []
+        tree = flatten((args, dict(kwargs)), leaves)
+        call = Arguments(tree, leaves)
+        if not self._specialisation.serves(call) or call.specs != self._specialisation.traced.capture_specs[
+                : len(call.specs)]:
+            raise ArgumentError("these arguments are of another kind than this function was compiled for",
+                                hint="call the jitted function itself: it compiles what it needs")
+        return self._specialisation.run(call)
+
+
+@overload
+def jit(fn: Callable[P, R], /, *, backend: str | None = None, static_argnames: str | Sequence[str] = (),
+        dynamic: Sequence[str] = (), optimise: bool = True) -> Jitted[P, R]: ...
+@overload
+def jit(fn: None = None, /, *, backend: str | None = None, static_argnames: str | Sequence[str] = (),
+        dynamic: Sequence[str] = (), optimise: bool = True) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
+def jit(fn: Any = None, /, *, backend: str | None = None, static_argnames: str | Sequence[str] = (),
+        dynamic: Sequence[str] = (), optimise: bool = True) -> Any:
+    """Compiles a NumPy-style function; use it bare, called, or as a function.
+
+    fn: takes and returns arrays, numbers, and tuples, lists or dicts of them. Slices are views, in-place
+        writes reach the caller's arrays, overlapping arguments are allowed: the meaning is NumPy's.
+    backend: "cpu" (default; or SPARSEC_BACKEND), "opencl", "interp" (the reference interpreter).
+    static_argnames: parameters that are part of the program by value. Python ints, bools and strings always
+        are; Python floats and NumPy scalars are run-time values unless named here.
+    optimise: False leaves out every pass that is not needed.
+
+    Raises, at call time, a `sparsec.errors.SparsecError` that shows the user's line for anything that has
+    no NumPy meaning here; nothing is written then.
+    """
+    options = {"backend": backend, "static_argnames": static_argnames, "dynamic": dynamic, "optimise": optimise}
+    if fn is None:
+        return lambda function: Jitted(function, **options)
+    return Jitted(fn, **options)

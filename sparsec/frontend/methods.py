@@ -1,0 +1,81 @@
+"""Attributes and methods of traced arrays that are not on the class itself."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from sparsec.errors import UnsupportedError
+from sparsec.frontend.array import Traced
+from sparsec.frontend.dispatch import METHODS
+from sparsec.frontend.locate import user_loc
+
+
+def attribute(x: Traced, name: str) -> Any:
+    """`x.name`: a property, or a method bound to its rule. Raises AttributeError or UnsupportedError."""
+    prop = PROPERTIES.get(name)
+    if prop is not None:
+        return prop(x)
+    rule = METHODS.get(name)
+    if rule is not None:
+        return partial(rule, x)
+    if name.startswith("__"):
+        raise AttributeError(name)
+    import numpy as np
+
+    if hasattr(np.ndarray, name):
+        raise UnsupportedError(f"ndarray.{name} is not supported", loc=user_loc(), hint="`sparsec ops` lists what is")
+    raise AttributeError(f"'numpy.ndarray' object has no attribute '{name}'")
+
+
+def _transposed(x: Traced) -> Traced:
+    if x.is_scalar:
+        return x
+    return x.view("transpose", perm=tuple(reversed(range(x.ndim))))
+
+
+def _matrix_transposed(x: Traced) -> Traced:
+    if x.ndim < 2:
+        raise ValueError("matrix transpose with ndim < 2 is undefined")
+    perm = [*range(x.ndim - 2), x.ndim - 1, x.ndim - 2]
+    return x.view("transpose", perm=tuple(perm))
+
+
+def _part(which: int) -> Any:
+    def get(x: Traced) -> Traced:
+        if x.dtype.kind != "c":
+            if which == 0:
+                return x
+            from sparsec.frontend.convert import full
+
+            zero = x.trace.const(0, x.dtype)
+            made = Traced.scalar(x.trace, zero) if x.is_scalar else Traced.fresh(x.trace, full(x.trace, zero, x.shape))
+            made.readonly = "" if x.is_scalar else "the imaginary part of a real array"
+            return made
+        if x.is_scalar:
+            return Traced.scalar(x.trace, x.trace.op("imag" if which else "real", x.value))
+        return x.view("part", part=which)
+
+    return get
+
+
+class _Flags:
+    """The flags that code asks for before a reshape or a write."""
+
+    def __init__(self, x: Traced) -> None:
+        self.c_contiguous = x.c_contiguous
+        self.f_contiguous = x.is_scalar or _transposed(x).c_contiguous
+        self.contiguous = self.c_contiguous
+        self.writeable = not (x.is_scalar or x.readonly)
+        self.owndata = not x.steps
+        self.aligned = True
+
+    def __getitem__(self, name: str) -> bool:
+        return getattr(self, name.lower())  # type: ignore[no-any-return]
+
+
+PROPERTIES = {
+    "T": _transposed, "mT": _matrix_transposed, "real": _part(0), "imag": _part(1), "flags": _Flags,
+    "device": lambda x: "cpu",
+}
+

@@ -1,0 +1,323 @@
+"""Making arrays: zeros, full, arange, array, copies and their `_like` forms."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ShapeError
+from sparsec.frontend.array import Traced
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_dtype, number
+from sparsec.frontend.dispatch import holds_traced, implements
+from sparsec.frontend.layout import order_like
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.trace import Trace, require_trace
+from sparsec.frontend.ufuncs import fresh_array
+from sparsec.ir.graph import Value
+from sparsec.ir.types import DType, I64
+
+Shape = int | Sequence[int]
+
+
+def static_shape(shape: Any) -> tuple[int, ...]:
+    """A shape argument as a tuple of ints. Raises as NumPy does for negative or huge ones."""
+    if isinstance(shape, Traced):
+        shape = tuple(shape) if shape.ndim else (shape,)
+    dims = tuple(operator.index(d) for d in shape) if isinstance(shape, (tuple, list)) else (operator.index(shape),)
+    if any(d < 0 for d in dims):
+        raise ShapeError("negative dimensions are not allowed", loc=user_loc())
+    check_size(dims, 1)
+    return dims
+
+
+def check_size(dims: Sequence[int], itemsize: int) -> None:
+    """Raises ShapeError for element counts that no address space holds, as NumPy does."""
+    if len(dims) > 32:
+        raise ShapeError(f"arrays of rank {len(dims)} are not supported (at most 32)", loc=user_loc())
+    if math.prod(d for d in dims if d) * itemsize >= 1 << 63:
+        raise ShapeError("array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size.",
+                         loc=user_loc())
+
+
+def allocate(trace: Trace, value: Value | None, shape: tuple[int, ...], dtype: DType, order: str = "C") -> Traced:
+    """A new array of `shape` filled with a scalar, or not filled at all."""
+    check_size(shape, dtype.itemsize)
+    layout = order_like([], shape, order or "C")
+    laid = shape if layout is None else tuple(shape[p] for p in layout)
+    if value is None:
+        return fresh_array(trace, trace.op("empty", dtype=dtype, shape=laid), layout)
+    return fresh_array(trace, full(trace, value, laid), layout)
+
+
+@implements(np.empty, creates=True)
+def empty(shape: Shape, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Traced:
+    return allocate(require_trace("np.empty"), None, static_shape(shape), np_dtype(dtype or float), order)
+
+
+@implements(np.zeros, creates=True)
+def zeros(shape: Shape, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Traced:
+    return _filled(shape, 0, np_dtype(dtype or float), order)
+
+
+@implements(np.ones, creates=True)
+def ones(shape: Shape, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Traced:
+    return _filled(shape, 1, np_dtype(dtype or float), order)
+
+
+def _filled(shape: Shape, value: int, dtype: DType, order: str) -> Traced:
+    trace = require_trace("an array creation function")
+    return allocate(trace, trace.const(value, dtype), static_shape(shape), dtype, order)
+
+
+@implements(np.full, creates=True)
+def full_(shape: Shape, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None,
+          like: Any = None) -> Traced:
+    trace = require_trace("np.full")
+    dims = static_shape(shape)
+    if dtype is None:
+        dtype = fill_value.dtype if isinstance(fill_value, Traced) else np.asarray(fill_value).dtype
+    made = allocate(trace, None, dims, np_dtype(dtype), order)
+    made[...] = fill_value
+    return made
+
+
+def _like(a: Traced, dtype: Any, order: str, shape: Any) -> tuple[tuple[int, ...], DType, tuple[int, ...] | None]:
+    dims = a.shape if shape is None else static_shape(shape)
+    layout = order_like([a] if len(dims) == a.ndim else [], dims, order)
+    return dims, np_dtype(a.dtype if dtype is None else dtype), layout
+
+
+def _new_like(a: Any, value: int | None, dtype: Any, order: str, shape: Any) -> Traced:
+    source = as_traced(a)
+    trace = source.trace
+    dims, dtype, layout = _like(source, dtype, order, shape)
+    laid = dims if layout is None else tuple(dims[p] for p in layout)
+    if value is None:
+        return fresh_array(trace, trace.op("empty", dtype=dtype, shape=laid), layout)
+    return fresh_array(trace, full(trace, trace.const(value, dtype), laid), layout)
+
+
+@implements(np.empty_like, creates=True)
+def empty_like(prototype: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+               device: Any = None) -> Traced:
+    return _new_like(prototype, None, dtype, order, shape)
+
+
+@implements(np.zeros_like, creates=True)
+def zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+               device: Any = None) -> Traced:
+    return _new_like(a, 0, dtype, order, shape)
+
+
+@implements(np.ones_like, creates=True)
+def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+              device: Any = None) -> Traced:
+    return _new_like(a, 1, dtype, order, shape)
+
+
+@implements(np.full_like, creates=True)
+def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
+              device: Any = None) -> Traced:
+    made = _new_like(a, None, dtype, order, shape)
+    made[...] = fill_value
+    return made
+
+
+@implements(np.arange, creates=True)
+def arange(*args: Any, dtype: Any = None, start: Any = None, stop: Any = None, step: Any = None, device: Any = None,
+           like: Any = None) -> Traced:
+    """The values are static; integer ranges become index arithmetic, float ones NumPy's own values."""
+    given = {k: v for k, v in (("start", start), ("stop", stop), ("step", step)) if v is not None}
+    if holds_traced(args) or holds_traced(given):
+        args = tuple(a.item() if isinstance(a, Traced) else a for a in args)
+        given = {k: v.item() if isinstance(v, Traced) else v for k, v in given.items()}
+    bounds = list(args)
+    if dtype is None and len(bounds) > 3:
+        dtype = bounds.pop()
+    trace = require_trace("np.arange")
+    ints = all(isinstance(b, (int, np.integer)) and not isinstance(b, bool) for b in (*bounds, *given.values()))
+    target = None if dtype is None else np_dtype(dtype)
+    if not ints or (target is not None and target.kind not in "iu"):
+        return literal(trace, np.arange(*bounds, dtype=dtype, **given))
+    sample = np.arange(*(int(b) for b in bounds), **{k: int(v) for k, v in given.items()}) if not target else None
+    target = target or (sample.dtype if sample is not None else I64)
+    span = range(*_range_bounds(bounds, given))
+    values: Value = trace.op("iota", dtype=target, shape=(len(span),), axis=0)
+    if span.step != 1:
+        values = trace.op("mul", values, number(trace, span.step, target))
+    if span.start != 0 and len(span):
+        values = trace.op("add", values, number(trace, span.start, target))
+    return fresh_array(trace, values, None)
+
+
+def _range_bounds(bounds: list[Any], given: dict[str, Any]) -> tuple[int, int, int]:
+    names = ["stop"] if len(bounds) == 1 and "stop" not in given else ["start", "stop", "step"]
+    found = {"start": 0, "step": 1, **dict(zip(names, bounds, strict=False)), **given}
+    if "stop" not in found:
+        found = {"start": 0, "step": found["step"], "stop": found["start"]}
+    return int(found["start"]), int(found["stop"]), int(found["step"])
+
+
+def literal(trace: Trace, values: np.ndarray) -> Traced:
+    """A new array that starts with values known now."""
+    np_dtype(values.dtype)
+    flat = values.ravel().tolist()
+    const = trace.const(flat[0] if values.size == 1 else tuple(flat), values.dtype, values.shape)
+    return Traced.fresh(trace, trace.op("copy", const))
+
+
+@implements(np.array, creates=True)
+def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: str = "K", subok: bool = False,
+          ndmin: int = 0, ndmax: int = 0, like: Any = None) -> Traced:
+    """`np.array`: nested sequences of numbers and traced values, or a copy of an array."""
+    trace = require_trace("np.array")
+    if isinstance(object, (list, tuple)):
+        made = _from_sequence(trace, object, dtype)
+    else:
+        source = as_traced(object)
+        target = np_dtype(source.dtype if dtype is None else dtype)
+        if isinstance(object, PYTHON_NUMBERS):
+            made = Traced.fresh(trace, trace.op("copy", number(trace, object, target)))
+        elif copy:
+            made = astype(source.as_array(), target, order=order) if source.ndim else _zero_d(source, target)
+        else:
+            made = asarray(source, dtype, order)
+            if copy is False and made.storage is not source.storage:
+                raise ValueError("Unable to avoid copy while creating an array as requested.")
+    if made.ndim < ndmin:
+        made = made.view("reshape", shape=(1,) * (ndmin - made.ndim) + made.shape)
+    return made
+
+
+def _zero_d(source: Traced, dtype: DType) -> Traced:
+    value = cast(source.trace, source.read(), dtype)
+    return Traced.fresh(source.trace, source.trace.op("copy", value))
+
+
+def _from_sequence(trace: Trace, items: Any, dtype: Any) -> Traced:
+    """Nested lists: all numbers become one literal; traced parts are written into place."""
+    if not holds_traced(items) and not _holds_ndarray(items):
+        return literal(trace, np.array(items, dtype=dtype))
+    parts = [p if isinstance(p, PYTHON_NUMBERS) else _from_sequence(trace, p, None) if isinstance(p, (list, tuple))
+             else as_traced(p) for p in items]
+    shapes = {p.shape if isinstance(p, Traced) else () for p in parts}
+    if len(shapes) != 1:
+        raise ShapeError("setting an array element with a sequence. The requested array has an inhomogeneous shape",
+                         loc=user_loc())
+    found = np.result_type(*(p.dtype if isinstance(p, Traced) and not p.weak else
+                             (p.weak(0) if isinstance(p, Traced) and p.weak else p) for p in parts))
+    if all(not isinstance(p, Traced) or p.weak for p in parts):
+        found = np.result_type(*(np.asarray(p.weak(0) if isinstance(p, Traced) else p).dtype for p in parts))  # type: ignore[misc]
+    made = allocate(trace, None, (len(parts), *shapes.pop()), np_dtype(found if dtype is None else dtype))
+    for k, part in enumerate(parts):
+        made[k] = part
+    return made
+
+
+def _holds_ndarray(items: Any) -> bool:
+    if isinstance(items, np.ndarray):
+        return True
+    return isinstance(items, (list, tuple)) and any(_holds_ndarray(i) for i in items)
+
+
+@implements(np.asarray, np.asanyarray, creates=True)
+def asarray(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: bool | None = None,
+            like: Any = None) -> Traced:
+    """The array itself where nothing changes; a copy where dtype or order do."""
+    if copy or isinstance(a, (list, tuple, *PYTHON_NUMBERS)):
+        return array(a, dtype, order=order or "K")
+    source = as_traced(a)
+    if source.is_scalar:
+        return _zero_d(source, np_dtype(source.dtype if dtype is None else dtype))
+    return astype(source, source.dtype if dtype is None else dtype, order=order or "K", copy=False)
+
+
+@implements(np.ascontiguousarray, creates=True)
+def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Traced:
+    made = asarray(a, dtype, "C")
+    return made if made.ndim else made.view("reshape", shape=(1,))
+
+
+@implements(np.asfortranarray, creates=True)
+def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Traced:
+    return asarray(a, dtype, "F")
+
+
+@implements(np.astype)
+def np_astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Traced:
+    return astype(as_traced(x), dtype, copy=copy)
+
+
+@implements(method="astype")
+def astype(x: Traced, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True,
+           copy: bool = True) -> Traced:
+    target = np_dtype(dtype)
+    if not np.can_cast(x.dtype, target, casting):  # type: ignore[arg-type]
+        raise TypeError(f"Cannot cast array data from {x.dtype!r} to {target!r} according to the rule '{casting}'")
+    if x.is_scalar:
+        return Traced.scalar(x.trace, cast(x.trace, x.value, target))
+    layout = order_like([x], x.shape, order)
+    if not copy and target == x.dtype and (order == "K" or _has_layout(x, layout)):
+        return x
+    value = x.read()
+    if layout is not None:
+        value = x.trace.op("transpose", value, perm=layout)
+    value = x.trace.op("copy", value) if target == x.dtype else cast(x.trace, value, target)
+    return fresh_array(x.trace, value, layout)
+
+
+def _has_layout(x: Traced, layout: tuple[int, ...] | None) -> bool:
+    laid = x if layout is None else x.view("transpose", perm=layout)
+    return laid.c_contiguous
+
+
+@implements(np.copy, creates=True)
+def copy(a: Any, order: str = "K", subok: bool = False) -> Traced:
+    return array(a, order=order)
+
+
+@implements(method="copy")
+def copy_method(x: Traced, order: str = "C") -> Traced:
+    return x if x.is_scalar else astype(x, x.dtype, order=order)
+
+
+@implements(method="fill")
+def fill(x: Traced, value: Any) -> None:
+    x[...] = value
+
+
+@implements(np.copyto)
+def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) -> None:
+    from sparsec.frontend.ufuncs import store
+
+    target = as_traced(dst)
+    source = src if isinstance(src, PYTHON_NUMBERS) else as_traced(src)
+    if isinstance(source, Traced):
+        if not np.can_cast(source.dtype, target.dtype, casting):  # type: ignore[arg-type]
+            raise TypeError(f"Cannot cast array data from {source.dtype!r} to {target.dtype!r} according to the rule "
+                            f"'{casting}'")
+        value = source.read()
+        if np.broadcast_shapes(value.type.static_shape, target.shape) != target.shape:
+            raise ShapeError(f"could not broadcast input array from shape {source.shape} into shape {target.shape}")
+    else:
+        value = number(target.trace, source, target.dtype)
+    store(target.trace, target, value, where)
+
+
+@implements(np.eye, creates=True)
+def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None,
+        like: Any = None) -> Traced:
+    rows = operator.index(N)
+    made = _filled((rows, rows if M is None else operator.index(M)), 0, np_dtype(dtype), order)
+    diagonal = made.view("diagonal", offset=operator.index(k), axis1=0, axis2=1)
+    diagonal[...] = 1
+    return made
+
+
+@implements(np.identity, creates=True)
+def identity(n: int, dtype: Any = None, *, like: Any = None) -> Traced:
+    return eye(n, dtype=dtype or float)

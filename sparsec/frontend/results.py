@@ -1,0 +1,142 @@
+"""What a traced function returned, and how the caller's objects are made from it after each call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ArgumentError
+from sparsec.frontend.array import Traced
+from sparsec.frontend.convert import as_traced
+from sparsec.frontend.trace import Trace
+from sparsec.frontend.tree import Tree, flatten
+from sparsec.ir.graph import Value
+from sparsec.ir.types import DType
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A Python object that does not depend on the arguments' values."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """That array of the call itself."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class SameAs:
+    """The object that an earlier leaf is: `return b, b` gives one array twice."""
+
+    leaf: int
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A view of a parameter's (`param`) or a result's storage; offset and strides in elements."""
+
+    storage: int
+    param: bool
+    dtype: DType
+    shape: tuple[int, ...]
+    offset: int
+    strides: tuple[int, ...]
+    writeable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """A NumPy scalar from a result storage of one element; `weak`: the Python number instead."""
+
+    storage: int
+    weak: type | None
+
+
+Leaf = Constant | Argument | SameAs | View | Scalar
+
+
+@dataclass
+class Results:
+    """The structure, its leaves, the SSA values to return, and the result storages (shape, dtype) in order."""
+
+    tree: Tree
+    leaves: list[Leaf] = field(default_factory=list)
+    values: list[Value] = field(default_factory=list)
+    storages: list[tuple[tuple[int, ...], DType]] = field(default_factory=list)
+    numbers: dict[str, int] = field(default_factory=dict)
+
+    def storage(self, value: Value, shape: tuple[int, ...], dtype: DType) -> int:
+        """The number of the result storage in which `value` lies."""
+        self.values.append(value)
+        if value.storage not in self.numbers:
+            self.numbers[value.storage] = len(self.storages)
+            self.storages.append((shape, dtype))
+        return self.numbers[value.storage]
+
+
+def collect(trace: Trace, result: Any, arguments: Sequence[Traced]) -> Results:
+    """Takes the result apart; arrays are read now, after all writes."""
+    items: list[Any] = []
+    found = Results(flatten(result, items))
+    for k, item in enumerate(items):
+        earlier = next((j for j in range(k) if items[j] is item), None)
+        if earlier is not None and isinstance(item, (Traced, np.ndarray)):
+            found.leaves.append(SameAs(earlier))
+        else:
+            found.leaves.append(_leaf(trace, item, arguments, found))
+    return found
+
+
+def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) -> Leaf:
+    if type(item) is np.ndarray:
+        item = as_traced(item)
+    elif isinstance(item, np.ndarray):
+        raise ArgumentError(f"array subclass {type(item).__name__} in the result")
+    if not isinstance(item, Traced):
+        return Constant(item)
+    for k, argument in enumerate(arguments):
+        if argument is item:
+            return Argument(k)
+    if item.is_scalar:
+        item.trace.check_open()
+        value = item.value
+        if value in trace.builder.params:
+            value = trace.op("copy", value)
+        return Scalar(found.storage(value, (), item.dtype), item.weak)
+    ref, storage = item.type.ref, item.storage
+    assert ref is not None and storage is not None
+    value = item.read()
+    is_param = storage.param >= 0
+    number = storage.param if is_param else found.storage(value, storage.newest.type.static_shape,
+                                                          storage.newest.type.dtype)
+    return View(number, is_param, item.dtype, item.shape, int(ref.offset), tuple(int(s) for s in ref.strides),  # type: ignore[arg-type]
+                not item.readonly)
+
+
+class _Memory:
+    """Memory of `owner`, seen through NumPy's array interface; keeps the owner alive."""
+
+    def __init__(self, owner: Any, address: int, view: View) -> None:
+        self.owner = owner
+        itemsize = view.dtype.itemsize
+        self.__array_interface__ = {
+            "version": 3, "data": (address + view.offset * itemsize, not view.writeable), "shape": view.shape,
+            "strides": tuple(s * itemsize for s in view.strides), "typestr": view.dtype.str,
+        }
+
+
+def view_of(owner: np.ndarray, base_address: int, view: View) -> np.ndarray:
+    """The NumPy array of a `View` whose storage begins at `base_address`, in memory that `owner` keeps."""
+    if math.prod(view.shape) == 0:
+        made = np.empty(view.shape, view.dtype)
+        made.flags.writeable = view.writeable
+        return made
+    return np.asarray(_Memory(owner, base_address, view))

@@ -1,0 +1,232 @@
+"""Staging: a user's function, rewritten from its source so that tracing sees what plain calls would hide.
+
+    f(x)            ->  call(f, x)             NumPy functions without traced arguments (`np.zeros(n)`) are seen
+    obj.attr        ->  load_attr(obj, "attr") arrays from outside become parameters, other values guards
+    table[k]        ->  load_item(table, k)
+
+Line and column numbers stay the user's, so tracebacks and carets point at the original source. The staged
+function runs with copies of its globals and closure in which arrays are traced.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import inspect
+import textwrap
+import types
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sparsec.errors import Loc, SourceError
+
+#: Names under which the staged code reaches the runtime half of staging (`staged.py`).
+CALL, ATTR, ITEM = "__sparsec_call__", "__sparsec_attr__", "__sparsec_item__"
+
+#: Builtins that look at the calling frame: rewriting the call would change what they see.
+_FRAME_BOUND = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec"})
+
+
+class _Rewrite(ast.NodeTransformer):
+    """Calls, attribute loads and subscript loads go through the staging runtime."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id in _FRAME_BOUND:
+            return node
+        self.generic_visit(node)
+        return self._at(node, CALL, [node.func, *node.args], node.keywords)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        return self._at(node, ATTR, [node.value, ast.copy_location(ast.Constant(node.attr), node)], [])
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        self.generic_visit(node)
+        if not isinstance(node.ctx, ast.Load):
+            return node
+        index = _index_expression(node.slice)
+        return self._at(node, ITEM, [node.value, index], [])
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        """Annotations are not evaluated: they say nothing about the computation."""
+        if node.value is None:
+            return ast.copy_location(ast.Pass(), node)
+        return self.visit(ast.copy_location(ast.Assign([node.target], node.value), node))  # type: ignore[no-any-return]
+
+    def visit_Global(self, node: ast.Global) -> ast.AST:
+        raise _Refused("`global` in a traced function", node)
+
+    def _at(self, node: ast.AST, name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> ast.AST:
+        func = ast.copy_location(ast.Name(name, ast.Load()), node)
+        return ast.copy_location(ast.Call(func, args, keywords), node)
+
+
+class _Refused(Exception):
+    def __init__(self, what: str, node: ast.AST) -> None:
+        super().__init__(what)
+        self.what, self.node = what, node
+
+
+def _index_expression(node: ast.expr) -> ast.expr:
+    """A subscript as an ordinary expression: `a:b:c` becomes `slice(a, b, c)`."""
+    if isinstance(node, ast.Slice):
+        parts = [p or ast.copy_location(ast.Constant(None), node) for p in (node.lower, node.upper, node.step)]
+        return ast.copy_location(ast.Call(ast.copy_location(ast.Name("__sparsec_slice__", ast.Load()), node), parts, []),
+                                 node)
+    if isinstance(node, ast.Tuple):
+        return ast.copy_location(ast.Tuple([_index_expression(e) for e in node.elts], ast.Load()), node)
+    return node
+
+
+@dataclass(frozen=True)
+class Template:
+    """The compiled rewrite of one function; `factory` makes the inner function's code from its free names."""
+
+    code: types.CodeType
+    freevars: tuple[str, ...]
+
+
+_templates: weakref.WeakKeyDictionary[types.CodeType, Template] = weakref.WeakKeyDictionary()
+
+
+def template(fn: types.FunctionType) -> Template:
+    """The rewritten code of `fn`. Raises SourceError where there is no source to rewrite."""
+    found = _templates.get(fn.__code__)
+    if found is None:
+        found = _templates[fn.__code__] = _build(fn)
+    return found
+
+
+def has_source(fn: Any) -> bool:
+    try:
+        template(fn)
+    except SourceError as error:
+        if error.loc is not None:  # there is a source, and it has something that cannot be staged
+            raise
+        return False
+    return True
+
+
+def _build(fn: types.FunctionType) -> Template:
+    node, first_line = _function_node(fn)
+    try:
+        node = _Rewrite().visit(node)
+    except _Refused as refused:
+        line = getattr(refused.node, "lineno", 1) + first_line - 1
+        raise SourceError(f"{refused.what} is not supported", loc=Loc(fn.__code__.co_filename, line)) from None
+    node.decorator_list = []
+    for arg in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]:
+        if arg is not None:
+            arg.annotation = None
+    node.returns = None
+    # Defaults come from the function object; here they only mark which parameters have one.
+    none = ast.Constant(None)
+    node.args.defaults = [none] * len(node.args.defaults)
+    node.args.kw_defaults = [none if d is not None else None for d in node.args.kw_defaults]
+    freevars = fn.__code__.co_freevars
+    factory = ast.FunctionDef(
+        name="__sparsec_factory__", args=_arguments(freevars), body=[node], decorator_list=[], type_params=[])
+    module = ast.Module([factory], [])
+    ast.increment_lineno(node, first_line - 1)
+    ast.fix_missing_locations(module)
+    code = compile(module, fn.__code__.co_filename, "exec", dont_inherit=True)
+    outer = next(c for c in code.co_consts if isinstance(c, types.CodeType))
+    inner = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == node.name)
+    return Template(inner, inner.co_freevars)
+
+
+def _arguments(names: tuple[str, ...]) -> ast.arguments:
+    return ast.arguments([], [ast.arg(n) for n in names], None, [], [], None, [])
+
+
+def _function_node(fn: types.FunctionType) -> tuple[ast.FunctionDef, int]:
+    """The `def` (or lambda, as a def) of a function and the line where its source begins."""
+    try:
+        lines, first_line = inspect.getsourcelines(fn)
+        tree = ast.parse(textwrap.dedent("".join(lines)))
+    except (OSError, TypeError):
+        raise SourceError(f"the source of `{fn.__name__}` is not available") from None
+    except (SyntaxError, IndentationError):
+        tree, first_line = _parse_lambda_file(fn)
+    indent = len(lines[0]) - len(lines[0].lstrip()) if lines else 0
+    node = _find(tree, fn, first_line)
+    if indent and node.col_offset == 0:
+        _shift_columns(node, indent)
+    return node, first_line
+
+
+def _parse_lambda_file(fn: types.FunctionType) -> tuple[ast.Module, int]:
+    """A lambda's lines need not parse alone: take the whole file."""
+    try:
+        with open(fn.__code__.co_filename, encoding="utf-8") as file:
+            return ast.parse(file.read()), 1
+    except (OSError, SyntaxError):
+        raise SourceError(f"the source of `{fn.__name__}` is not available") from None
+
+
+def _find(tree: ast.Module, fn: types.FunctionType, first_line: int) -> ast.FunctionDef:
+    code = fn.__code__
+    if fn.__name__ == "<lambda>":
+        found = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda)
+                 and n.lineno + first_line - 1 == code.co_firstlineno and len(n.args.args) == code.co_argcount]
+        exact = [n for n in found if _positions_match(n, code)]
+        if len(exact or found) != 1:
+            raise SourceError("several lambdas stand on this line: their source cannot be told apart")
+        node = (exact or found)[0]
+        body = ast.copy_location(ast.Return(node.body), node.body)
+        return ast.copy_location(ast.FunctionDef(  # type: ignore[return-value]
+            name="lambda_", args=node.args, body=[body], decorator_list=[], returns=None, type_params=[]), node)
+    for candidate in ast.walk(tree):
+        if isinstance(candidate, ast.FunctionDef) and candidate.name == code.co_name:
+            return candidate
+    raise SourceError(f"`{fn.__name__}` is not a plain function", loc=Loc(code.co_filename, code.co_firstlineno))
+
+
+def _positions_match(node: ast.Lambda, code: types.CodeType) -> bool:
+    cols = {p[2] for p in code.co_positions() if p[2] is not None and p[0] == code.co_firstlineno}
+    return any(getattr(n, "col_offset", -1) in cols for n in ast.walk(node.body)) and all(
+        node.col_offset <= c <= (node.end_col_offset or 0) for c in cols)
+
+
+def _shift_columns(node: ast.AST, indent: int) -> None:
+    for child in ast.walk(node):
+        if hasattr(child, "col_offset"):
+            child.col_offset += indent
+        if getattr(child, "end_col_offset", None) is not None:
+            child.end_col_offset += indent  # type: ignore[attr-defined]
+
+
+def instantiate(
+    fn: types.FunctionType, runtime: dict[str, Any], replace: Callable[[Any], Any]
+) -> types.FunctionType:
+    """The staged function, with `runtime` names and `replace` applied to every global and closure value."""
+    made = template(fn)
+    names = {n for c in _nested(made.code) for n in c.co_names}
+    space = dict(fn.__globals__)
+    space.update({n: replace((fn.__globals__, n)) for n in names if n in fn.__globals__})
+    space.update(runtime)
+    cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True))
+    closure = tuple(types.CellType(replace(cells[n])) if _filled(cells[n]) else cells[n] for n in made.freevars)
+    staged = types.FunctionType(made.code, space, fn.__name__, fn.__defaults__, closure)
+    staged.__kwdefaults__ = fn.__kwdefaults__
+    return functools.wraps(fn)(staged)
+
+
+def _filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
+
+
+def _nested(code: types.CodeType) -> list[types.CodeType]:
+    found = [code]
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            found.extend(_nested(const))
+    return found

@@ -1,0 +1,199 @@
+"""A trace: storages and their newest versions, while a user's function runs on traced arrays.
+
+One rule gives NumPy's aliasing: a traced array is a storage and a chain of view steps, and reading it always
+applies the steps to the storage's newest version. Everything else is ordinary SSA building.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sparsec.errors import AliasError, LeakedTracer, ReadOnlyError, SourceError
+from sparsec.frontend.locate import user_loc
+from sparsec.ir.builder import Builder, infer_types
+from sparsec.ir.graph import Attr, Func, Op, Value
+from sparsec.ir.ops.record import record
+from sparsec.ir.types import DType, TensorType
+
+if TYPE_CHECKING:
+    from sparsec.frontend.array import Traced
+
+Step = tuple[str, tuple[tuple[str, Attr], ...]]  # a view op and its attributes
+
+
+@dataclass(eq=False)
+class Storage:
+    """One allocation. `newest` is its latest version; `param` its position among the parameters, or -1.
+
+    `readonly` and `conflict` say why a write must be refused: the caller's flag, or an overlap with
+    another argument that one storage cannot express.
+    """
+
+    newest: Value
+    param: int = -1
+    readonly: str = ""
+    conflict: str = ""
+    views: dict[tuple[str, tuple[Step, ...]], Value] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        return self.newest.storage
+
+
+class Trace:
+    """The function under construction."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.builder = Builder()
+        self.closed = False
+        self.storages: list[Storage] = []  # of parameters, in order
+        self.captures: Captures | None = None
+        #: Values that depend on no parameter, with the op that makes each: `concrete.py` can run them.
+        self.static: dict[str, Op] = {}
+        self.known: dict[str, np.ndarray | None] = {}
+
+    # --- building ---
+
+    def op(self, name: str, *operands: Value, **attrs: Attr) -> Value:
+        """Appends an op at the user's current line."""
+        (value,) = self.ops(name, *operands, **attrs)
+        return value
+
+    def ops(self, name: str, *operands: Value, **attrs: Attr) -> tuple[Value, ...]:
+        """Appends an op with any number of results."""
+        self.check_open()
+        self.builder.loc = user_loc()
+        results = self.builder.ops_of(name, *operands, **attrs)
+        if all(v.name in self.static for v in operands):
+            self.static.update((r.name, self.builder.ops[-1]) for r in results)
+        return results
+
+    def const(self, value: Any, dtype: DType, shape: tuple[int, ...] = ()) -> Value:
+        self.check_open()
+        self.builder.loc = user_loc()
+        result = self.builder.const(value, TensorType(np.dtype(dtype), shape))
+        self.static[result.name] = self.builder.ops[-1]
+        return result
+
+    def check_open(self) -> None:
+        if self.closed or current_trace() is not self:
+            raise LeakedTracer(
+                f"a traced array of `{self.name}` is used outside the call that made it", loc=user_loc(),
+                hint="return arrays from the function instead of keeping them in globals or attributes",
+            )
+
+    # --- storages ---
+
+    def add_param(self, type: TensorType, name: str, **flags: str) -> Storage:
+        """A parameter with a name that `names.fresh` gave."""
+        value = Value(name, type)
+        self.builder.params.append(value)
+        storage = Storage(value, len(self.storages), **flags)
+        self.storages.append(storage)
+        return storage
+
+    def view_type(self, of: TensorType, step: Step) -> TensorType:
+        """The type of a view, without building the op. Raises what the op's rules raise."""
+        (result,) = infer_types(record(step[0]), (Value("", of),), dict(step[1]))
+        return result
+
+    def read(self, array: Traced) -> Value:
+        """The value of an array now: its view steps on the newest version of its storage."""
+        self.check_open()
+        storage = array.storage
+        if storage is None:
+            return array.value
+        value = storage.newest
+        for k in range(len(array.steps)):
+            key = (storage.newest.name, array.steps[: k + 1])
+            found = storage.views.get(key)
+            if found is None:
+                name, attrs = array.steps[k]
+                found = storage.views[key] = self.op(name, value, **dict(attrs))
+            value = found
+        return value
+
+    def write(self, array: Traced, value: Value) -> None:
+        """Replaces the array's elements by `value` (same dtype; same shape or a scalar)."""
+        storage = self.check_writable(array)
+        if 0 in array.shape:
+            return
+        region = self.read(array)
+        if value is region:
+            return  # `a[1:] += x` stores the view back into itself
+        self.advance(storage, self.op("update", storage.newest, region, value))
+
+    def advance(self, storage: Storage, version: Value) -> None:
+        """Makes `version` the newest of its storage; views of older ones are forgotten."""
+        storage.newest = version
+        storage.views.clear()
+
+    def check_writable(self, array: Traced) -> Storage:
+        """The storage of an array that may be written. Raises ReadOnlyError or AliasError."""
+        storage = array.storage
+        if storage is None:
+            raise ReadOnlyError("a NumPy scalar cannot be written in place", loc=user_loc())
+        why = storage.readonly or array.readonly
+        if why:
+            raise ReadOnlyError(f"assignment destination is read-only: {why}", loc=user_loc(),
+                                hint="write to a copy (`x = x.copy()`)")
+        if storage.conflict:
+            raise AliasError(storage.conflict, loc=user_loc(), hint="pass copies, or arrays of one dtype")
+        return storage
+
+    # --- the end ---
+
+    def finish(self, results: Sequence[Value]) -> Func:
+        """The traced function. `results` were read last; written parameters are added."""
+        writes = tuple(s.newest for s in self.storages if s.newest is not self.builder.params[s.param])
+        self.closed = True
+        return self.builder.func(self.name, tuple(results), writes)
+
+
+class Captures:
+    """Arrays that the function reaches from outside its arguments; each becomes a parameter, by reference."""
+
+    def __init__(self, staged: bool) -> None:
+        self.staged = staged
+        self.arrays: list[np.ndarray] = []
+        self.traced: dict[int, Traced] = {}
+
+    def refuse_write(self) -> str:
+        """Without the source, an array made inside the function cannot be told from a captured one."""
+        return "" if self.staged else "it was not made by the traced function's source"
+
+
+_local = threading.local()
+
+
+def current_trace() -> Trace | None:
+    """The innermost trace that is running in this thread."""
+    stack = getattr(_local, "stack", None)
+    return stack[-1] if stack else None
+
+
+def require_trace(what: str) -> Trace:
+    """The running trace. Raises SourceError where there is none."""
+    trace = current_trace()
+    if trace is None:
+        raise SourceError(f"{what} works only while a jitted function is traced", loc=user_loc())
+    return trace
+
+
+@contextmanager
+def tracing(trace: Trace) -> Iterator[Trace]:
+    """Makes `trace` the current one of this thread."""
+    stack = _local.__dict__.setdefault("stack", [])
+    stack.append(trace)
+    try:
+        yield trace
+    finally:
+        stack.pop()
+        trace.closed = True

@@ -1,0 +1,189 @@
+"""Running a user's function on traced arrays, and what its results are made of."""
+
+from __future__ import annotations
+
+import traceback
+import types
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import Loc, SparsecError, wrap
+from sparsec.frontend import numpy_api as _numpy_api  # fills the dispatch table
+from sparsec.frontend import stage
+from sparsec.frontend.arguments import Arguments, Binder, ScalarSpec, Static
+from sparsec.frontend.array import Traced
+from sparsec.frontend.locate import OWN, position
+from sparsec.frontend.results import Results, collect
+from sparsec.frontend.spec import ArraySpec, add_arrays, describe
+from sparsec.frontend.staged import Guard, Outside
+from sparsec.frontend.trace import Captures, Trace, tracing
+from sparsec.frontend.tree import unflatten
+from sparsec.ir.graph import Func
+from sparsec.ir.types import DType, tensor
+
+assert _numpy_api
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """Where a parameter of the compiled function comes from: storage of `array`, `offset` elements below its
+    first, or `scalar` by value; positions count the call's arrays (captured ones last) and scalars."""
+
+    array: int = -1
+    offset: int = 0
+    scalar: int = -1
+    dtype: DType = np.dtype("f8")
+
+
+@dataclass(frozen=True)
+class TracedFunction:
+    """What tracing one specialisation gave.
+
+    written: for each written parameter, the positions of the call's arrays (captured ones behind the
+    arguments) through which its storage can be written. capture_specs: the key of arguments and captures
+    together, which every later call must match.
+    """
+
+    func: Func
+    params: tuple[Param, ...]
+    results: Results
+    written: dict[int, tuple[int, ...]]
+    captures: tuple[np.ndarray, ...]
+    capture_specs: tuple[ArraySpec, ...]
+    guards: tuple[Guard, ...]
+
+
+def trace_function(fn: Callable[..., Any], binder: Binder, call: Arguments) -> TracedFunction:
+    """Traces `fn` for this call. Raises SparsecError with the user's line; what the user's own code raises
+    passes through."""
+    known: tuple[np.ndarray, ...] = ()
+    while True:
+        traced = _trace_once(fn, binder, call, known)
+        storages = {s.storage for s in traced.capture_specs}
+        # Captured arrays that overlap the arguments, or each other, must share storages: trace again.
+        if len(known) == len(traced.captures) or len(storages) == len(traced.params) - len(call.scalars):
+            return traced
+        known = traced.captures
+
+
+def _trace_once(
+    fn: Callable[..., Any], binder: Binder, call: Arguments, known: tuple[np.ndarray, ...]
+) -> TracedFunction:
+    trace = Trace(getattr(fn, "__name__", "function").strip("<>"))
+    plain = fn.__func__ if isinstance(fn, types.MethodType) else fn
+    staged = isinstance(plain, types.FunctionType) and stage.has_source(plain)
+    trace.captures = Captures(staged)
+    outside = Outside(trace)
+    specs = describe((*call.arrays, *known)) if known else call.specs
+    with tracing(trace):
+        names = binder.leaf_names(call.tree)
+        arrays = _array_inputs(trace, specs, names, call, known)
+        params = _array_params(trace, specs, arrays)
+        scalars = _scalar_params(trace, call, names, params)
+        inputs = _inputs(call, iter(arrays), iter(scalars))
+        args, kwargs = unflatten(call.tree, lambda: next(inputs))
+        try:
+            result = (outside.stage_function(fn) if staged else fn)(*args, **kwargs)
+            results = collect(trace, result, arrays[: len(call.arrays)])
+        except Exception as error:
+            explained = _explained(error)
+            if explained is error:
+                raise
+            raise explained from error
+        for k, array in enumerate(trace.captures.arrays[len(known):], len(call.arrays) + len(known)):
+            (spec,) = describe([array])
+            params.append(Param(array=k, offset=spec.offset))
+            arrays.append(trace.captures.traced[id(array)])
+        func = trace.finish(results.values)
+    everything = (*call.arrays, *trace.captures.arrays)
+    return TracedFunction(func, tuple(params), results, _written(trace, func, arrays), tuple(trace.captures.arrays),
+                          describe(everything), outside.relied_on())
+
+
+def _array_inputs(
+    trace: Trace, specs: tuple[ArraySpec, ...], names: list[str], call: Arguments, known: tuple[np.ndarray, ...]
+) -> list[Traced]:
+    """Traced arrays for the arguments, then for the captured arrays known from an earlier attempt."""
+    array_names = [n for n, leaf in zip(names, call.leaves, strict=True) if isinstance(leaf, np.ndarray)]
+    arrays = add_arrays(trace, specs, [*array_names, *(f"captured{k}" for k in range(len(known)))])
+    assert trace.captures is not None
+    for array, traced in zip(known, arrays[len(call.arrays):], strict=True):
+        traced.readonly = traced.readonly or trace.captures.refuse_write()
+        trace.captures.arrays.append(array)
+        trace.captures.traced[id(array)] = traced
+    return arrays
+
+
+def _array_params(trace: Trace, specs: tuple[ArraySpec, ...], arrays: list[Traced]) -> list[Param]:
+    """One per storage, in the order of `trace.storages`: reached through the first array that views it."""
+    found: dict[int, Param] = {}
+    for k, (spec, array) in enumerate(zip(specs, arrays, strict=True)):
+        assert array.storage is not None
+        found.setdefault(array.storage.param, Param(array=k, offset=spec.offset))
+    return [found[k] for k in range(len(trace.storages))]
+
+
+def _scalar_params(trace: Trace, call: Arguments, names: list[str], params: list[Param]) -> list[Traced]:
+    scalars: list[Traced] = []
+    for name, kind in zip(names, call.key[1], strict=True):
+        if isinstance(kind, ScalarSpec):
+            storage = trace.add_param(tensor(np.dtype(kind.dtype)), trace.builder.names.fresh(name))
+            params.append(Param(scalar=len(scalars), dtype=np.dtype(kind.dtype)))
+            scalars.append(Traced.scalar(trace, storage.newest, weak=kind.weak))
+    return scalars
+
+
+def _inputs(call: Arguments, arrays: Iterator[Traced], scalars: Iterator[Traced]) -> Iterator[Any]:
+    for leaf, kind in zip(call.leaves, call.key[1], strict=True):
+        if isinstance(leaf, np.ndarray):
+            yield next(arrays)
+        elif isinstance(kind, ScalarSpec):
+            yield next(scalars)
+        else:
+            assert isinstance(kind, Static)
+            yield kind.value
+
+
+def _written(trace: Trace, func: Func, arrays: list[Traced]) -> dict[int, tuple[int, ...]]:
+    names = {w.storage for w in func.writes}
+    return {
+        s.param: tuple(k for k, a in enumerate(arrays) if a.storage is s and not a.readonly)
+        for s in trace.storages if s.name in names
+    }
+
+
+def _explained(error: Exception) -> Exception:
+    """The error that the user sees: sparsec's get a line; Python's, where our code or NumPy raised them on the
+    user's behalf, become typed; the user's own pass unchanged."""
+    loc, ours = _blame(error)
+    if isinstance(error, SparsecError):
+        if error.loc is None:
+            error.loc = loc
+        return error
+    if not ours:
+        return error
+    return wrap(error, loc) or error
+
+
+def _blame(error: Exception) -> tuple[Loc | None, bool]:
+    """The innermost user frame of a traceback, and whether the error was raised below it."""
+    loc: Loc | None = None
+    ours = True
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        code = frame.f_code
+        if not code.co_filename.startswith(OWN):
+            found = next(tb for tb in _tracebacks(error) if tb.tb_frame is frame)
+            loc, ours = position(code, found.tb_lasti), False
+        else:
+            ours = True
+    return loc, ours
+
+
+def _tracebacks(error: Exception) -> Iterator[types.TracebackType]:
+    tb = error.__traceback__
+    while tb is not None:
+        yield tb
+        tb = tb.tb_next

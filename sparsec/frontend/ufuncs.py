@@ -1,0 +1,264 @@
+"""NumPy ufuncs on traced arrays: dtype resolution, broadcasting, `out=`, `where=`, and the ufunc methods.
+
+NumPy itself decides dtypes (`ufunc.resolve_dtypes`) and the memory order of new arrays (`np.nditer`); the
+table of which op computes a ufunc comes from the op records. What is listed here are the ufuncs that need
+more than one op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ShapeError, UnsupportedDtype, UnsupportedError, wrap
+from sparsec.frontend.array import Traced
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, np_dtype, number
+from sparsec.frontend.layout import order_like
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.trace import Trace, require_trace
+from sparsec.ir.graph import Value
+from sparsec.ir.ops.record import REGISTRY, Kind
+from sparsec.ir.types import BOOL, DType
+
+F16, F32 = np.dtype("f2"), np.dtype("f4")
+
+#: ufunc name -> op name, from the records (`np.add` is computed by the op that says so).
+OP_OF_UFUNC = {
+    name: rec.name for rec in REGISTRY.values() if rec.kind is Kind.ELEMENTWISE for name in rec.numpy
+    if isinstance(getattr(np, name, None), np.ufunc)
+}
+
+Lowered = Sequence[Value]
+Composite = Callable[[Trace, list[Value], list[DType]], "Lowered"]
+COMPOSITE: dict[str, Composite] = {}
+
+
+def composite(*names: str) -> Callable[[Composite], Composite]:
+    """Registers how ufuncs that no single op computes are built (operands, result dtypes) -> results."""
+
+    def add(rule: Composite) -> Composite:
+        COMPOSITE.update(dict.fromkeys(names, rule))
+        return rule
+
+    return add
+
+
+def call_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """`__array_ufunc__` for traced operands."""
+    if method == "__call__":
+        if ufunc.signature is not None:
+            from sparsec.frontend.dispatch import call_numpy
+
+            return call_numpy(ufunc, tuple(inputs), kwargs)
+        return apply_ufunc(ufunc, inputs, **kwargs)
+    from sparsec.frontend.ufunc_methods import METHODS
+
+    try:
+        rule = METHODS[method]
+    except KeyError:
+        raise UnsupportedError(f"np.{ufunc.__name__}.{method} is not supported", loc=user_loc()) from None
+    return rule(ufunc, *inputs, **kwargs)
+
+
+def apply_ufunc(
+    ufunc: np.ufunc, inputs: Sequence[Any], *, out: Any = None, where: Any = True, dtype: Any = None,
+    casting: str = "same_kind", order: str = "K", subok: bool = True, sig: Any = None, signature: Any = None,
+) -> Any:
+    """A call of an elementwise ufunc, with NumPy's promotion, broadcasting, `out` and `where`."""
+    if sig is not None or signature is not None:
+        raise UnsupportedError("the signature= argument of ufuncs is not supported", loc=user_loc(), hint="use dtype=")
+    operands = list(inputs)
+    if len(operands) > ufunc.nin:  # positional out
+        out = tuple(operands[ufunc.nin:])
+        operands = operands[: ufunc.nin]
+    if len(operands) != ufunc.nin:
+        raise wrap(TypeError(f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(operands)} "
+                             "were given"), user_loc()) or RuntimeError
+    outs = _outs(ufunc, out)
+    operands = [x if type(x) in PYTHON_NUMBERS else as_traced(x) for x in operands]
+    trace = require_trace(f"np.{ufunc.__name__}")
+    dtypes = resolve(ufunc, operands, outs, dtype, casting)
+    constant = _out_of_range_comparison(ufunc, operands)
+    shape = _shape(operands, outs, where)
+    arrays = [x for x in operands if isinstance(x, Traced)]
+    inner = shape if all(o is None for o in outs) or where is not True else _shape(operands, [], True)
+    layout = order_like(arrays, inner, order)
+    if constant is None:
+        values = [_operand(trace, x, d, inner, layout) for x, d in zip(operands, dtypes, strict=False)]
+        results = compute(trace, ufunc, values, dtypes[ufunc.nin:], inner)
+    else:
+        results = [trace.const(constant, BOOL)]
+    scalar = shape == () and all(o is None for o in outs)
+    finished = [
+        _deliver(trace, value, o, where, inner, layout, scalar, casting, d)
+        for value, o, d in zip(results, outs, dtypes[ufunc.nin:], strict=True)
+    ]
+    weak = _weak_result(ufunc, operands)
+    if weak is not None and scalar:
+        for result in finished:
+            result.weak = weak if result.dtype != BOOL else bool
+    return finished[0] if len(finished) == 1 else tuple(finished)
+
+
+def _outs(ufunc: np.ufunc, out: Any) -> list[Traced | None]:
+    outs = list(out) if isinstance(out, tuple) else [out]
+    outs += [None] * (ufunc.nout - len(outs))
+    return [None if o is None else as_traced(o) for o in outs]
+
+
+def resolve(
+    ufunc: np.ufunc, operands: Sequence[Any], outs: Sequence[Traced | None], dtype: Any, casting: str
+) -> list[DType]:
+    """The dtypes of the loop that NumPy would run, inputs then outputs. Raises what NumPy raises."""
+    spec: list[Any] = []
+    for x in operands:
+        weak = type(x) if type(x) in PYTHON_NUMBERS else x.weak
+        spec.append(x.dtype if weak is None else np.dtype(bool) if weak is bool else weak)
+    # (`dtype == float` is true of float64 dtypes: only `isinstance` tells the weak classes.)
+    if all(isinstance(s, type) for s in spec):
+        spec = [np.dtype({int: "i8", float: "f8", complex: "c16"}[s]) for s in spec]
+    options: dict[str, Any] = {"casting": casting}
+    if dtype is not None:
+        options["signature"] = (None,) * ufunc.nin + (np_dtype(dtype),) * ufunc.nout
+    try:
+        found = ufunc.resolve_dtypes(
+            (*spec, *(None if o is None else o.dtype for o in outs)), **options)
+    except (TypeError, ValueError) as error:
+        raise wrap(error, user_loc()) or error from None
+    for d in found:
+        if d.kind in "gGmMOSUV" or d.char in "gG":
+            raise UnsupportedDtype(f"np.{ufunc.__name__} would compute in {d}", loc=user_loc())
+    return list(found)
+
+
+_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+
+
+def _out_of_range_comparison(ufunc: np.ufunc, operands: Sequence[Any]) -> bool | None:
+    """NumPy compares an integer array exactly with a Python int outside its range: one answer for all."""
+    if ufunc.__name__ not in _COMPARISONS:
+        return None
+    for k, x in enumerate(operands):
+        other = operands[1 - k]
+        if type(x) is int and isinstance(other, Traced) and other.dtype.kind in "iu" and not other.weak:
+            info = np.iinfo(other.dtype)
+            if not info.min <= x <= info.max:
+                sample = np.zeros((), other.dtype)
+                return bool(ufunc(x, sample) if k == 0 else ufunc(sample, x))
+    return None
+
+
+def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -> tuple[int, ...]:
+    shapes = [x.shape for x in operands if isinstance(x, Traced)]
+    if where is not True:
+        shapes.append(as_traced(where).shape)
+    try:
+        shape = np.broadcast_shapes(*shapes)
+        for o in outs:
+            if o is not None and np.broadcast_shapes(shape, o.shape) != o.shape:
+                raise ValueError(f"non-broadcastable output operand with shape {o.shape} doesn't match the "
+                                 f"broadcast shape {shape}")
+    except ValueError as error:
+        raise ShapeError(str(error), loc=user_loc()) from None
+    if len(shape) > 32:
+        raise ShapeError(f"arrays of rank {len(shape)} are not supported (at most 32)", loc=user_loc())
+    return shape
+
+
+def _operand(trace: Trace, x: Any, dtype: DType, shape: tuple[int, ...], layout: tuple[int, ...] | None) -> Value:
+    """An input as a value of `dtype`, broadcast to `shape` and permuted into memory order."""
+    if type(x) in PYTHON_NUMBERS:
+        return number(trace, x, dtype)
+    value = x.read()
+    if value.type.shape == ():
+        return cast(trace, value, dtype)
+    if layout is not None:
+        value = trace.op("transpose", broadcast(trace, value, shape), perm=layout)
+        return cast(trace, value, dtype)
+    return broadcast(trace, cast(trace, value, dtype), shape)
+
+
+def compute(
+    trace: Trace, ufunc: np.ufunc, values: list[Value], dtypes: list[DType], shape: tuple[int, ...]
+) -> Sequence[Value]:
+    """The op or composite of a ufunc on values of its loop's dtypes; float16 loops run in float32."""
+    if any(v.type.dtype == F16 for v in values):
+        wide = [cast(trace, v, F32) if v.type.dtype == F16 else v for v in values]
+        results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes], shape)
+        return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
+    name = ufunc.__name__
+    if name in COMPOSITE:
+        return COMPOSITE[name](trace, values, dtypes)
+    if name in OP_OF_UFUNC:
+        return [trace.op(OP_OF_UFUNC[name], *values)]
+    raise UnsupportedError(f"np.{name} is not supported yet", loc=user_loc())
+
+
+def _deliver(
+    trace: Trace, value: Value, out: Traced | None, where: Any, shape: tuple[int, ...],
+    layout: tuple[int, ...] | None, scalar: bool, casting: str, dtype: DType,
+) -> Traced:
+    """The result as a new array, or written into `out` where `where` says so."""
+    if out is None and where is True:
+        if scalar:
+            return Traced.scalar(trace, value)
+        if value.type.shape != () or shape == ():
+            return fresh_array(trace, value, layout)
+        spread = tuple(shape[p] for p in layout) if layout is not None else shape
+        return fresh_array(trace, trace.op("copy", trace.op("broadcast", value, shape=spread)), layout)
+    if layout is not None and value.type.shape != ():
+        value = trace.op("transpose", value, perm=inverse(layout))
+    if out is None:
+        out = Traced.fresh(trace, trace.op("empty", dtype=dtype, shape=shape))
+    if not np.can_cast(value.type.dtype, out.dtype, casting):  # type: ignore[arg-type]
+        raise wrap(TypeError(f"cannot cast ufunc output from {value.type.dtype} to {out.dtype} with casting rule "
+                             f"'{casting}'"), user_loc()) or RuntimeError
+    store(trace, out, value, where)
+    return out
+
+
+def inverse(perm: Sequence[int]) -> tuple[int, ...]:
+    """The permutation that undoes `perm`."""
+    return tuple(int(k) for k in np.argsort(perm))
+
+
+def fresh_array(trace: Trace, value: Value, layout: tuple[int, ...] | None) -> Traced:
+    """A new array; with a layout, its storage is in that axis order and the array is the transposed view."""
+    if value.type.ref is not None:
+        value = trace.op("copy", value)  # a fresh array never shares a storage with a view
+    array = Traced.fresh(trace, value)
+    return array if layout is None else array.view("transpose", perm=inverse(layout))
+
+
+def store(trace: Trace, target: Traced, value: Value, where: Any = True) -> None:
+    """Writes `value` (any dtype, broadcastable) into an array, only where the mask is true."""
+    trace.check_writable(target)
+    value = broadcast(trace, cast(trace, value, target.dtype), target.shape)
+    if where is not True:
+        mask = broadcast(trace, cast(trace, as_traced(where).read(), BOOL), target.shape)
+        value = trace.op("where", mask, value, target.read())
+    trace.write(target, value)
+
+
+def _weak_result(ufunc: np.ufunc, operands: Sequence[Any]) -> type | None:
+    """Arithmetic on Python numbers only gives a Python number: still weak for the next op."""
+    kinds = [type(x) if type(x) in PYTHON_NUMBERS else x.weak for x in operands]
+    if any(k is None for k in kinds):
+        return None
+    order = [bool, int, float, complex]
+    widest = order[max(order.index(k) for k in kinds)]
+    return float if ufunc is np.true_divide and widest is not complex else widest if widest is not bool else int
+
+
+def power_operator(x: Traced, y: Any) -> Any:
+    """`x ** y`: for exponents that are Python or NumPy scalars NumPy replaces the power by a cheaper ufunc."""
+    exponent = y if type(y) in (int, float) else None
+    if not x.is_scalar and exponent is not None and x.dtype.kind in "fc":
+        fast = {-1: np.reciprocal, 0.5: np.sqrt, 1: np.positive, 2: np.square}.get(exponent)
+        if fast is not None:
+            return apply_ufunc(fast, (x,))
+    if not x.is_scalar and exponent == 2 and type(y) is int and x.dtype.kind in "iu":
+        return apply_ufunc(np.square, (x,))
+    return apply_ufunc(np.power, (x, y))
