@@ -25,6 +25,8 @@ __all__ = ["COMMANDS", "main"]
 #: Name and one-line help of each subcommand; its module has the same name.
 COMMANDS = {
     "doctor": "show what sparsec finds on this machine, and whether it can work",
+    "opt": "run passes over the text of the IR",
+    "run": "run a function from the text of the IR",
 }
 
 _DEBUG_HELP = "show the Python traceback of an error"

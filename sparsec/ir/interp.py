@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sparsec.errors import (
+    ArgumentError,
     CheckFailed,
     IndexOutOfRange,
     ShapeError,
@@ -171,7 +172,7 @@ class _Frame:
 
     def bind_params(self, params: Sequence[Value], args: Sequence[Any]) -> None:
         if len(params) != len(args):
-            raise TypeError(f"{len(params)} parameters, {len(args)} arguments")
+            raise ArgumentError(f"{len(params)} parameters, {len(args)} arguments")
         arrays = [_argument(p, a) for p, a in zip(params, args)]
         flats: dict[str, np.ndarray] = {}
         for param, array in zip(params, arrays):
@@ -360,7 +361,7 @@ def _view(flat: np.ndarray, dtype: DType, ref: TensorRef, shape: tuple[int, ...]
 def _argument(param: Value, arg: Any) -> np.ndarray:
     array = np.asarray(arg) if isinstance(arg, np.ndarray | np.generic) else np.asarray(arg, param.type.dtype)
     if array.dtype != param.type.dtype:
-        raise TypeError(f"%{param.name} is {array.dtype}, its type says {param.type}")
+        raise ArgumentError(f"%{param.name} is {array.dtype}, its type says {param.type}")
     return array
 
 
