@@ -337,6 +337,9 @@ class _Reader:
     def declare_bounds(self) -> None:
         """Reads ahead to the next function: a symbol may be used before the place that bounds it."""
         lx = self.lx
+        self.bounds = {}
+        if "<=" not in lx.source:
+            return
         upper: dict[str, int] = {}
         lower: dict[str, int] = {}
         ahead = 0
