@@ -22,6 +22,7 @@ from sparsec.ir.graph import Op, Value
 from sparsec.ir.loops import Const, Expr, Var, walk_exprs
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Fold, Kind, record
+from sparsec.ir.ops.summation import pairwise_sum
 from sparsec.ir.scalar import S, index
 from sparsec.ir.tensorref import TensorRef, self_overlaps
 from sparsec.ir.types import I64
@@ -206,17 +207,13 @@ class _LoopNest:
         return total
 
     def _pairwise(self, at: At, inner: Sequence[Loop]) -> None:
-        try:
-            from sparsec.ir.ops.summation import pairwise_sum
-        except ImportError:
-            return self._fold(at, inner)
         (op,) = self.reductions
         count = self.k.dim(product(self.shape[a] for a in self.axes))
 
         def element(position: Expr) -> Expr:
             here = list(at)
             counters: list[Expr] = []
-            rest = position
+            rest = self.k.nest.let(position, "i")
             for loop in reversed(inner[1:]):
                 size = self.k.dim(loop.size)
                 rest = self.k.nest.let(rest, "i")

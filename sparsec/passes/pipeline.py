@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from sparsec.passes.base import Pass, parse_spec
+from sparsec.passes.canonicalize import Canonicalize
+from sparsec.passes.cse import Cse
+from sparsec.passes.dce import Dce
+from sparsec.passes.fold import Fold
 from sparsec.passes.fuse import Fuse
 from sparsec.passes.linearize import Linearize
 from sparsec.passes.plan_memory import PlanMemory
@@ -12,7 +16,12 @@ __all__ = ["DEFAULT", "PASSES", "UNOPTIMISED", "parse_pipeline"]
 
 #: What a compiled function goes through.
 DEFAULT: tuple[Pass, ...] = (
+    Canonicalize(),
+    Fold(),
+    Cse(),
+    Dce(),
     ResolveViews(),
+    Dce(),
     Linearize(),
     Fuse(),
     PlanMemory(),
@@ -27,7 +36,9 @@ UNOPTIMISED: tuple[Pass, ...] = (
 )
 
 #: Every pass that a pipeline may name.
-PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (ResolveViews, Linearize, Fuse, PlanMemory)}
+PASSES: dict[str, type[Pass]] = {
+    cls.name: cls for cls in (Canonicalize, Fold, Cse, Dce, ResolveViews, Linearize, Fuse, PlanMemory)
+}
 
 
 def parse_pipeline(text: str) -> tuple[Pass, ...]:

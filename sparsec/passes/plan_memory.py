@@ -168,7 +168,8 @@ def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
                 touch(around | {v.storage for r in op.regions for v in (*r.params, *r.yields)}, counter)
 
     visit(func.ops)
-    return [_Block([name], nbytes(types[name]), first[name], last[name]) for name in types if name in first]
+    # Even nothing gets a place that no other storage has.
+    return [_Block([name], max(nbytes(types[name]), 1), first[name], last[name]) for name in types if name in first]
 
 
 def touched_storages(op: Op) -> set[str]:
