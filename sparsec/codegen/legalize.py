@@ -1,8 +1,9 @@
 """Makes a program expressible on a target, so that a backend only prints.
 
-    let z = %x[i] * c64(0.0, 1.0)   ->   let z_re1 = %x[i * 2]
-                                         let z_im1 = %x[i * 2 + 1]
-                                         let …     = z_re1 * 0.0:f32 - z_im1 * 1.0:f32, …
+    let z = %x[i] * %x[i]   ->   let re = %x[i * 2]
+                                 let im = %x[i * 2 + 1]
+                                 let z_re = re * re - im * im
+                                 let z_im = re * im + im * re
 
 Complex numbers become pairs of floats, in memory too: a buffer of n complex elements is one of 2n floats.
 (An `Extern` keeps its complex dtype: it says what the library computes in, and its offsets count.) Library
@@ -111,6 +112,9 @@ def _items(loop: For) -> int | None:
 # --- complex numbers as pairs ----------------------------------------------------------------------------
 
 
+_WORDS = ("re", "im")
+
+
 def _real_buffer(b: Buffer) -> Buffer:
     if b.dtype.kind != "c":
         return b
@@ -126,6 +130,7 @@ class _Pairs:
 
     def __init__(self, taken: set[str]) -> None:
         self.taken = taken
+        self.fixed: set[str] = set()  # names bound by `named`, which never change
         self.pairs: dict[str, tuple[Var, Var]] = {}
         self.before: list[Stmt] | None = []  # None: a condition that is evaluated again and again
         self.done: dict[int, tuple[Expr, ...]] = {}
@@ -168,23 +173,29 @@ class _Pairs:
         if var.dtype.kind != "c":
             yield replace(stmt, value=self.real(stmt.value))
             return
-        re, im = self.parts(stmt.value)
+        values = self.split(stmt.value, f"{var.name}_" if isinstance(stmt, Let) else "")
         if isinstance(stmt, Assign):
             # `z = complex(imag(z), real(z))` reads both parts before it writes either.
             own = self.pairs[var.name]
-            re, im = self.named(re, "re", own), self.named(im, "im", own)
+            values = tuple(self.named(value, word, own) for value, word in zip(values, _WORDS))
         else:
             dtype = part_dtype(var.dtype)
-            self.pairs[var.name] = (self.fresh(f"{var.name}_re", dtype), self.fresh(f"{var.name}_im", dtype))
-        for part, value in zip(self.pairs[var.name], (re, im)):
-            yield replace(stmt, var=part, value=value)
+            re, im = (
+                value if isinstance(stmt, Let) and isinstance(value, Var) and value.name in self.fixed
+                else self.fresh(f"{var.name}_{word}", dtype)
+                for value, word in zip(values, _WORDS)
+            )  # fmt: skip
+            self.pairs[var.name] = re, im
+        for part, value in zip(self.pairs[var.name], values):
+            if part is not value:
+                yield replace(stmt, var=part, value=value)
 
     def store(self, stmt: Store) -> Iterator[Stmt]:
         at, parts = self.real(stmt.index), self.parts(stmt.value)
         if len(parts) == 1:
             yield Store(stmt.buffer, at, parts[0])
             return
-        values = [self.named(part, word) for part, word in zip(parts, ("re", "im"))]
+        values = [self.named(part, word) for part, word in zip(parts, _WORDS)]
         for place, value in zip(_places(at), values):
             yield Store(stmt.buffer, place, value)
 
@@ -205,6 +216,7 @@ class _Pairs:
         if isinstance(value, Var) and value not in changing:
             return value
         var = self.fresh(stem, value.dtype)
+        self.fixed.add(var.name)
         self.before.append(Let(var, value))
         return var
 
@@ -220,7 +232,7 @@ class _Pairs:
             found = self.done[id(expr)] = self.split(expr)
         return found
 
-    def split(self, expr: Expr) -> tuple[Expr, ...]:
+    def split(self, expr: Expr, prefix: str = "") -> tuple[Expr, ...]:
         dtype = expr.dtype
         if dtype.kind != "c":
             return (self.one(expr),)
@@ -235,7 +247,7 @@ class _Pairs:
             case Apply(fn, args):
                 values = self.compute(fn, [self.parts(arg) for arg in args], part)
         re, im = values
-        return self.named(re, "re"), self.named(im, "im")
+        return self.named(re, f"{prefix}re"), self.named(im, f"{prefix}im")
 
     def one(self, expr: Expr) -> Expr:
         """A real expression, whose operands may be complex."""

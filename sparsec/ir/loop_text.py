@@ -122,7 +122,8 @@ def _kernel_lines(kernel: Kernel) -> Iterator[str]:
     head = f"kernel {ref_name('@', kernel.name)}({params}{f'; {scalars}' if scalars else ''})"
     printer = _Printer({v.name: v.dtype for v in kernel.scalars}, {b.name: b.dtype for b in kernel.buffers})
     first, *rest = printer.block(head, kernel.body)
-    comment = "  // " + ", ".join(loc_text(loc) for loc in kernel.locs) if kernel.locs else ""
+    lines = dict.fromkeys(loc_text(loc) for loc in kernel.locs)
+    comment = f"  // {', '.join(lines)}" if lines else ""
     # An empty body closes on the first line; the comment still ends it.
     yield first + comment
     yield from rest
@@ -140,7 +141,8 @@ def _buffer(b: Buffer) -> str:
 
 
 def _word(text: str) -> str:
-    return bare_name(text, _KEYWORDS)
+    """A word where only a word can stand, so that none is reserved."""
+    return bare_name(text, frozenset())
 
 
 def _indent(lines: Iterator[str]) -> Iterator[str]:

@@ -48,6 +48,8 @@ BODIES = {
     "arithmetic": "for i in 0..4 { let z = %x[i] * %w[i] - neg(%x[i]) + T(1.5, -0.0) %y[3 - i] = z * z }",
     "accumulate": """mut s = T(0.0, 1.0) for i in 0..4 { s = complex:T(imag(s), real(s))
                      s = s * %x[i] + s } %y[0] = s""",
+    "cells": """mut s = %x[0] let t = s let u = complex:T(real(s), imag(t)) s = %x[1] %y[0] = t %y[1] = u
+                let v = complex:T(real(t * t), real(s)) s = s * v %y[2] = v %y[3] = s""",
     "compare": """for i in 0..4 { if %x[i] == %w[i] { %y[i] = T(1.0, nan) } else {
                   %y[i] = select:T(%x[i] != %x[i], %w[i], T(-inf, 2.0)) } }""",
     "cast": """for i in 0..4 { let b = cast:bool(%x[i]) let r = cast:P(%x[i])
@@ -111,7 +113,7 @@ def test_random_complex_programs_keep_their_values(seed):
 
 
 def test_legal_text():
-    p = one_kernel("for i in 0..4 { %y[i] = %x[i] * %w[i] }", "c64")
+    p = one_kernel("for i in 0..4 { let z = %x[i] * %w[i] %y[i] = z }", "c64")
     assert kernel_text(legalize(p, CPU).kernels[0]) == """\
 kernel @k(%x: global f32[8] r, %w: global f32[8] r, %y: global f32[8] rw) {
   for i in 0..4 {
@@ -119,10 +121,10 @@ kernel @k(%x: global f32[8] r, %w: global f32[8] r, %y: global f32[8] rw) {
     let im = %x[i * 2 + 1]
     let re1 = %w[i * 2]
     let im1 = %w[i * 2 + 1]
-    let re2 = re * re1 - im * im1
-    let im2 = re * im1 + im * re1
-    %y[i * 2] = re2
-    %y[i * 2 + 1] = im2
+    let z_re = re * re1 - im * im1
+    let z_im = re * im1 + im * re1
+    %y[i * 2] = z_re
+    %y[i * 2 + 1] = z_im
   }
 }
 """
