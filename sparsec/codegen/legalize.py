@@ -195,8 +195,7 @@ class _Pairs:
         if len(parts) == 1:
             yield Store(stmt.buffer, at, parts[0])
             return
-        values = [self.named(part, word) for part, word in zip(parts, _WORDS)]
-        for place, value in zip(_places(at), values):
+        for place, value in zip(_places(at), parts):
             yield Store(stmt.buffer, place, value)
 
     # --- names ---

@@ -50,6 +50,7 @@ BODIES = {
                      s = s * %x[i] + s } %y[0] = s""",
     "cells": """mut s = %x[0] let t = s let u = complex:T(real(s), imag(t)) s = %x[1] %y[0] = t %y[1] = u
                 let v = complex:T(real(t * t), real(s)) s = s * v %y[2] = v %y[3] = s""",
+    "swapped cell": "mut s = T(2.0, 3.0) s = complex:T(imag(s), real(s)) %y[0] = s",
     "compare": """for i in 0..4 { if %x[i] == %w[i] { %y[i] = T(1.0, nan) } else {
                   %y[i] = select:T(%x[i] != %x[i], %w[i], T(-inf, 2.0)) } }""",
     "cast": """for i in 0..4 { let b = cast:bool(%x[i]) let r = cast:P(%x[i])

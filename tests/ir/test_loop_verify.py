@@ -144,6 +144,18 @@ program @p {
 """
 
 
+def test_a_read_buffer_may_not_overlap_an_earlier_written_one():
+    params = "%x: global f32[4] r align 4, %y: global f32[4] w"
+    text = PROGRAM.replace(params, "%y: global f32[4] w, %x: global f32[4] r")
+    for read, ok in (("%x", True), ("%t", True), ("%y", False)):
+        program = parse_program(text.split("host")[0] + f"host {{ launch @k(%y, {read}; 1) }} }}")
+        if ok:
+            verify_program(program)
+        else:
+            with pytest.raises(VerifyError, match="would overlap"):
+                verify_program(program)
+
+
 def test_good_program():
     verify_program(parse_program(PROGRAM))
 
