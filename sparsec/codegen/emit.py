@@ -113,11 +113,8 @@ class Emitter(Generic[V]):
                 illegal("a barrier", "legalize (no pass binds work-groups yet)")
             case Extern(name, buffers, args, dtype):
                 values = self._exprs(*(offset for _, offset in buffers), *args)
-                operands = [
-                    (self._buffer(buffer), offset)
-                    for (buffer, _), offset in zip(buffers, values)
-                ]
-                b.extern(name, operands, values[len(buffers):], dtype)
+                operands = [(self._buffer(buffer), offset) for (buffer, _), offset in zip(buffers, values)]
+                b.extern(name, operands, values[len(buffers) :], dtype)
             case Launch(kernel, buffers, scalars):
                 b.launch(kernel, [self._buffer(name) for name in buffers], self._exprs(*scalars))
             case _:
@@ -174,9 +171,7 @@ class Emitter(Generic[V]):
                 return self._builder.get(bound.value, dtype) if bound.mutable else bound.value
             case Load(buffer, index, dtype):
                 at = self._value(index)
-                result = self._builder.load(
-                    self._buffer(buffer), at, _plain(dtype, f"load from %{buffer}")
-                )
+                result = self._builder.load(self._buffer(buffer), at, _plain(dtype, f"load from %{buffer}"))
             case Apply():
                 result = self._apply(expr)
             case _:

@@ -54,9 +54,7 @@ def gemm_kernel(name: str, dtype: DType, blas_bits: int) -> Kernel:
     """
     m, n, k, sc0, sc1, sa0, sa1, sb0, sb1 = (var(s) for s in GEMM_SCALARS)
     zero = index(0)
-    c, a, b = (
-        _Matrix(*x) for x in (("c", sc0, sc1, zero), ("a", sa0, sa1, zero), ("b", sb0, sb1, zero))
-    )
+    c, a, b = (_Matrix(*x) for x in (("c", sc0, sc1, zero), ("a", sa0, sa1, zero), ("b", sb0, sb1, zero)))
     body = _rows_first(dtype, (m, n, k), c, a, b)
     if blas_bits:
         flipped = _with_blas(dtype, (n, m, k), c.transposed, b.transposed, a.transposed, body)
@@ -119,8 +117,15 @@ def _rows_first(dtype: DType, dims: tuple[Expr, Expr, Expr], c: _Matrix, a: _Mat
     m, n, k = dims
     i, p, j = var("i"), var("p"), var("j")
     zero = tuple(_store(dtype, c, i, j, _zero(dtype)))
-    into = tuple(_store(dtype, c, i, j, _fma(dtype, _element(dtype, c, i, j), _element(dtype, a, i, p),
-                                             _element(dtype, b, p, j))))
+    into = tuple(
+        _store(
+            dtype,
+            c,
+            i,
+            j,
+            _fma(dtype, _element(dtype, c, i, j), _element(dtype, a, i, p), _element(dtype, b, p, j)),
+        )
+    )
     return (_loop("i", m, (_loop("j", n, zero), _loop("p", k, (_loop("j", n, into),)))),)
 
 

@@ -43,7 +43,7 @@ from sparsec.ir.loops import (
     exprs,
     walk_stmts,
 )
-from sparsec.ir.types import DType, dtype_name
+from sparsec.ir.types import F64, DType, dtype_name
 
 __all__ = ["ENTRY", "LlvmTarget", "blas_symbol", "llvm_text"]
 
@@ -415,7 +415,19 @@ class LlvmBuilder:
         operands = [(kind, arg) for arg in args]
         if fn in _INTRINSICS:
             return self._call(f"llvm.{_INTRINSICS[fn]}.{_suffix(kind)}", kind, operands)
-        return self._call(fn + ("f" if kind == "float" else ""), kind, operands)
+        result = self._call(fn + ("f" if kind == "float" else ""), kind, operands)
+        return self._closer_cbrt(args[0], result) if (fn, kind) == ("cbrt", "double") else result
+
+    def _closer_cbrt(self, x: str, y: str) -> str:
+        """One Newton step, for C libraries that are 3 ULP off; not where y*y*y would leave the range."""
+        square = self.op(f"fmul double {y}, {y}")
+        excess = self.op(f"fsub double {self.op(f'fmul double {square}, {y}')}, {x}")
+        slope = self.op(f"fmul double {square}, {_constant(3.0, F64)}")
+        closer = self.op(f"fsub double {y}, {self.op(f'fdiv double {excess}, {slope}')}")
+        size = self._call("llvm.fabs.f64", "double", [("double", x)])
+        large = self.op(f"fcmp ogt double {size}, {_constant(2.0**-900, F64)}")
+        small = self.op(f"fcmp olt double {size}, {_constant(2.0**1000, F64)}")
+        return self.select(self.op(f"and i1 {large}, {small}"), closer, y, F64)
 
     def _call(self, name: str, kind: str, args: Sequence[tuple[str, str]]) -> str:
         pure = "" if name.startswith("llvm.") else " nounwind willreturn memory(none)"

@@ -11,9 +11,11 @@ without any lock.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -27,11 +29,23 @@ __all__ = ["CpuExecutable", "HostCpu", "compile_object", "host_cpu"]
 #: Guards every use of LLVM.
 _llvm_lock = threading.RLock()
 
+# llvmlite has a lock of its own around each call, which it also takes to free what the collector finds.
+_llvmlite_lock = getattr(llvm.ffi.lib, "_lock", nullcontext())
+
+
+def _before_fork() -> None:
+    """Waits until no thread is inside LLVM: a child would inherit it, locks and all, as it stands."""
+    _llvm_lock.acquire()
+    _llvmlite_lock.__enter__()
+
+
+def _after_fork() -> None:
+    _llvmlite_lock.__exit__(None, None, None)
+    _llvm_lock.release()
+
+
 if hasattr(os, "register_at_fork"):
-    # A child must not inherit LLVM in the middle of another thread's compilation.
-    os.register_at_fork(
-        before=_llvm_lock.acquire, after_in_parent=_llvm_lock.release, after_in_child=_llvm_lock.release
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +133,26 @@ def _optimised(text: str, machine: Any, level: int) -> Any:
 
 
 def compile_object(text: str, level: int = 2) -> bytes:
-    """The object file of an LLVM module, for this machine."""
+    """The object file of an LLVM module, for this machine, under a seal: it can be kept on disk."""
     with _llvm_lock:
         machine = _host_machine(level)
-        return bytes(machine.emit_object(_optimised(text, machine, level)))
+        return _sealed(bytes(machine.emit_object(_optimised(text, machine, level))))
+
+
+# LLVM's loader trusts what it is given, and a damaged file crashes it.
+_SEAL = b"sparsec object 1\n"
+
+
+def _sealed(code: bytes) -> bytes:
+    return _SEAL + hashlib.sha256(code).digest() + code
+
+
+def _unsealed(sealed: bytes) -> bytes:
+    start = len(_SEAL) + hashlib.sha256().digest_size
+    code = sealed[start:]
+    if _sealed(code) != sealed:
+        raise CompileError("the object code is damaged, or of another version")
+    return code
 
 
 class CpuExecutable:
@@ -152,9 +182,9 @@ class CpuExecutable:
         if not self.address:
             raise CompileError(f"the compiled module has no function {entry!r}")
         # CFUNCTYPE releases the GIL for the time of the call.
-        self._entry = ctypes.CFUNCTYPE(
-            ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p
-        )(self.address)
+        self._entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(
+            self.address
+        )
 
     def run(self, pointers: Sequence[int], arena: int = 0) -> tuple[int, int]:
         """Calls the entry: addresses of parameters, then of results (`sparsec.ir.abi`), and of the arena.
@@ -187,13 +217,14 @@ class CpuExecutable:
 
 
 def _load(object_code: bytes, symbols: Mapping[str, int]) -> Any:
+    code = _unsealed(object_code)
     for name, address in symbols.items():
         llvm.add_symbol(name, address)
     # An engine wants a module; the code comes from the object file beside it.
     empty = llvm.parse_assembly(f'target triple = "{host_cpu().triple}"')
     engine = llvm.create_mcjit_compiler(empty, _host_machine())
     try:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
     except RuntimeError as error:
         raise CompileError(f"the compiled code cannot be loaded: {error}") from error

@@ -96,9 +96,7 @@ def _step(stmt: Stmt, host: Host, names: dict[str, list[Any]]) -> None:
             raise CompileError(f"{type(stmt).__name__} cannot stand in a host body")
 
 
-def evaluate(
-    expr: Expr, names: dict[str, Any], load: Callable[[str, int, DType], Any] | None = None
-) -> Any:
+def evaluate(expr: Expr, names: dict[str, Any], load: Callable[[str, int, DType], Any] | None = None) -> Any:
     """The value of a scalar expression, as a NumPy scalar of its dtype."""
     match expr:
         case Const(value, dtype):
