@@ -127,8 +127,8 @@ def _accesses(op: Op) -> Iterator[tuple[Value, Value | None]]:
         yield from ((r, r) for r in op.results if r.type.ref is None)
         return
     if rec.kind is Kind.UPDATE:
-        yield op.operands[1 if rec.region else 0], op.results[0]
-        yield from ((v, None) for v in op.operands[2 if rec.region else 1 :])
+        yield op.operands[1], op.results[0]
+        yield from ((v, None) for v in op.operands[2:])
         yield from ((r, r) for r in op.results[1:])
         return
     yield from ((v, None) for v in op.operands)

@@ -48,7 +48,7 @@ def _values(func: Func) -> Iterator[str]:
 def _is_place(op: Op, value: Value) -> bool:
     """Whether only the metadata of `value` counts: the operand of a view, the region of an update."""
     rec = record(op.name)
-    return rec.kind is Kind.VIEW or (rec.kind is Kind.UPDATE and rec.region and value == op.operands[1])
+    return rec.kind is Kind.VIEW or (rec.kind is Kind.UPDATE and value == op.operands[1])
 
 
 def _dependencies(func: Func) -> Iterator[str]:

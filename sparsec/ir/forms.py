@@ -98,7 +98,7 @@ def _linear_ops(table: Versions, ops: Iterable[Op], newest: dict[str, str]) -> N
         if rec.kind is Kind.VIEW:
             continue  # metadata: only reading its elements counts
         for position, value in enumerate(op.operands):
-            only_place = rec.kind is Kind.UPDATE and rec.region and position == 1
+            only_place = rec.kind is Kind.UPDATE and position == 1
             if not only_place and (stale := _stale(table, value, newest)):
                 raise op_error(op, stale)
         for region in op.regions:

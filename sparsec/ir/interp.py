@@ -251,26 +251,30 @@ class _Frame:
                 self.compute(rec, op)
 
     def compute(self, rec: OpRecord, op: Op) -> None:
-        for value, array in zip(op.results, self.outputs(rec, op)):
+        outs = self.outputs(rec, op, [self.arrays[v.name] for v in op.operands])
+        for value, array in zip(op.results, outs):
             # A reference may hand its operand back, or a view of it; a result is a storage of its own.
             self.define(value, array if array.base is None and array.flags.owndata else array.copy())
 
     def rewrite(self, rec: OpRecord, op: Op) -> None:
-        """An update with loops of its own: its reference gives the elements of the next version."""
-        version, result = op.operands[0], op.results[0]
-        elements, *others = self.outputs(rec, op)
+        """An update with loops of its own: its reference gives the next contents of the whole storage.
+
+        The region is only a place: the reference sees it as a view of the version's contents.
+        """
+        version, region, *rest = op.operands
         flat = self.flats[version.name].copy()
-        self.bind(result, flat)
-        self.arrays[result.name][...] = elements
+        place = _view(flat, region.type.dtype, *self.at(region.ref, region.type.shape))
+        elements, *others = self.outputs(rec, op, [flat, place, *(self.arrays[v.name] for v in rest)])
+        self.bind(op.results[0], elements.reshape(-1))
         for value, array in zip(op.results[1:], others):
             self.define(value, array.copy())
 
-    def outputs(self, rec: OpRecord, op: Op) -> list[np.ndarray]:
-        """What the op's NumPy reference gives."""
+    def outputs(self, rec: OpRecord, op: Op, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the op's NumPy reference gives for `arrays`."""
         assert rec.ref is not None
         attrs = {key: self.attr(value) for key, value in op.attrs.items()}
         with np.errstate(all="ignore"):
-            outs = rec.ref(*(self.arrays[v.name] for v in op.operands), **attrs)
+            outs = rec.ref(*arrays, **attrs)
         if not isinstance(outs, tuple):
             outs = () if outs is None else (outs,)
         if len(outs) != len(op.results):

@@ -160,11 +160,11 @@ class _Verifier:
             placed = rec.kind is Kind.VIEW or (rec.kind is Kind.UPDATE and position == 0)
             if placed and result.ref != want.ref:
                 raise VerifyError(f"%{result.name} must lie at {want}, not at {have.with_ref(result.ref)}")
-        if rec.kind is Kind.UPDATE and rec.region:
+        if rec.kind is Kind.UPDATE:
             self.check_region(op)
 
     def check_region(self, op: Op) -> None:
-        version, region, _ = op.operands
+        version, region = op.operands[:2]
         if region.storage != version.storage:
             raise VerifyError(f"the region %{region.name} is of @{region.storage}, not of @{version.storage}")
 

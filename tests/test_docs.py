@@ -1,0 +1,57 @@
+"""The fenced blocks of the documents are run: `sir` ones are read, checked, printed back; `python` ones run.
+
+A block that is no complete example has another (or no) language behind its fence.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from sparsec.ir.loop_text import kernel_text, parse_kernel, parse_program, program_text
+from sparsec.ir.loop_verify import verify_kernel, verify_program
+from sparsec.ir.text import parse, to_text
+from sparsec.ir.verify import verify
+
+ROOT = Path(__file__).parent.parent
+DOCS = sorted((ROOT / "docs").glob("**/*.md"))
+
+READERS = {
+    "func": (parse, verify, to_text),
+    "kernel": (parse_kernel, verify_kernel, kernel_text),
+    "program": (parse_program, verify_program, program_text),
+}
+
+
+def blocks(language):
+    """Each block with this language, named by file and line."""
+    for path in DOCS:
+        text = path.read_text(encoding="utf-8")
+        for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+            line = text.count("\n", 0, match.start()) + 1
+            yield pytest.param(match[1], str(path), line, id=f"{path.name}:{line}")
+
+
+@pytest.mark.parametrize(("source", "path", "line"), list(blocks("sir")))
+def test_sir_block(source, path, line):
+    read, check, show = READERS[source.split(maxsplit=1)[0]]
+    tree = read(source, path)
+    check(tree)
+    text = show(tree)
+    assert read(text) == tree
+    assert without_comments(text) == without_comments(source)
+
+
+@pytest.mark.parametrize(("source", "path", "line"), list(blocks("python")))
+def test_python_block(source, path, line):
+    # Blank lines before it make tracebacks show the document's own line numbers.
+    exec(compile("\n" * line + source, path, "exec"), {"__name__": "docs"})
+
+
+def without_comments(text):
+    return [re.sub(r"\s*//.*", "", line) for line in text.splitlines()]
+
+
+def test_there_are_blocks():
+    assert len(list(blocks("sir"))) >= 10
+    assert len(list(blocks("python"))) >= 5
