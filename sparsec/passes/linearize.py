@@ -6,7 +6,7 @@
 
 Four things need a copy: an old version that is read after the next one is made; what a write reads from the
 elements that it overwrites, other than element for element (`a[1:] = a[:-1]`); a literal that is written; a
-literal that is a result. After this pass the ops may run in list order, each version in its storage's memory.
+literal that is a result (`coverage.py`: not if all its elements are overwritten anyway). After this pass the ops may run in list order, each version in its storage's memory.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.versions import Versions, versions
 from sparsec.passes.accesses import access, accesses, element_for_element, ordered
 from sparsec.passes.base import Pass
+from sparsec.passes.coverage import overwritten_unread
 from sparsec.passes.rebuild import all_names, retyped, swap
 
 __all__ = ["Linearize"]
@@ -110,11 +111,11 @@ class _Copier:
 
     def op_list(self, ops: Sequence[Op]) -> tuple[Op, ...]:
         out: list[Op] = []
-        for op in ops:
+        for position, op in enumerate(ops):
             saved = {name: self._saved(value, out, op) for name, value in self._saves.get(id(op), {}).items()}
             new = retyped(op, swap(op.operands, self.mapping))
             if record(op.name).kind is Kind.UPDATE:
-                new = self._update(op, new, out)
+                new = self._update(op, new, out, ops[position:])
             self.mapping.update(saved)
             new = replace(new, regions=tuple(map(self._region, new.regions)))
             self.mapping.update((r.name, s) for r, s in zip(op.results, new.results) if r != s)
@@ -138,6 +139,12 @@ class _Copier:
         out.append(Op("copy", (value,), (copied,), {}, (), like.loc if like is not None else None))
         return copied
 
+    def _empty(self, version: Value, out: list[Op], like: Op) -> Value:
+        fresh = Value(self._names.fresh(f"{version.name}.new"), version.type.fresh())
+        attrs = {"dtype": version.type.dtype, "shape": version.type.shape}
+        out.append(Op("empty", (), (fresh,), attrs, (), like.loc))
+        return fresh
+
     def _saved(self, value: Value, out: list[Op], like: Op) -> Value:
         """A copy of `value`, made before `like`; its view may stand later in the list, so it is made anew."""
         if value.name in self.mapping:
@@ -155,11 +162,11 @@ class _Copier:
 
     # --- writes ---
 
-    def _update(self, op: Op, new: Op, out: list[Op]) -> Op:
+    def _update(self, op: Op, new: Op, out: list[Op], rest: Sequence[Op]) -> Op:
         """A write to memory of its own, of values that it does not overwrite before it reads them."""
         version = new.operands[0]
         if self._is_literal(version) or op.operands[0].name in self.mapping and version.storage != op.operands[0].storage:
-            new = self._on_copy(op, new, out)
+            new = self._on_copy(op, new, out, rest)
         writes = [a for a in accesses(new) if a.write]
         operands = list(new.operands)
         region = record(new.name).region
@@ -171,13 +178,16 @@ class _Copier:
                 operands[position] = self._copy(value, out, op)
         return replace(new, operands=tuple(operands))
 
-    def _on_copy(self, op: Op, new: Op, out: list[Op]) -> Op:
+    def _on_copy(self, op: Op, new: Op, out: list[Op], rest: Sequence[Op]) -> Op:
         """The write to a copy of its version, which is a literal or was saved from being overwritten."""
         version = op.operands[0]
         ref = version.ref
         if ref.offset != 0 or ref.strides != contiguous_strides(version.type.shape):
             raise UnsupportedError(f"a second write to the old version %{version.name}", loc=op.loc)
-        copied = self._copy(new.operands[0], out, op)
+        if overwritten_unread(rest):
+            copied = self._empty(version, out, op)
+        else:
+            copied = self._copy(new.operands[0], out, op)
         operands = [copied, *new.operands[1:]]
         if record(op.name).region:
             region = op.operands[1]

@@ -7,6 +7,7 @@ from sparsec.passes.canonicalize import Canonicalize
 from sparsec.passes.cse import Cse
 from sparsec.passes.dce import Dce
 from sparsec.passes.fold import Fold
+from sparsec.passes.forward import Forward
 from sparsec.passes.fuse import Fuse
 from sparsec.passes.linearize import Linearize
 from sparsec.passes.plan_memory import PlanMemory
@@ -24,6 +25,8 @@ DEFAULT: tuple[Pass, ...] = (
     Dce(),
     Linearize(),
     Fuse(),
+    Forward(),
+    Dce(),
     PlanMemory(),
 )
 
@@ -37,7 +40,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {
-    cls.name: cls for cls in (Canonicalize, Fold, Cse, Dce, ResolveViews, Linearize, Fuse, PlanMemory)
+    cls.name: cls for cls in (Canonicalize, Fold, Cse, Dce, ResolveViews, Linearize, Fuse, Forward, PlanMemory)
 }
 
 
