@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from sparsec.codegen.emit import post_order
 from sparsec.codegen.gemm import gemm_loops
 from sparsec.errors import CompileError
 from sparsec.ir.loops import (
@@ -145,23 +146,13 @@ def trip_count(loop: For) -> Expr:
 
 def _is_pure(expr: Expr, written: set[str]) -> bool:
     """Whether the value is the same in every work-item at any time."""
-    match expr:
-        case Load(buffer, at, _):
-            return buffer not in written and _is_pure(at, written)
-        case Apply(args=args):
-            return all(_is_pure(arg, written) for arg in args)
-    return True
+    return not any(isinstance(node, Load) and node.buffer in written for node in post_order([expr]))
 
 
 def _mentions(expr: Expr, names: set[str]) -> bool:
-    match expr:
-        case Var(name=name):
-            return name in names
-        case Load():
-            return True
-        case Apply(args=args):
-            return any(_mentions(arg, names) for arg in args)
-    return False
+    """Whether the value depends on these names, or on memory."""
+    nodes = post_order([expr])
+    return any(isinstance(node, Load) or (isinstance(node, Var) and node.name in names) for node in nodes)
 
 
 def _inline(expr: Expr, known: dict[str, Expr]) -> Expr | None:

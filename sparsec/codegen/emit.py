@@ -38,7 +38,7 @@ from sparsec.ir.loops import (
 from sparsec.ir.scalar import FNS
 from sparsec.ir.types import I64, DType
 
-__all__ = ["Emitter", "illegal"]
+__all__ = ["Emitter", "illegal", "post_order"]
 
 V = TypeVar("V")
 
@@ -54,6 +54,19 @@ class _Name(Generic[V]):
     value: V
     mutable: bool = False
     index: bool = False
+
+
+#: An expression that is deeper gets names for its parts: C compilers limit the nesting of parentheses.
+_DEPTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class _Made(Generic[V]):
+    """The value of a node; `depth` counts the nodes above the last name."""
+
+    value: V
+    index: bool = False
+    depth: int = 0
 
 
 def illegal(what: str, remover: str) -> NoReturn:
@@ -72,9 +85,6 @@ class Emitter(Generic[V]):
             name: _Name(value, index=True) for name, value in (scalars or {}).items()
         }
         self._buffers = {buffer.name: buffer for buffer in buffers}
-        # Of the expression at hand, by identity: the nodes that occur more than once, and their values.
-        self._shared: set[int] = set()
-        self._done: dict[int, V] = {}
 
     # --- statements ---
 
@@ -89,8 +99,9 @@ class Emitter(Generic[V]):
         b = self._builder
         match stmt:
             case Let(var, value):
-                index = self._is_index(value)
-                self._names[var.name] = _Name(b.let(var.name, self.expr(value), var.dtype), index=index)
+                made = self._evaluate(value)[0]
+                named = b.let(var.name, made.value, var.dtype)
+                self._names[var.name] = _Name(named, index=made.index)
             case Mut(var, value):
                 place = b.mut(var.name, self.expr(value), var.dtype)
                 self._names[var.name] = _Name(place, mutable=True)
@@ -150,44 +161,49 @@ class Emitter(Generic[V]):
 
     def expr(self, expr: Expr) -> V:
         """The value of one expression."""
-        return self._exprs(expr)[0]
+        return self._evaluate(expr)[0].value
 
     def _exprs(self, *exprs: Expr) -> list[V]:
-        """Values of expressions that are evaluated together, each shared node once."""
-        self._shared, self._done = _shared_nodes(exprs), {}
-        values = [self._value(expr) for expr in exprs]
-        self._shared, self._done = set(), {}
-        return values
+        return [made.value for made in self._evaluate(*exprs)]
 
-    def _value(self, expr: Expr) -> V:
-        done = self._done.get(id(expr))
-        if done is not None:
-            return done
+    def _evaluate(self, *exprs: Expr) -> list[_Made[V]]:
+        """Values of expressions that are evaluated together: operands first, each shared node once."""
+        shared = _shared_nodes(exprs)
+        done: dict[int, _Made[V]] = {}
+        for node in post_order(exprs):
+            made = self._node(node, done)
+            if isinstance(node, Load | Apply) and (id(node) in shared or made.depth >= _DEPTH):
+                made = _Made(self._builder.let("t", made.value, node.dtype), made.index)
+            done[id(node)] = made
+        return [done[id(expr)] for expr in exprs]
+
+    def _node(self, expr: Expr, done: dict[int, _Made[V]]) -> _Made[V]:
+        """One node, whose operands are done."""
         match expr:
             case Const(value, dtype):
-                return self._builder.const(value, _plain(dtype, "a constant"))
+                return _Made(self._builder.const(value, _plain(dtype, "a constant")), dtype == I64)
             case Var(name, dtype):
                 bound = self._lookup(name)
-                return self._builder.get(bound.value, dtype) if bound.mutable else bound.value
+                if bound.mutable:
+                    return _Made(self._builder.get(bound.value, dtype))
+                return _Made(bound.value, bound.index and dtype == I64)
             case Load(buffer, index, dtype):
-                at = self._value(index)
-                result = self._builder.load(self._buffer(buffer), at, _plain(dtype, f"load from %{buffer}"))
-            case Apply():
-                result = self._apply(expr)
-            case _:
-                raise CompileError(f"{type(expr).__name__} is not an expression of the loop IR")
-        if id(expr) in self._shared:
-            result = self._builder.let("t", result, expr.dtype)
-            self._done[id(expr)] = result
-        return result
+                at = done[id(index)]
+                _plain(dtype, f"load from %{buffer}")
+                return _Made(self._builder.load(self._buffer(buffer), at.value, dtype), depth=at.depth + 1)
+            case Apply(fn, args, dtype):
+                made = [done[id(arg)] for arg in args]
+                # Only an expression of nothing but loop variables and constants is index arithmetic; the
+                # rest may be the user's, and wraps.
+                is_index = fn in _INDEX_FNS and dtype == I64 and all(arg.index for arg in made)
+                wraps = not (is_index and fn in _NO_WRAP)
+                result = self._apply(expr, [arg.value for arg in made], wraps=wraps)
+                return _Made(result, is_index, 1 + max(arg.depth for arg in made))
+        raise CompileError(f"{type(expr).__name__} is not an expression of the loop IR")
 
-    def _apply(self, expr: Apply) -> V:
+    def _apply(self, expr: Apply, args: list[V], *, wraps: bool) -> V:
         b, fn, dtype = self._builder, expr.fn, expr.dtype
         _check(expr)
-        # Only an expression of nothing but loop variables and constants is index arithmetic; the rest may be
-        # the user's, and wraps.
-        wraps = not (fn in _NO_WRAP and dtype == I64 and self._is_index(expr))
-        args = [self._value(arg) for arg in expr.args]
         operand = expr.args[0].dtype
         if fn in ARITH:
             return b.arith(fn, args, dtype, wraps=wraps)
@@ -220,31 +236,39 @@ class Emitter(Generic[V]):
             raise CompileError(f"buffer %{name} is not defined here")
         return self._buffers[name]
 
-    def _is_index(self, expr: Expr) -> bool:
-        match expr:
-            case Const(dtype=dtype):
-                return dtype == I64
-            case Var(name=name, dtype=dtype):
-                return dtype == I64 and name in self._names and self._names[name].index
-            case Apply(fn=fn, args=args):
-                return fn in _INDEX_FNS and all(self._is_index(arg) for arg in args)
-        return False
+
+def post_order(exprs: Sequence[Expr]) -> list[Expr]:
+    """Every node of some expressions once (by identity), operands before what uses them."""
+    order: list[Expr] = []
+    seen: set[int] = set()
+    todo: list[tuple[Expr, bool]] = [(expr, False) for expr in reversed(exprs)]
+    while todo:
+        node, ready = todo.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            todo.append((node, True))
+            todo.extend((operand, False) for operand in reversed(_operands(node)))
+    return order
+
+
+def _operands(expr: Expr) -> tuple[Expr, ...]:
+    match expr:
+        case Load(index=index):
+            return (index,)
+        case Apply(args=args):
+            return args
+    return ()
 
 
 def _shared_nodes(exprs: Sequence[Expr]) -> set[int]:
-    """Identities of the loads and applications that are reached in more than one way."""
+    """Identities of the nodes that are used more than once."""
     seen: set[int] = set()
     shared: set[int] = set()
-    todo = list(exprs)
-    while todo:
-        node = todo.pop()
-        if isinstance(node, Const | Var):
-            continue
-        if id(node) in seen:
-            shared.add(id(node))
-            continue
-        seen.add(id(node))
-        todo.extend([node.index] if isinstance(node, Load) else node.args)
+    uses = [id(operand) for node in post_order(exprs) for operand in _operands(node)]
+    for use in (*map(id, exprs), *uses):
+        (shared if use in seen else seen).add(use)
     return shared
 
 

@@ -20,16 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.codegen.emit import Emitter, illegal
+from sparsec.codegen.emit import Emitter, illegal, post_order
 from sparsec.codegen.gemm import gemm_kernel, part_dtype
 from sparsec.errors import CompileError
 from sparsec.ir.abi import pointer_index
 from sparsec.ir.loops import (
-    Apply,
     Assign,
     Body,
     Buffer,
-    Expr,
     Fail,
     For,
     Kernel,
@@ -663,19 +661,5 @@ def _order_free(loop: For) -> bool:
 
 
 def _loaded(stmt: Stmt) -> set[str]:
-    """Buffers that the expressions of `stmt` read. Each node is visited once: expressions share parts."""
-    todo: list[Expr] = list(exprs(stmt))
-    seen: set[int] = set()
-    found = set()
-    while todo:
-        node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        match node:
-            case Load(buffer=buffer, index=index):
-                found.add(buffer)
-                todo.append(index)
-            case Apply(args=args):
-                todo.extend(args)
-    return found
+    """Buffers that the expressions of `stmt` read."""
+    return {node.buffer for node in post_order(exprs(stmt)) if isinstance(node, Load)}

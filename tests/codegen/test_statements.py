@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -278,6 +281,20 @@ def test_shared_subexpressions_are_written_once():
         assert run(made, [x, y]) == (0, 0) and y[0] == x[0]
 
 
+def test_deep_expressions():
+    value = Load("x", FIRST, F32)
+    for n in range(3000):
+        value = S.add(const(n % 7, F32), value)
+    x, y = floats(1), floats(1)
+    made = program((Store("y", FIRST, value),), [param("x", x, 0, "r"), param("y", y, 1)])
+    x[0] = 1
+    results = []
+    for run in (run_cpu, run_opencl):
+        assert run(made, [x, y]) == (0, 0)
+        results.append(y[0])
+    assert results == [float(1 + sum(n % 7 for n in range(3000)))] * 2
+
+
 def test_parts_of_a_kernel():
     def launches(body):
         return [evaluate(part.items, {}) for part in parts(text(body, SLOTS).kernels[0])]
@@ -299,10 +316,23 @@ def test_a_range_that_only_the_kernel_knows():
     agree(made, [x, floats(8)])
 
 
+TEXTS = """
+from sparsec.codegen.llvm import llvm_text
+from sparsec.codegen.opencl import opencl_source
+from tests.codegen.test_statements import BODIES, SLOTS, text
+for body in BODIES.values():
+    print(llvm_text(text(body, SLOTS)), opencl_source(text(body, SLOTS)))
+"""
+
+
 def test_text_is_the_same_in_every_process():
-    made = text(BODIES["two nests"], SLOTS)
-    assert llvm_text(made) == llvm_text(made)
-    assert opencl_source(made).text == opencl_source(made).text
+    def generate(seed):
+        command = [sys.executable, "-c", TEXTS]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+
+    assert len(generate("1")) > 1000
+    assert generate("1") == generate("2")
 
 
 def test_names_cannot_inject_source():
