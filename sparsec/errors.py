@@ -93,8 +93,8 @@ class InterpreterError(SparsecError, RuntimeError):
     code = "SP013"
 
 
-class CheckFailed(Exception):  # noqa: N818
-    """An interpreter's `check` op met False. The caller turns it into the error of its kind, with the line."""
+class CheckFailed(Exception):
+    """An interpreter's `check` op met False. The caller makes it the error of its kind, with the line."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)

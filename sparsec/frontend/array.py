@@ -251,10 +251,10 @@ for _name, _ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute
 
 
 def _power(self: Traced, other: Any, modulo: Any = None) -> Any:
-    """`x ** y`: NumPy takes a shortcut for the exponents -1, 0, 0.5, 1 and 2 of arrays (fast_scalar_power)."""
+    """`x ** y`: for some exponents NumPy's operator takes a cheaper ufunc than `np.power`."""
     from sparsec.frontend.ufuncs import power_operator
 
     return power_operator(self, other)
 
 
-Traced.__pow__ = _power  # type: ignore[attr-defined]
+setattr(Traced, "__pow__", _power)  # noqa: B010  a plain assignment would tell mypy of one operator only

@@ -310,7 +310,9 @@ def jit(fn: Any = None, /, *, backend: str | None = None, static_argnames: str |
     Raises, at call time, a `sparsec.errors.SparsecError` that shows the user's line for anything that has
     no NumPy meaning here; nothing is written then.
     """
-    options = {"backend": backend, "static_argnames": static_argnames, "dynamic": dynamic, "optimise": optimise}
-    if fn is None:
-        return lambda function: Jitted(function, **options)
-    return Jitted(fn, **options)
+
+    def make(function: Any) -> Any:
+        return Jitted(function, backend=backend, static_argnames=static_argnames, dynamic=dynamic,
+                      optimise=optimise)
+
+    return make if fn is None else make(fn)

@@ -50,9 +50,10 @@ def order_like(arrays: Sequence[Traced], shape: tuple[int, ...], order: str = "K
         return reverse if laid and all(phantom(a).flags.fnc for a in laid) else None
     if all(a.c_contiguous for a in laid) or 0 in shape:
         return None
+    operands: Any = [*(phantom(a) for a in laid), None]
+    flags: Any = [*([["readonly"]] * len(laid)), ["writeonly", "allocate"]]
     iterator = np.nditer(
-        [*(phantom(a) for a in laid), None], flags=["multi_index"],
-        op_flags=[*([["readonly"]] * len(laid)), ["writeonly", "allocate"]],
+        operands, flags=["multi_index"], op_flags=flags,
         op_dtypes=[np.dtype("u1")] * (len(laid) + 1), itershape=shape,
     )
     strides = iterator.operands[-1].strides

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import sys
 import textwrap
 import types
 import weakref
@@ -128,8 +129,7 @@ def _build(fn: types.FunctionType) -> Template:
     node.args.defaults = [none] * len(node.args.defaults)
     node.args.kw_defaults = [none if d is not None else None for d in node.args.kw_defaults]
     freevars = fn.__code__.co_freevars
-    factory = ast.FunctionDef(
-        name="__sparsec_factory__", args=_arguments(freevars), body=[node], decorator_list=[], type_params=[])
+    factory = _define("__sparsec_factory__", _arguments(freevars), [node])
     module = ast.Module([factory], [])
     ast.increment_lineno(node, first_line - 1)
     ast.fix_missing_locations(module)
@@ -137,6 +137,14 @@ def _build(fn: types.FunctionType) -> Template:
     outer = next(c for c in code.co_consts if isinstance(c, types.CodeType))
     inner = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == node.name)
     return Template(inner, inner.co_freevars)
+
+
+def _define(name: str, args: ast.arguments, body: list[ast.stmt]) -> ast.FunctionDef:
+    """A `def` statement; Python 3.12 wants one field more than 3.11 knows."""
+    node = ast.FunctionDef(name=name, args=args, body=body, decorator_list=[], returns=None)
+    if sys.version_info >= (3, 12):
+        node.type_params = []
+    return node
 
 
 def _arguments(names: tuple[str, ...]) -> ast.arguments:
@@ -178,8 +186,7 @@ def _find(tree: ast.Module, fn: types.FunctionType, first_line: int) -> ast.Func
             raise SourceError("several lambdas stand on this line: their source cannot be told apart")
         node = (exact or found)[0]
         body = ast.copy_location(ast.Return(node.body), node.body)
-        return ast.copy_location(ast.FunctionDef(  # type: ignore[return-value]
-            name="lambda_", args=node.args, body=[body], decorator_list=[], returns=None, type_params=[]), node)
+        return ast.copy_location(_define("lambda_", node.args, [body]), node)
     for candidate in ast.walk(tree):
         if isinstance(candidate, ast.FunctionDef) and candidate.name == code.co_name:
             return candidate
@@ -213,7 +220,8 @@ def instantiate(
     closure = tuple(types.CellType(replace(cells[n])) if _filled(cells[n]) else cells[n] for n in made.freevars)
     staged = types.FunctionType(made.code, space, fn.__name__, fn.__defaults__, closure)
     staged.__kwdefaults__ = fn.__kwdefaults__
-    return functools.wraps(fn)(staged)
+    functools.update_wrapper(staged, fn)
+    return staged
 
 
 def _filled(cell: types.CellType) -> bool:

@@ -91,11 +91,11 @@ class Trace:
 
     # --- storages ---
 
-    def add_param(self, type: TensorType, name: str, **flags: str) -> Storage:
+    def add_param(self, type: TensorType, name: str, conflict: str = "") -> Storage:
         """A parameter with a name that `names.fresh` gave."""
         value = Value(name, type)
         self.builder.params.append(value)
-        storage = Storage(value, len(self.storages), **flags)
+        storage = Storage(value, len(self.storages), conflict=conflict)
         self.storages.append(storage)
         return storage
 

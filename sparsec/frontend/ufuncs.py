@@ -76,7 +76,8 @@ def apply_ufunc(
     if len(operands) != ufunc.nin:
         raise wrap(TypeError(f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(operands)} "
                              "were given"), user_loc()) or RuntimeError
-    outs = _outs(ufunc, out)
+    as_array = out is Ellipsis or (isinstance(out, tuple) and out[0] is Ellipsis)  # never a scalar
+    outs = _outs(ufunc, None if as_array else out)
     operands = [x if type(x) in PYTHON_NUMBERS else as_traced(x) for x in operands]
     trace = require_trace(f"np.{ufunc.__name__}")
     dtypes = resolve(ufunc, operands, outs, dtype, casting)
@@ -87,10 +88,12 @@ def apply_ufunc(
     layout = order_like(arrays, inner, order)
     if constant is None:
         values = [_operand(trace, x, d, inner, layout) for x, d in zip(operands, dtypes, strict=False)]
+        if where is not True and ufunc.__name__ in _COMPLAINS_OF_SECOND:
+            values[1] = _where_used(trace, values[1], where, inner, layout)
         results = compute(trace, ufunc, values, dtypes[ufunc.nin:], inner)
     else:
         results = [trace.const(constant, BOOL)]
-    scalar = shape == () and all(o is None for o in outs)
+    scalar = shape == () and all(o is None for o in outs) and not as_array
     finished = [
         _deliver(trace, value, o, where, inner, layout, scalar, casting, d)
         for value, o, d in zip(results, outs, dtypes[ufunc.nin:], strict=True)
@@ -131,6 +134,20 @@ def resolve(
         if d.kind in "gGmMOSUV" or d.char in "gG":
             raise UnsupportedDtype(f"np.{ufunc.__name__} would compute in {d}", loc=user_loc())
     return list(found)
+
+
+#: Ufuncs that warn or raise for some second operands, but not where a mask leaves them out.
+_COMPLAINS_OF_SECOND = {"floor_divide", "remainder", "fmod", "divmod", "power"}
+#: Ufuncs whose float16 results float32 arithmetic does not give.
+_BITS_OF_HALF = {"nextafter", "spacing"}
+
+
+def _where_used(
+    trace: Trace, value: Value, where: Any, shape: tuple[int, ...], layout: tuple[int, ...] | None
+) -> Value:
+    """`value` with 1 in the place of elements that the mask leaves out."""
+    mask = _operand(trace, as_traced(where), BOOL, shape, layout)
+    return trace.op("where", mask, value, trace.const(1, value.type.dtype))
 
 
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
@@ -185,6 +202,9 @@ def compute(
 ) -> Sequence[Value]:
     """The op or composite of a ufunc on values of its loop's dtypes; float16 loops run in float32."""
     if any(v.type.dtype == F16 for v in values):
+        if ufunc.__name__ in _BITS_OF_HALF:
+            raise UnsupportedError(f"np.{ufunc.__name__} of float16 is not supported", loc=user_loc(),
+                                   hint="cast to float32 where that is what you mean")
         wide = [cast(trace, v, F32) if v.type.dtype == F16 else v for v in values]
         results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes], shape)
         return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
@@ -262,3 +282,8 @@ def power_operator(x: Traced, y: Any) -> Any:
     if not x.is_scalar and exponent == 2 and type(y) is int and x.dtype.kind in "iu":
         return apply_ufunc(np.square, (x,))
     return apply_ufunc(np.power, (x, y))
+
+
+from sparsec.frontend import ufunc_rules as _ufunc_rules  # noqa: E402  fills COMPOSITE
+
+assert _ufunc_rules

@@ -1,6 +1,7 @@
 """The warning word: what a computation met that is no error, one bit each, as NumPy's error state names them.
 
-A kernel ors bits in with `Note`; the graph interpreter with `note`, into the word that `collect` watches. What
+A kernel ors bits in with `Note`; the graph interpreter with `note`, into the word that `collect` watches.
+What
 becomes of the word (a RuntimeWarning, or nothing, by `np.errstate`) is the caller's business.
 """
 
@@ -18,7 +19,8 @@ BITS = {"divide": DIVIDE, "over": OVERFLOW, "invalid": INVALID}
 
 #: The beginning of NumPy's warning text.
 MESSAGES = {
-    "divide": "divide by zero encountered", "over": "overflow encountered", "invalid": "invalid value encountered",
+    "divide": "divide by zero encountered", "over": "overflow encountered",
+    "invalid": "invalid value encountered",
 }
 
 

@@ -186,9 +186,13 @@ class _Frame:
 
     def learn_dims(self, params: Sequence[Value], arrays: Sequence[np.ndarray]) -> None:
         """Symbols' values from shapes where the arguments have them, then from the sizes of flat buffers."""
+        storages = [p.storage for p in params]
         for param, array in zip(params, arrays):
             shape = param.type.shape
-            if array.ndim == len(shape) and is_contiguous(param.ref, shape) and param.ref.offset == 0:
+            # The buffer of a storage that several share may be longer than this one's part of it.
+            alone = array.ndim != 1 or storages.count(param.storage) == 1
+            whole = is_contiguous(param.ref, shape) and param.ref.offset == 0
+            if alone and whole and array.ndim == len(shape):
                 for dim, actual in zip(shape, array.shape):
                     known = not isinstance(dim, Poly) or as_sym(dim) is not None
                     if known and not self.unify(dim, actual):

@@ -168,7 +168,7 @@ def regions_overlap(
 
     try:
         return bool(np.shares_memory(
-            memory(a, a_shape, a_itemsize), memory(b, b_shape, b_itemsize), max_work=_MAX_WORK
+            memory(a, a_shape, a_itemsize), memory(b, b_shape, b_itemsize), max_work=_MAX_WORK,  # type: ignore[arg-type]
         ))
     except np.exceptions.TooHardError:
         return True

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sparsec.ir.dims import Dim, Poly, symbols
 from sparsec.ir.graph import Op, Value, free_values, symbol_uses
-from sparsec.ir.ops.record import Kind, OpRecord, record
+from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import TensorRef, regions_overlap, self_overlaps
 
 Shape = tuple[Dim, ...]
@@ -33,11 +33,6 @@ class Access:
         return self.ref.storage
 
 
-def is_region_update(op: Op, rec: OpRecord) -> bool:
-    """Whether the op is a write of one region that its second operand names, a value per element."""
-    return rec.kind is Kind.UPDATE and rec.region
-
-
 def is_kernel(op: Op) -> bool:
     """Whether the op is a group of ops that run as one kernel: the one name that passes know, as they make it."""
     return op.name == "fused"
@@ -51,7 +46,7 @@ def domain(op: Op) -> Shape | None:
             return op.results[0].type.shape
         case Kind.REDUCE | Kind.CHECK:
             return op.operands[0].type.shape
-        case Kind.UPDATE if is_region_update(op, rec):
+        case Kind.UPDATE if rec.region:
             return op.operands[1].type.shape
     return None
 
@@ -69,17 +64,13 @@ def _accesses(op: Op) -> Iterator[Access]:
     for position, value in enumerate(op.operands):
         if rec.kind is Kind.UPDATE and position == 0:
             continue  # the version only says what is written
-        if rec.kind is Kind.UPDATE and position == 1 and is_region_update(op, rec):
-            yield access(value, write=True, pointwise=True)
+        if rec.kind is Kind.UPDATE and position == 1:
+            yield access(value, write=True, pointwise=rec.region)
             continue
         yield access(value, write=False, pointwise=over is not None and value.type.shape == over
                      and (rec.kind is not Kind.MAP or position in rec.pointwise))
-    if rec.kind is Kind.UPDATE:
-        if not is_region_update(op, rec):
-            yield access(op.operands[0], write=True, pointwise=False)
-    else:
-        for result in op.results:
-            yield access(result, write=True, pointwise=rec.kind in (Kind.ELEMENTWISE, Kind.MAP))
+    for result in op.results[1 if rec.kind is Kind.UPDATE else 0 :]:
+        yield access(result, write=True, pointwise=rec.kind in (Kind.ELEMENTWISE, Kind.MAP))
 
 
 def access(value: Value, *, write: bool, pointwise: bool) -> Access:

@@ -78,7 +78,7 @@ def _forwarded(op: Op) -> Op:
     body = []
     for inner in op.regions[0].ops:
         rec = record(inner.name)
-        skip = 2 if rec.kind is Kind.UPDATE and rec.region else len(inner.operands) if rec.kind is Kind.VIEW else 0
+        skip = 2 if rec.kind is Kind.UPDATE else len(inner.operands) if rec.kind is Kind.VIEW else 0
         operands = tuple(
             v if position < skip else _just_written(inner, position, writes)
             for position, v in enumerate(inner.operands)

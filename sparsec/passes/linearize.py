@@ -72,7 +72,7 @@ class _StaleReads:
             if rec.kind is Kind.VIEW:
                 continue
             for position, value in enumerate(op.operands):
-                if not (rec.kind is Kind.UPDATE and rec.region and position == 1):
+                if not (rec.kind is Kind.UPDATE and position == 1):  # only a place
                     self.read(value, newest)
             for region in op.regions:
                 inside = dict(newest)
@@ -170,7 +170,7 @@ class _Copier:
         writes = [a for a in accesses(new) if a.write]
         operands = list(new.operands)
         region = record(new.name).region
-        for position in range(2 if region else 1, len(operands)):
+        for position in range(2, len(operands)):
             value = operands[position]
             pointwise = region and value.type.shape == operands[1].type.shape
             read = access(value, write=False, pointwise=pointwise)
@@ -188,15 +188,14 @@ class _Copier:
             copied = self._empty(version, out, op)
         else:
             copied = self._copy(new.operands[0], out, op)
-        operands = [copied, *new.operands[1:]]
-        if record(op.name).region:
-            region = op.operands[1]
-            view = self._definitions.get(region.name)
-            if view is None or record(view.name).kind is not Kind.VIEW:
-                operands[1] = copied
-            else:
-                again = retyped(view, (copied,))
-                again = replace(again, results=(Value(self._names.fresh(f"{region.name}.on"), again.result.type),))
-                out.append(again)
-                operands[1] = again.result
-        return retyped(new, tuple(operands))
+        return retyped(new, (copied, self._region_on(op.operands[1], copied, out), *new.operands[2:]))
+
+    def _region_on(self, region: Value, copied: Value, out: list[Op]) -> Value:
+        """The same view of the copy."""
+        view = self._definitions.get(region.name)
+        if view is None or record(view.name).kind is not Kind.VIEW:
+            return copied
+        again = retyped(view, (self._region_on(view.operands[0], copied, out),))
+        again = replace(again, results=(Value(self._names.fresh(f"{region.name}.on"), again.result.type),))
+        out.append(again)
+        return again.result

@@ -18,7 +18,7 @@ from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array
 from sparsec.ir.graph import Value
-from sparsec.ir.types import DType, I64
+from sparsec.ir.types import I64, DType
 
 Shape = int | Sequence[int]
 
@@ -143,8 +143,7 @@ def arange(*args: Any, dtype: Any = None, start: Any = None, stop: Any = None, s
     target = None if dtype is None else np_dtype(dtype)
     if not ints or (target is not None and target.kind not in "iu"):
         return literal(trace, np.arange(*bounds, dtype=dtype, **given))
-    sample = np.arange(*(int(b) for b in bounds), **{k: int(v) for k, v in given.items()}) if not target else None
-    target = target or (sample.dtype if sample is not None else I64)
+    target = target or I64
     span = range(*_range_bounds(bounds, given))
     values: Value = trace.op("iota", dtype=target, shape=(len(span),), axis=0)
     if span.step != 1:

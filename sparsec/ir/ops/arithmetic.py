@@ -47,7 +47,8 @@ def complex_div(x: Expr, y: Expr) -> Expr:
     major, minor = s.select(by_real, c, d), s.select(by_real, d, c)
     ratio = s.div(minor, major)
     scale = s.div(rules.like(c, 1), s.add(major, s.mul(minor, ratio)))
-    # By the real part: (a + b*ratio, b - a*ratio) * scale; by the imaginary: (a*ratio + b, b*ratio - a) * scale.
+    # By the real part: (a + b*ratio, b - a*ratio) * scale; by the imaginary: (a*ratio + b, b*ratio - a) *
+    # scale.
     first, second = s.select(by_real, a, b), s.select(by_real, b, a)
     re = s.mul(s.add(first, s.mul(second, ratio)), scale)
     im = s.mul(s.select(by_real, s.sub(b, s.mul(a, ratio)), s.sub(s.mul(b, ratio), a)), scale)
@@ -86,7 +87,8 @@ def _abs(s: ScalarBuilder, x: Expr) -> Expr:
 
 
 elementwise(
-    "abs", "|x|; the lowest integer stays as it is; of a complex number its length, a float.", np.absolute, _abs,
+    "abs", "|x|; the lowest integer stays as it is; of a complex number its length, a float.", np.absolute,
+    _abs,
     kinds="biufc", result="real", numpy=("absolute", "abs"), ulp={"c": 2}, sparse=Sparse.KEEP,
     grad=lambda b, op, g: (b.op("mul", g, b.op("sign", op.operands[0])),),
 )
@@ -125,7 +127,8 @@ def _complex_sign(s: ScalarBuilder, x: Expr) -> Expr:
 
 
 elementwise(
-    "sign", "-1, 0 or 1; NaN of NaN; x / |x| of a complex number.", np.sign, _sign, kinds="iufc", ulp={"c": 2},
+    "sign", "-1, 0 or 1; NaN of NaN; x / |x| of a complex number.", np.sign, _sign, kinds="iufc",
+    ulp={"c": 2},
     sparse=Sparse.KEEP,
 )
 

@@ -12,7 +12,8 @@ from sparsec.ir.scalar import ScalarBuilder
 from sparsec.ir.types import DTYPES, DType
 
 elementwise(
-    "bit_and", "The bits set in both.", np.bitwise_and, lambda s, x, y: s.logical_and(x, y), kinds="biu", arity=2,
+    "bit_and", "The bits set in both.", np.bitwise_and, lambda s, x, y: s.logical_and(x, y), kinds="biu",
+    arity=2,
     numpy=("bitwise_and",), sparse=Sparse.INTERSECT,
 )
 elementwise(
@@ -20,7 +21,8 @@ elementwise(
     arity=2, numpy=("bitwise_or",), sparse=Sparse.UNION,
 )
 elementwise(
-    "bit_xor", "The bits set in one, not both.", np.bitwise_xor, lambda s, x, y: s.xor(x, y), kinds="biu", arity=2,
+    "bit_xor", "The bits set in one, not both.", np.bitwise_xor, lambda s, x, y: s.xor(x, y), kinds="biu",
+    arity=2,
     numpy=("bitwise_xor",), sparse=Sparse.UNION,
 )
 elementwise(
@@ -51,7 +53,8 @@ def _shift_right(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
 
 
 elementwise(
-    "shift_left", "x * 2**y; 0 for y of at least the width, or negative.", np.left_shift, _shift_left, kinds="iu",
+    "shift_left", "x * 2**y; 0 for y of at least the width, or negative.", np.left_shift, _shift_left,
+    kinds="iu",
     arity=2, numpy=("left_shift", "bitwise_left_shift"),
 )
 elementwise(

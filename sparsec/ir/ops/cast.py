@@ -18,7 +18,7 @@ from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.record import Case, Kind, OpRecord, Sparse, case, register
-from sparsec.ir.scalar import ScalarBuilder
+from sparsec.ir.scalar import ScalarBuilder, const
 from sparsec.ir.types import BOOL, DTYPES, F32, F64, I32, I64, DType, TensorType, dtype_name
 
 _S = ScalarBuilder()
@@ -34,7 +34,7 @@ def convert(x: Expr, dtype: DType) -> Expr:
         return _from_complex(x, dtype)
     if dtype.kind == "c":
         part = rules.part_dtype(dtype)
-        return _S.complex(convert(x, part), rules.const(0, part))
+        return _S.complex(convert(x, part), const(0, part))
     if dtype == _F16:
         return _to_half(x)
     if source == _F16:
@@ -75,11 +75,12 @@ def _float_to_u64(x: Expr) -> Expr:
     half = rules.like(x, 2.0**63)
     big = _S.ge(x, half)
     low = _S.cast(_truncate(_S.select(big, _S.sub(x, half), x), I64), _U64)
-    return _S.select(big, _S.xor(low, rules.const(1 << 63, _U64)), low)
+    return _S.select(big, _S.xor(low, const(1 << 63, _U64)), low)
 
 
 def _to_half(x: Expr) -> Expr:
-    """Through f32. For f64 that would round twice: so the first rounding is to odd, which keeps what was cut off
+    """Through f32. For f64 that would round twice: so the first rounding is to odd, which keeps what was
+    cut off
     visible to the second."""
     single = _S.cast(x, F32)
     if x.dtype == F64:
@@ -90,7 +91,7 @@ def _to_half(x: Expr) -> Expr:
 def _round_to_odd(x: Expr, single: Expr) -> Expr:
     """The f32 next to `x` on the side of zero, with its last bit set, where `single` is not `x` itself."""
     bits = _S.bitcast(single, _U32)
-    one = rules.const(1, _U32)
+    one = const(1, _U32)
     back = _S.cast(single, F64)
     beyond = _S.gt(_S.abs(back), _S.abs(x))
     toward_zero = _S.select(beyond, _S.sub(bits, one), bits)

@@ -16,10 +16,12 @@ from sparsec.ir.scalar import ScalarBuilder
 from sparsec.ir.types import BOOL, TensorType, dtype_name
 
 elementwise(
-    "equal", "x == y; false with NaN.", np.equal, lambda s, x, y: s.eq(x, y), kinds="biufc", result="bool", arity=2,
+    "equal", "x == y; false with NaN.", np.equal, lambda s, x, y: s.eq(x, y), kinds="biufc", result="bool",
+    arity=2,
 )
 elementwise(
-    "not_equal", "x != y; true with NaN.", np.not_equal, lambda s, x, y: s.ne(x, y), kinds="biufc", result="bool",
+    "not_equal", "x != y; true with NaN.", np.not_equal, lambda s, x, y: s.ne(x, y), kinds="biufc",
+    result="bool",
     arity=2,
 )
 

@@ -24,7 +24,8 @@ elementwise(
     result="real", numpy=(), sparse=Sparse.KEEP,
 )
 elementwise(
-    "imag", "The imaginary part, as a new array (`part` is the view).", np.imag, lambda s, x: s.imag(x), kinds="c",
+    "imag", "The imaginary part, as a new array (`part` is the view).", np.imag, lambda s, x: s.imag(x),
+    kinds="c",
     result="real", numpy=(), sparse=Sparse.KEEP,
 )
 elementwise(

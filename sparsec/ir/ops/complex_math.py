@@ -1,4 +1,5 @@
-"""Complex functions, written with the real scalar functions: C99's rules at zeros and infinities, NumPy's where
+"""Complex functions, written with the real scalar functions: C99's rules at zeros and infinities, NumPy's
+where
 it has a formula of its own (log1p, expm1, exp2, powers by whole exponents).
 
 The formulas for inverse functions are Kahan's ("Branch Cuts for Complex Elementary Functions", 1987): square
@@ -14,7 +15,7 @@ import numpy as np
 
 from sparsec.ir.loops import Const, Expr
 from sparsec.ir.ops import rules
-from sparsec.ir.scalar import ScalarBuilder
+from sparsec.ir.scalar import ScalarBuilder, const
 from sparsec.ir.types import I64
 
 _S = ScalarBuilder()
@@ -192,7 +193,8 @@ def tanh(x: Expr, y: Expr) -> Pair:
     large = _S.gt(size, rules.like(x, bound))
     tail = _S.mul(_S.mul(_times(_S.sin(y), 4), _S.cos(y)), _S.exp(_times(size, -2)))
     far = _S.select(_finite(y), tail, _S.copysign(rules.like(y, 0), y))
-    return _S.select(large, _S.copysign(one, x), real), _S.select(large, far, imag)
+    near = _S.select(_zero(x), x, real)  # also beside an infinite y
+    return _S.select(large, _S.copysign(one, x), near), _S.select(large, far, imag)
 
 
 def _turned(of_parts: Callable[[Expr, Expr], Pair]) -> Callable[[Expr, Expr], Pair]:
@@ -226,16 +228,36 @@ def _roots(x: Expr, y: Expr) -> tuple[Pair, Pair]:
     return sqrt(_S.sub(one, x), _S.neg(y)), sqrt(_S.add(one, x), y)
 
 
+def _if_infinite(x: Expr, y: Expr, there: Pair, elsewhere: Pair) -> Pair:
+    """`there` where z is infinite: the products of roots are NaN then."""
+    infinite = _S.logical_or(rules.isinf(x), rules.isinf(y))
+    return _S.select(infinite, there[0], elsewhere[0]), _S.select(infinite, there[1], elsewhere[1])
+
+
+def _direction(x: Expr, y: Expr) -> Pair:
+    """(cos, |sin|) of the angle of an infinite z, up to a factor: each part is 0 or 1, the first signed as x."""
+    zero, one = rules.like(x, 0), rules.like(x, 1)
+    across = _S.copysign(_S.select(rules.isinf(x), one, zero), x)
+    return across, _S.select(rules.isinf(y), one, zero)
+
+
+def _infinity(y: Expr) -> Expr:
+    return _S.copysign(rules.like(y, float("inf")), y)
+
+
 def arcsin(x: Expr, y: Expr) -> Pair:
     """Kahan's inverse sine."""
     minus, plus = _roots(x, y)
-    return _S.atan2(x, _product_real(minus, plus)), _S.asinh(_product_imag(minus, plus))
+    plain = _S.atan2(x, _product_real(minus, plus)), _S.asinh(_product_imag(minus, plus))
+    return _if_infinite(x, y, (_S.atan2(*_direction(x, y)), _infinity(y)), plain)
 
 
 def arccos(x: Expr, y: Expr) -> Pair:
     """Kahan's inverse cosine."""
     minus, plus = _roots(x, y)
-    return _times(_S.atan2(minus[0], plus[0]), 2), _S.asinh(_product_imag(plus, minus))
+    plain = _times(_S.atan2(minus[0], plus[0]), 2), _S.asinh(_product_imag(plus, minus))
+    across, up = _direction(x, y)
+    return _if_infinite(x, y, (_S.atan2(up, across), _S.neg(_infinity(y))), plain)
 
 
 def arccosh(x: Expr, y: Expr) -> Pair:
@@ -243,23 +265,33 @@ def arccosh(x: Expr, y: Expr) -> Pair:
     one = rules.like(x, 1)
     minus, plus = sqrt(_S.sub(x, one), y), sqrt(_S.add(x, one), y)
     overlap = _S.add(_S.mul(minus[0], plus[0]), _S.mul(minus[1], plus[1]))
-    return _S.asinh(overlap), _times(_S.atan2(minus[1], plus[0]), 2)
+    plain = _S.asinh(overlap), _times(_S.atan2(minus[1], plus[0]), 2)
+    across, up = _direction(x, y)
+    angle = _S.copysign(_S.atan2(up, across), y)
+    return _if_infinite(x, y, (rules.like(x, float("inf")), angle), plain)
 
 
 def arctanh(x: Expr, y: Expr) -> Pair:
-    """log((1 + z) / (1 - z)) / 2, through the size and the angle of the quotient."""
-    one = rules.like(x, 1)
-    below, above, square = _S.sub(one, x), _S.add(one, x), _S.mul(y, y)
-    ratio = _S.div(_times(x, 4), _S.add(_S.mul(below, below), square))
+    """log((1 + z) / (1 - z)) / 2, through the size and the angle of the quotient.
+
+    The size is odd in x: |x| in its place keeps log1p away from -1, where digits would cancel.
+    """
+    one, size = rules.like(x, 1), _S.abs(x)
+    below, above, square = _S.sub(one, size), _S.add(one, size), _S.mul(y, y)
+    ratio = _S.div(_times(size, 4), _S.add(_S.mul(below, below), square))
     angle = _S.atan2(_times(y, 2), _S.sub(_S.mul(below, above), square))
-    return _times(_S.log1p(ratio), 0.25), _times(angle, 0.5)
+    plain = _S.copysign(_times(_S.log1p(ratio), 0.25), x), _times(angle, 0.5)
+    quarter = _S.copysign(rules.like(y, np.pi / 2), y)
+    return _if_infinite(x, y, (_S.copysign(rules.like(x, 0), x), quarter), plain)
 
 
 FUNCTIONS: dict[str, Function] = {
     name: _function(rule)
     for name, rule in {
-        "exp": exp, "exp2": exp2, "expm1": expm1, "log": log_, "log2": _log_of_base(2), "log10": _log_of_base(10),
-        "log1p": log1p, "sqrt": sqrt, "sinh": sinh, "cosh": cosh, "tanh": tanh, "sin": _turned(sinh), "cos": cos,
+        "exp": exp, "exp2": exp2, "expm1": expm1, "log": log_, "log2": _log_of_base(2),
+        "log10": _log_of_base(10),
+        "log1p": log1p, "sqrt": sqrt, "sinh": sinh, "cosh": cosh, "tanh": tanh, "sin": _turned(sinh),
+        "cos": cos,
         "tan": _turned(tanh), "arcsin": arcsin, "arccos": arccos, "arctan": _turned(arctanh),
         "arcsinh": _turned(arcsin), "arccosh": arccosh, "arctanh": arctanh,
     }.items()
@@ -274,7 +306,7 @@ def power(a: Expr, b: Expr, divide: Callable[[Expr, Expr], Expr]) -> Expr:
     zero, one = rules.like(a, 0), rules.like(a, 1)
     small = _S.lt(_S.abs(p), rules.like(p, _SMALL_POWER))
     whole = rules.all_of(_zero(q), small, _S.eq(p, _S.trunc(p)))
-    count = _S.cast(_S.select(small, _S.abs(p), rules.like(p, 0)), I64)
+    count = _S.cast(_S.select(small, p, rules.like(p, 0)), I64)
     positive = _whole_power(a, count)
     by_products = _S.select(_S.lt(p, rules.like(p, 0)), divide(one, positive), positive)
     u, v = log_(x, y)
@@ -287,11 +319,16 @@ def power(a: Expr, b: Expr, divide: Callable[[Expr, Expr], Expr]) -> Expr:
 
 
 def _whole_power(a: Expr, count: Expr) -> Expr:
-    """By squaring: seven bits of the exponent reach beyond 99."""
+    """a to the power |count|, by squaring from 1 up; seven bits of the exponent reach beyond 99.
+
+    Only exponents 1 to 3 do not begin with 1 * a, as in NumPy: with infinities that product has NaN.
+    """
     result: Expr = rules.like(a, 1)
-    square = a
+    powers, size = [a], _S.abs(count)
     for bit in range(_SMALL_POWER.bit_length()):
-        set_ = _S.ne(_S.logical_and(count, rules.const(1 << bit, I64)), rules.const(0, I64))
-        result = _S.select(set_, square if bit == 0 else _S.mul(result, square), result)
-        square = _S.mul(square, square)
+        is_set = _S.ne(_S.logical_and(size, const(1 << bit, I64)), const(0, I64))
+        result = _S.select(is_set, _S.mul(result, powers[-1]), result)
+        powers.append(_S.mul(powers[-1], powers[-1]))
+    for exponent, direct in ((1, a), (2, powers[1]), (3, _S.mul(a, powers[1]))):
+        result = _S.select(_S.eq(count, const(exponent, I64)), direct, result)
     return result

@@ -63,14 +63,19 @@ def _ulp_of(ulp: int | Mapping[str, int], kind: str) -> int:
 
 
 def elementwise(
-    name: str, doc: str, ref: Callable[..., Any], lower: Callable[..., Any], *, kinds: str, result: str | DType = "same",
-    arity: int = 1, attrs: tuple[str, ...] = (), numpy: tuple[str, ...] | None = None, ulp: int | Mapping[str, int] = 0,
-    sparse: Sparse = Sparse.DENSIFY, grad: Callable[..., Any] | None = None, cases: tuple[Case, ...] | None = None,
+    name: str, doc: str, ref: Callable[..., Any], lower: Callable[..., Any], *, kinds: str,
+    result: str | DType = "same",
+    arity: int = 1, attrs: tuple[str, ...] = (), numpy: tuple[str, ...] | None = None,
+    ulp: int | Mapping[str, int] = 0,
+    sparse: Sparse = Sparse.DENSIFY, grad: Callable[..., Any] | None = None, cases: tuple[Case,
+    ...] | None = None,
 ) -> OpRecord:
     """Declares `result[i] = f(x[i], …)` on operands of one dtype.
 
-    kinds: NumPy kind letters that it takes. result: "same", "bool", "real" or a dtype. numpy: the NumPy functions it
-    is (default: the one of its name). ulp: allowed distance of a backend from `ref`, for all or by kind. cases: default is
+    kinds: NumPy kind letters that it takes. result: "same", "bool", "real" or a dtype. numpy: the NumPy
+    functions it
+    is (default: the one of its name). ulp: allowed distance of a backend from `ref`, for all or by kind.
+    cases: default is
     one small shape per dtype of `kinds`, and a zero-size one.
     """
     if cases is None:
@@ -78,8 +83,10 @@ def elementwise(
         cases = tuple(case(*shapes, dtypes=d, ulp=_ulp_of(ulp, k)) for k in kinds for d in SAMPLES[k])
         cases += (case(*[(0, 2)] * arity, dtypes=SAMPLES[kinds[-1]][0]),)
     return register(OpRecord(
-        name=name, kind=Kind.ELEMENTWISE, doc=doc, infer=elementwise_infer(name, kinds, result), ref=ref, lower=lower,
-        arity=arity, attrs=attrs, numpy=(name,) if numpy is None else numpy, sparse=sparse, grad=grad, cases=cases,
+        name=name, kind=Kind.ELEMENTWISE, doc=doc, infer=elementwise_infer(name, kinds, result), ref=ref,
+        lower=lower,
+        arity=arity, attrs=attrs, numpy=(name,) if numpy is None else numpy, sparse=sparse, grad=grad,
+        cases=cases,
     ))
 
 
@@ -98,7 +105,8 @@ def elementwise_nest(
             nest.write(0, at, compute(nest, *scalars))
 
     return register(OpRecord(
-        name=name, kind=Kind.NEST, doc=doc, infer=elementwise_infer(name, kinds, "same"), ref=ref, lower=lower,
+        name=name, kind=Kind.NEST, doc=doc, infer=elementwise_infer(name, kinds, "same"), ref=ref,
+        lower=lower,
         arity=arity, numpy=(name,) if numpy is None else numpy,
         cases=tuple(case(*[(2, 3)] * arity, dtypes=d) for k in kinds for d in SAMPLES[k]),
     ))
@@ -110,10 +118,12 @@ def reduced_shape(shape: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
 
 def reduction(
     name: str, doc: str, ref: Callable[..., Any], fold: Fold, *, kinds: str, result: str | DType = "same",
-    numpy: tuple[str, ...] | None = None, empty: bool = True, ulp: int | Mapping[str, int] = 0, cases: tuple[Case, ...] | None = None,
+    numpy: tuple[str, ...] | None = None, empty: bool = True, ulp: int | Mapping[str, int] = 0,
+    cases: tuple[Case, ...] | None = None,
     grad: Callable[..., Any] | None = None,
 ) -> OpRecord:
-    """Declares an op that folds the axes `axes` (a sorted tuple) away. The accumulator has the operand's dtype.
+    """Declares an op that folds the axes `axes` (a sorted tuple) away. The accumulator has the operand's
+    dtype.
 
     ref: called as ref(x, axis=axes). empty: whether folding nothing has a value (sum, not max).
     """

@@ -75,7 +75,8 @@ def _fmod(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
 
 
 elementwise(
-    "floor_div", "x / y rounded down; 0 for an integer divided by 0.", np.floor_divide, _floor_div, kinds="iuf",
+    "floor_div", "x / y rounded down; 0 for an integer divided by 0.", np.floor_divide, _floor_div,
+    kinds="iuf",
     arity=2, numpy=("floor_divide",),
 )
 elementwise(
@@ -84,7 +85,8 @@ elementwise(
     grad=lambda b, op, g: (g, b.op("neg", b.op("mul", g, b.op("floor_div", *op.operands)))),
 )
 elementwise(
-    "fmod", "What division toward zero leaves over, with the sign of x; 0 for an integer by 0.", np.fmod, _fmod,
+    "fmod", "What division toward zero leaves over, with the sign of x; 0 for an integer by 0.", np.fmod,
+    _fmod,
     kinds="iuf", arity=2,
 )
 

@@ -13,7 +13,7 @@ from sparsec.ir.loops import Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import common_shape, elementwise, refuse_half
 from sparsec.ir.ops.record import Kind, OpRecord, Sparse, case, register
-from sparsec.ir.scalar import ScalarBuilder
+from sparsec.ir.scalar import ScalarBuilder, const
 from sparsec.ir.types import TensorType, dtype_name
 
 _ULP = 4
@@ -37,7 +37,8 @@ elementwise(
     "copysign", "|x| with the sign of y.", np.copysign, lambda s, x, y: s.copysign(x, y), kinds="f", arity=2,
 )
 elementwise(
-    "nextafter", "The float after x on the way to y.", np.nextafter, lambda s, x, y: s.nextafter(x, y), kinds="f",
+    "nextafter", "The float after x on the way to y.", np.nextafter, lambda s, x, y: s.nextafter(x, y),
+    kinds="f",
     arity=2,
 )
 
@@ -59,7 +60,8 @@ def _log_sum(of_equal: float, power: str, scale: float):  # type: ignore[no-unty
 
 
 elementwise(
-    "logaddexp", "log(exp(x) + exp(y)).", np.logaddexp, _log_sum(log(2), "exp", 1), kinds="f", arity=2, ulp=_ULP,
+    "logaddexp", "log(exp(x) + exp(y)).", np.logaddexp, _log_sum(log(2), "exp", 1), kinds="f", arity=2,
+    ulp=_ULP,
     grad=lambda b, op, g: tuple(b.op("mul", g, b.op("exp", b.op("sub", x, op.result))) for x in op.operands),
 )
 elementwise(
@@ -86,7 +88,7 @@ def _ldexp(s: ScalarBuilder, x: Expr, n: Expr) -> Expr:
     info = np.finfo(x.dtype)
     up, down = int(info.maxexp) - 1, int(info.minexp) + int(info.nmant) + 1
     bits = np.dtype(f"i{x.dtype.itemsize}")
-    limit = rules.const(4 * up if n.dtype.itemsize > 1 else 127, n.dtype)
+    limit = const(4 * up if n.dtype.itemsize > 1 else 127, n.dtype)
     left: Expr = s.cast(s.max(s.min(n, limit), s.neg(limit)), bits)
     for _ in range(2):
         high, low = s.gt(left, rules.like(left, up)), s.lt(left, rules.like(left, int(info.minexp)))

@@ -68,7 +68,8 @@ _COMBINE: dict[str, tuple[Any, Callable[[Expr, Expr], Expr]]] = {
     # name: (NumPy's ufunc, for its `at`; old and new element -> what is stored)
     "set": (None, lambda old, new: new),
     "add": (np.add, lambda old, new: S.logical_or(old, new) if old.dtype.kind == "b" else S.add(old, new)),
-    "mul": (np.multiply, lambda old, new: S.logical_and(old, new) if old.dtype.kind == "b" else S.mul(old, new)),
+    "mul": (np.multiply, lambda old, new: S.logical_and(old, new) if old.dtype.kind == "b" else S.mul(old,
+    new)),
     "max": (np.maximum, rules.larger),
     "min": (np.minimum, rules.smaller),
 }

@@ -53,6 +53,7 @@ def _integer_power_array(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 elementwise_nest(
-    "ipow", "x to the power y for integers, wrapping; the exponent must not be negative.", _integer_power_array,
+    "ipow", "x to the power y for integers, wrapping; the exponent must not be negative.",
+    _integer_power_array,
     _integer_power, kinds="iu", arity=2,
 )

@@ -156,8 +156,10 @@ register(OpRecord(
 ))
 register(OpRecord(
     name="argsort", kind=Kind.NEST, numpy=("argsort",),
-    doc="The i64 positions that sort the last axis, equal elements in their order, NaN last; result 1 is workspace.",
-    infer=_sort_types("argsort", lambda dtype: I64), ref=_argsort_arrays, lower=_argsort_lower, cases=_cases(),
+    doc="The i64 positions that sort the last axis, equal elements in their order,
+    NaN last; result 1 is workspace.",
+    infer=_sort_types("argsort", lambda dtype: I64), ref=_argsort_arrays, lower=_argsort_lower,
+    cases=_cases(),
 ))
 
 

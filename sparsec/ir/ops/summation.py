@@ -1,8 +1,10 @@
 """Pairwise summation: the float sum with an error that grows with log n, in NumPy's own order.
 
-A run of at most 128 numbers is summed by 8 accumulators (64 and 4 for complex numbers); a longer one is cut in
+A run of at most 128 numbers is summed by 8 accumulators (64 and 4 for complex numbers); a longer one is
+cut in
 two near its middle, and the two sums are added. That is the tree that NumPy builds for a contiguous row, so
-the sum of one equals NumPy's bit for bit. The recursion is a loop over a small stack here. The order depends on
+the sum of one equals NumPy's bit for bit. The recursion is a loop over a small stack here. The order
+depends on
 the count alone: not on threads, not on vector width.
 """
 

@@ -125,6 +125,7 @@ def _arctan2_grad(b: Any, o: Op, g: Value) -> tuple[Value, ...]:
 
 
 elementwise(
-    "arctan2", "The angle of the point (x, y), for operands y and x.", np.arctan2, lambda s, y, x: s.atan2(y, x),
+    "arctan2", "The angle of the point (x, y), for operands y and x.", np.arctan2, lambda s, y,
+    x: s.atan2(y, x),
     kinds="f", arity=2, ulp=_ULP, grad=_arctan2_grad,
 )
