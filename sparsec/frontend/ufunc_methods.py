@@ -1,0 +1,384 @@
+"""The methods of ufuncs on traced arrays: reduce, accumulate, outer and at.
+
+A reduction that has an op runs it on the array in memory order, so that the result has NumPy's layout and
+long sums add neighbours. Other ufuncs are reduced by their own elementwise form: in halves where that gives
+NumPy's bits, one element after the other where the axis is short.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ShapeError, UnsupportedDtype, UnsupportedError, wrap
+from sparsec.frontend.array import Traced
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, np_dtype, number
+from sparsec.frontend.layout import order_like
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.trace import Trace
+from sparsec.frontend.ufuncs import F16, F32, apply_ufunc, compute, fresh_array, inverse, store
+from sparsec.ir.graph import Value
+from sparsec.ir.types import BOOL, DType, is_supported
+
+#: What NumPy's functions have as the default of `initial`, `keepdims` and `where`.
+NO_VALUE = np._NoValue  # type: ignore[attr-defined]
+
+#: ufunc -> the op that folds axes with it.
+_FOLDS = {
+    "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any",
+}
+_SCANS = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin"}
+_SCATTERS = {"add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}
+
+#: Grouping does not matter to these, so they can be reduced in halves.
+_ASSOCIATIVE = {"bitwise_and", "bitwise_or", "bitwise_xor", "logical_xor", "gcd", "fmax", "fmin"}
+#: … and NumPy says so of these that have no identity: they take several axes.
+_ANY_ORDER = {"maximum", "minimum", "fmax", "fmin"}
+_STEPS = 64  # the longest axis that is reduced one element after the other
+
+
+def refuse(what: str, hint: str = "") -> UnsupportedError:
+    """The error for a function or argument value that is not supported."""
+    return UnsupportedError(f"{what} is not supported", loc=user_loc(), hint=hint)
+
+
+def normalize_axes(axis: Any, ndim: int) -> tuple[int, ...]:
+    """The axes that `axis` (None, an int or a tuple) names, ascending. Raises AxisError, ValueError."""
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, tuple):
+        axes = tuple(normalize_axis(a, ndim) for a in axis)
+        if len(set(axes)) != len(axes):
+            raise ValueError("duplicate value in 'axis'")
+        return tuple(sorted(axes))
+    if ndim == 0 and operator.index(axis) in (0, -1):
+        return ()
+    return (normalize_axis(axis, ndim),)
+
+
+def normalize_axis(axis: Any, ndim: int) -> int:
+    """`axis` counted from the front. Raises AxisError."""
+    axis = operator.index(axis)
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return axis + ndim if axis < 0 else axis
+
+
+def single_out(out: Any) -> Traced | None:
+    """The `out` argument as NumPy's protocols pass it: an array, a tuple of one, or None."""
+    if isinstance(out, tuple):
+        (out,) = out
+    if out is None or out is Ellipsis:
+        return None
+    if not isinstance(out, (Traced, np.ndarray)):
+        raise TypeError("output must be an array")
+    return as_traced(out)
+
+
+# --- reduce ----------------------------------------------------------------------------------------------
+
+
+def reduce(
+    ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False,
+    initial: Any = NO_VALUE, where: Any = True,
+) -> Traced:
+    """`ufunc.reduce`. Raises what NumPy raises; UnsupportedError for a ufunc with no fold on a long axis."""
+    if ufunc.nin != 2 or ufunc.nout != 1:
+        raise ValueError("reduce only supported for binary functions")
+    x = as_traced(a)
+    keepdims = False if keepdims is NO_VALUE else operator.index(keepdims) != 0
+    where = True if where is NO_VALUE else where
+    target = single_out(out)
+    loop, result = reduction_dtypes(ufunc, x, dtype, target)
+    axes = normalize_axes(axis, x.ndim)
+    if len(axes) > 1 and ufunc.identity is None and ufunc.__name__ not in _ANY_ORDER:
+        raise ValueError(f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be "
+                         "specified")
+    made = _reduce(ufunc, x, loop, result, axes, initial, where)
+    if keepdims:
+        kept = tuple(1 if k in axes else d for k, d in enumerate(x.shape))
+        made = made.view("reshape", shape=kept) if kept else made
+    if target is not None:
+        return _into(target, made)
+    if out is not None:  # out=... asks for an array
+        return made
+    return made if made.shape else Traced.scalar(x.trace, made.read())
+
+
+def _into(target: Traced, made: Traced) -> Traced:
+    """NumPy casts the result of a reduction to `out` without asking."""
+    if target.shape != made.shape:
+        raise ValueError(f"output parameter for reduction operation has the wrong shape: {target.shape}, not "
+                         f"{made.shape}")
+    store(made.trace, target, made.read())
+    return target
+
+
+def reduction_dtypes(ufunc: np.ufunc, x: Traced, dtype: Any, out: Traced | None) -> tuple[DType, DType]:
+    """(dtype of the elements, dtype of the result) of NumPy's reduction loop."""
+    options: dict[str, Any] = {}
+    if dtype is not None:
+        wanted = np_dtype(dtype)
+        options["signature"] = (wanted, None, None)
+    first = out.dtype if out is not None and dtype is None else None
+    try:
+        found = ufunc.resolve_dtypes((first, x.dtype, None), reduction=True, casting="unsafe", **options)
+    except (TypeError, ValueError) as error:
+        raise wrap(error, user_loc()) or error from None
+    if not all(is_supported(d) for d in found):
+        raise UnsupportedDtype(f"np.{ufunc.__name__}.reduce would compute in {found[0]}", loc=user_loc())
+    return found[1], found[2]
+
+
+def _reduce(
+    ufunc: np.ufunc, x: Traced, loop: DType, result: DType, axes: tuple[int, ...], initial: Any, where: Any
+) -> Traced:
+    """A new array with `axes` folded away."""
+    trace = x.trace
+    start = _start(trace, ufunc, initial, loop)
+    arrays = [x] if where is True else [x, as_traced(where)]
+    perm = order_like(arrays, x.shape)
+    value = cast(trace, x.read(), loop)
+    if where is not True:
+        value = _masked(trace, ufunc, value, where, start)
+    if perm is None:
+        perm = tuple(range(x.ndim))
+    else:
+        value = trace.op("transpose", value, perm=perm)
+    folded = tuple(k for k, p in enumerate(perm) if p in axes)
+    kept = [p for p in perm if p not in axes]
+    shape = tuple(x.shape[p] for p in kept)
+    if 0 in shape:
+        made: Value = trace.op("empty", dtype=result, shape=shape)
+    elif any(value.type.shape[k] == 0 for k in folded):
+        made = full(trace, _empty_value(trace, ufunc, start, loop), shape)
+    else:
+        made = _fold(trace, ufunc, value, folded)
+        if start is not None:
+            (made,) = compute(trace, ufunc, [start, made], [made.type.dtype], shape)
+    made = cast(trace, made, result)
+    # `kept` lists the result's axes outermost first; the layout names them by their place in the result.
+    ranks = {axis: k for k, axis in enumerate(sorted(kept))}
+    order = tuple(ranks[p] for p in kept)
+    return fresh_array(trace, made, None if order == tuple(range(len(order))) else order)
+
+
+def _start(trace: Trace, ufunc: np.ufunc, initial: Any, loop: DType) -> Value | None:
+    if initial is NO_VALUE or initial is None:
+        return None
+    if isinstance(initial, PYTHON_NUMBERS):
+        return number(trace, initial, loop)
+    first = as_traced(initial)
+    if first.ndim:
+        raise ShapeError("`initial` must be a scalar", loc=user_loc())
+    return cast(trace, first.read(), loop)
+
+
+def _masked(trace: Trace, ufunc: np.ufunc, value: Value, where: Any, start: Value | None) -> Value:
+    """What the mask leaves out becomes an element that changes nothing."""
+    mask = as_traced(where)
+    if mask.dtype != BOOL:
+        raise TypeError(f"Cannot cast array data from {mask.dtype!r} to dtype('bool') according to the rule 'safe'")
+    if ufunc.identity is None and start is None:
+        raise ValueError(f"reduction operation '{ufunc.__name__}' does not have an identity, so to use a where mask "
+                         "one has to specify 'initial'")
+    shape = value.type.static_shape
+    if np.broadcast_shapes(mask.shape, shape) != shape:
+        raise ValueError(f"non-broadcastable where mask of shape {mask.shape} for an array of shape {shape}")
+    neutral = trace.const(ufunc.identity, value.type.dtype) if ufunc.identity is not None else start
+    assert neutral is not None
+    return trace.op("where", broadcast(trace, mask.read(), shape), value, neutral)
+
+
+def _empty_value(trace: Trace, ufunc: np.ufunc, start: Value | None, loop: DType) -> Value:
+    """What folding no element gives. Raises ValueError where NumPy does."""
+    if start is not None:
+        return start
+    if ufunc.identity is None:
+        raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
+    return trace.const(ufunc.identity, loop)
+
+
+def _fold(trace: Trace, ufunc: np.ufunc, value: Value, axes: tuple[int, ...]) -> Value:
+    """Folds at least one element per result."""
+    name = ufunc.__name__
+    if not axes:
+        return cast(trace, value, BOOL) if name.startswith("logical") else value
+    if name in ("logical_and", "logical_or"):
+        value = cast(trace, value, BOOL)
+    dtype = value.type.dtype
+    if dtype == F16 and name in _FOLDS:
+        return cast(trace, trace.op(_FOLDS[name], cast(trace, value, F32), axes=axes), F16)
+    if dtype == BOOL:
+        name = {"add": "logical_or", "multiply": "logical_and", "bitwise_or": "logical_or",
+                "bitwise_and": "logical_and"}.get(name, name)
+    if name in _FOLDS:
+        return trace.op(_FOLDS[name], value, axes=axes)
+    for axis in reversed(axes):
+        value = _fold_by_parts(trace, ufunc, value, axis)
+    return value
+
+
+def _fold_by_parts(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> Value:
+    """Folds one axis by the elementwise form of the ufunc."""
+    count = value.type.static_shape[axis]
+    if ufunc.__name__ in _ASSOCIATIVE:
+        return _fold_by_halves(trace, ufunc, value, axis)
+    if count > _STEPS:
+        raise refuse(f"np.{ufunc.__name__}.reduce over an axis of {count} elements (at most {_STEPS})")
+    total = _part(trace, value, axis, 0, 1)
+    for k in range(1, count):
+        total = _apply(trace, ufunc, total, _part(trace, value, axis, k, 1))
+    return _without(trace, total, axis)
+
+
+def _fold_by_halves(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> Value:
+    """Halves the axis until one element is left; odd ones out are joined at the end."""
+    rest: list[Value] = []
+    count = value.type.static_shape[axis]
+    while count > 1:
+        if count % 2:
+            rest.append(_part(trace, value, axis, count - 1, 1))
+        count //= 2
+        value = _apply(trace, ufunc, _part(trace, value, axis, 0, count), _part(trace, value, axis, count, count))
+    for last in rest:
+        value = _apply(trace, ufunc, value, last)
+    return _without(trace, value, axis)
+
+
+def _apply(trace: Trace, ufunc: np.ufunc, x: Value, y: Value) -> Value:
+    (made,) = compute(trace, ufunc, [x, y], [x.type.dtype], x.type.static_shape)
+    return made
+
+
+def _part(trace: Trace, value: Value, axis: int, first: int, count: int) -> Value:
+    shape = value.type.static_shape
+    start, size = [0] * len(shape), list(shape)
+    start[axis], size[axis] = first, count
+    return trace.op("slice", value, start=tuple(start), size=tuple(size), step=(1,) * len(shape))
+
+
+def _without(trace: Trace, value: Value, axis: int) -> Value:
+    shape = value.type.static_shape
+    return trace.op("reshape", value, shape=(*shape[:axis], *shape[axis + 1:]))
+
+
+# --- accumulate, outer, at, reduceat ---------------------------------------------------------------------
+
+
+def accumulate(ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None) -> Traced:
+    """`ufunc.accumulate`: running results along one axis."""
+    if ufunc.nin != 2 or ufunc.nout != 1:
+        raise ValueError("accumulate only supported for binary functions")
+    x = as_traced(a)
+    target = single_out(out)
+    loop, result = reduction_dtypes(ufunc, x, dtype, target)
+    if x.ndim == 0:
+        raise TypeError("cannot accumulate on a scalar")
+    at = normalize_axis(axis, x.ndim)
+    trace = x.trace
+    perm = order_like([x], x.shape)
+    value = cast(trace, x.read(), loop)
+    if perm is not None:
+        value, at = trace.op("transpose", value, perm=perm), perm.index(at)
+    made = fresh_array(trace, cast(trace, _scan(trace, ufunc, value, at), result), perm)
+    return made if target is None else _into(target, made)
+
+
+def _scan(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> Value:
+    name = ufunc.__name__
+    if name.startswith("logical"):
+        value = cast(trace, value, BOOL)
+    dtype, count = value.type.dtype, value.type.static_shape[axis]
+    if dtype == BOOL:
+        name = {"add": "maximum", "logical_or": "maximum", "multiply": "minimum", "logical_and": "minimum"}.get(
+            name, name)
+    if dtype == F16 and name in ("maximum", "minimum"):
+        return cast(trace, trace.op(_SCANS[name], cast(trace, value, F32), axis=axis), F16)
+    if name in _SCANS and dtype != F16:
+        return trace.op(_SCANS[name], value, axis=axis)
+    if count > _STEPS:
+        raise refuse(f"np.{ufunc.__name__}.accumulate of {dtype} along an axis of {count} elements "
+                     f"(at most {_STEPS})")
+    made = Traced.fresh(trace, trace.op("copy", value))
+    total = _part(trace, value, axis, 0, 1) if count else value
+    for k in range(1, count):
+        total = _apply(trace, ufunc, total, _part(trace, value, axis, k, 1))
+        start, size = [0] * made.ndim, list(made.shape)
+        start[axis], size[axis] = k, 1
+        step = made.view("slice", start=tuple(start), size=tuple(size), step=(1,) * made.ndim)
+        store(trace, step, total)
+    return made.read()
+
+
+def outer(ufunc: np.ufunc, a: Any, b: Any, /, **kwargs: Any) -> Any:
+    """`ufunc.outer`: every element of `a` with every element of `b`."""
+    if ufunc.nin != 2:
+        raise ValueError("outer product only supported for binary functions")
+    second = b if type(b) in PYTHON_NUMBERS else as_traced(b)
+    first = a if type(a) in PYTHON_NUMBERS else as_traced(a)
+    if isinstance(first, Traced) and isinstance(second, Traced) and first.ndim and second.ndim:
+        first = first.view("reshape", shape=first.shape + (1,) * second.ndim)
+    return apply_ufunc(ufunc, (first, second), **kwargs)
+
+
+def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None, /) -> None:
+    """`ufunc.at`: in place at indexes, once for each time that an index is named."""
+    from sparsec.frontend.indexing import Array, Mask, basic_view, parse_key
+
+    x = as_traced(a)
+    x.trace.check_writable(x)
+    inputs: tuple[Any, ...] = () if ufunc.nin == 1 else (b,)
+    parts = parse_key(x, indices)
+    if not any(isinstance(p, (Array, Mask)) for p in parts):
+        region = basic_view(x, parts)
+        apply_ufunc(ufunc, (region, *inputs), out=region)
+        return
+    masks = [p for p in parts if isinstance(p, Mask)]
+    if masks:
+        if len(parts) > 1 or (inputs and np.ndim(b) != 0):
+            raise refuse(f"np.{ufunc.__name__}.at through a boolean mask combined with other arrays")
+        apply_ufunc(ufunc, (x, *inputs), out=x, where=masks[0].mask)
+        return
+    _scatter_at(ufunc, x, parts, b)
+
+
+def _scatter_at(ufunc: np.ufunc, x: Traced, parts: list[Any], b: Any) -> None:
+    from sparsec.frontend.indexing import fit, select
+    from sparsec.frontend.ufuncs import resolve
+
+    name = {"subtract": "add", "logical_or": "maximum", "logical_and": "minimum"}.get(ufunc.__name__, ufunc.__name__)
+    if name not in _SCATTERS or (ufunc.__name__.startswith("logical") and x.dtype != BOOL):
+        raise refuse(f"np.{ufunc.__name__}.at", "np.add.at, subtract, multiply, maximum and minimum are")
+    trace = x.trace
+    source = b if type(b) in PYTHON_NUMBERS else as_traced(b)
+    loop = resolve(ufunc, [x, source], [x], None, "same_kind")
+    if loop[2] != x.dtype or x.dtype == F16:
+        raise refuse(f"np.{ufunc.__name__}.at computing in {loop[2]} on an array of {x.dtype}",
+                     "cast the values to the array's dtype first")
+    chosen = select(x, parts)
+    value = number(trace, source, x.dtype) if type(source) in PYTHON_NUMBERS else cast(trace, source.read(), x.dtype)
+    new = fit(trace, value, chosen.shape)
+    if ufunc.__name__ == "subtract":
+        new = trace.op("neg", new)
+    if 0 in chosen.shape:
+        return
+    storage = trace.check_writable(chosen.region)
+    if new.storage == storage.name:
+        new = trace.op("copy", new)  # the source overlaps what is being written
+    version = trace.op("scatter", storage.newest, chosen.region.read(), *chosen.indexes, new,
+                       combine=_SCATTERS[name])
+    trace.advance(storage, version)
+
+
+def reduceat(ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:
+    """`ufunc.reduceat`: refused."""
+    raise refuse(f"np.{ufunc.__name__}.reduceat", "reduce slices one by one")
+
+
+METHODS: dict[str, Callable[..., Any]] = {
+    "reduce": reduce, "accumulate": accumulate, "outer": outer, "at": at, "reduceat": reduceat,
+}

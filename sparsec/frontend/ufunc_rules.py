@@ -1,0 +1,194 @@
+"""Ufuncs that no single op computes on all their dtypes, as short programs over ops.
+
+A rule takes the operands, already of the dtypes of NumPy's loop, and gives the results. float16 operands
+arrive as float32.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from sparsec.frontend.convert import cast
+from sparsec.frontend.trace import Trace
+from sparsec.frontend.ufuncs import composite
+from sparsec.ir.graph import Value
+from sparsec.ir.types import BOOL, DType, I32
+
+Values = list[Value]
+
+
+@composite("positive")
+def _positive(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    return values
+
+
+# --- logic: NumPy's loops take any dtype -----------------------------------------------------------------
+
+
+def _logical(name: str) -> None:
+    @composite(name)
+    def rule(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+        return [trace.op(name, *(cast(trace, v, BOOL) for v in values))]
+
+
+for _name in ("logical_and", "logical_or", "logical_xor", "logical_not"):
+    _logical(_name)
+
+
+# --- integer division: a warning instead of a trap ---------------------------------------------------------
+
+
+def known(trace: Trace, value: Value) -> np.ndarray[Any, Any] | None:
+    """The elements of a value that is a literal."""
+    op = trace.static.get(value.name)
+    return np.asarray(op.attrs["value"]) if op is not None and op.name == "const" else None
+
+
+def _note(trace: Trace, met: Value, flag: str) -> None:
+    if 0 not in met.type.static_shape:
+        trace.ops("note", met, flag=flag)
+
+
+def note_division(trace: Trace, x: Value, y: Value, *, overflow: bool) -> None:
+    """The notes of x // y: the divisor is 0 or, for `overflow`, the quotient does not fit."""
+    if x.type.dtype.kind not in "iu" or 0 in x.type.static_shape or 0 in y.type.static_shape:
+        return
+    dtype = x.type.dtype
+    divisors = known(trace, y)
+    if divisors is None or (divisors == 0).any():
+        _note(trace, trace.op("equal", y, trace.const(0, dtype)), "divide")
+    if overflow and dtype.kind == "i" and (divisors is None or (divisors == -1).any()):
+        lowest = trace.op("equal", x, trace.const(int(np.iinfo(dtype).min), dtype))
+        minus_one = trace.op("equal", y, trace.const(-1, dtype))
+        _note(trace, trace.op("logical_and", lowest, minus_one), "over")
+
+
+@composite("floor_divide")
+def _floor_divide(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    note_division(trace, *values, overflow=True)
+    return [trace.op("floor_div", *values)]
+
+
+@composite("remainder")
+def _remainder(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    note_division(trace, *values, overflow=False)
+    return [trace.op("mod", *values)]
+
+
+@composite("fmod")
+def _fmod(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    note_division(trace, *values, overflow=False)
+    return [trace.op("fmod", *values)]
+
+
+@composite("divmod")
+def _divmod(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    note_division(trace, *values, overflow=True)
+    return [trace.op("floor_div", *values), trace.op("mod", *values)]
+
+
+@composite("reciprocal")
+def _reciprocal(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    (x,) = values
+    if x.type.dtype.kind in "iu":
+        _note(trace, trace.op("equal", x, trace.const(0, x.type.dtype)), "divide")
+    return [trace.op("reciprocal", x)]
+
+
+@composite("gcd")
+def _gcd(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    return [trace.op("gcd", *values)]
+
+
+@composite("lcm")
+def _lcm(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    return [trace.op("lcm", *values)]
+
+
+@composite("power")
+def _power(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    x, y = values
+    if x.type.dtype.kind not in "iu":
+        return [trace.op("pow", x, y)]
+    if y.type.dtype.kind == "i" and 0 not in x.type.static_shape and 0 not in y.type.static_shape:
+        exponents = known(trace, y)
+        if exponents is None or (exponents < 0).any():
+            trace.ops("check", trace.op("greater_equal", y, trace.const(0, y.type.dtype)), kind="value",
+                      message="Integers to negative integer powers are not allowed.")
+    return [trace.op("ipow", x, y)]
+
+
+@composite("clip")
+def _clip(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    x, low, high = values
+    return [trace.op("minimum", trace.op("maximum", x, low), high)]
+
+
+# --- angles ------------------------------------------------------------------------------------------------
+
+
+def _scaled(*names: str, of: float, by: float) -> None:
+    @composite(*names)
+    def rule(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+        (x,) = values
+        kind = x.type.dtype.type
+        # The quotient in the loop's own precision, as NumPy's C code has it.
+        factor = kind(kind(of) / kind(by))
+        return [trace.op("mul", x, trace.const(float(factor), x.type.dtype))]
+
+
+_scaled("degrees", "rad2deg", of=180.0, by=math.pi)
+_scaled("radians", "deg2rad", of=math.pi, by=180.0)
+
+
+# --- the parts of a float ----------------------------------------------------------------------------------
+
+
+@composite("modf")
+def _modf(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    (x,) = values
+    whole = trace.op("trunc", x)
+    rest = trace.op("where", trace.op("isinf", x), trace.const(0, x.type.dtype), trace.op("sub", x, whole))
+    return [trace.op("copysign", rest, x), whole]
+
+
+@composite("frexp")
+def _frexp(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    """The exponent field, after a denormal was scaled up; 0, infinities and NaN are their own mantissa."""
+    (x,) = values
+    dtype = x.type.dtype
+    info = np.finfo(dtype)
+    bits_dtype = np.dtype(f"i{dtype.itemsize}")
+
+    def bits_const(value: int) -> Value:
+        return trace.const(value, bits_dtype)
+
+    mantissa_bits = int(info.nmant)
+    small = trace.op("less", trace.op("abs", x), trace.const(float(info.smallest_normal), dtype))
+    scale = trace.op("where", small, trace.const(2.0 ** (mantissa_bits + 2), dtype), trace.const(1.0, dtype))
+    bits = trace.op("bitcast", trace.op("mul", x, scale), dtype=bits_dtype)
+    field = (1 << (8 * dtype.itemsize - 1 - mantissa_bits)) - 1
+    exponent = trace.op("bit_and", trace.op("shift_right", bits, bits_const(mantissa_bits)), bits_const(field))
+    bias = field // 2 - 1
+    down = trace.op("where", small, bits_const(bias + mantissa_bits + 2), bits_const(bias))
+    exponent = trace.op("sub", exponent, down)
+    keep = trace.op("bit_and", bits, bits_const(~(field << mantissa_bits)))
+    half = trace.op("bitcast", trace.op("bit_or", keep, bits_const(bias << mantissa_bits)), dtype=dtype)
+    plain = trace.op("logical_and", trace.op("isfinite", x), trace.op("not_equal", x, trace.const(0, dtype)))
+    mantissa = trace.op("where", plain, half, x)
+    exponent = trace.op("where", plain, cast(trace, exponent, I32), trace.const(0, I32))
+    return [mantissa, exponent]
+
+
+@composite("spacing")
+def _spacing(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
+    """To the next float away from zero; of -0.0 as of 0.0."""
+    (x,) = values
+    dtype = x.type.dtype
+    x = trace.op("add", x, trace.const(0, dtype))  # -0.0 becomes 0.0
+    away = trace.op("nextafter", x, trace.op("copysign", trace.const(float("inf"), dtype), x))
+    step = trace.op("sub", away, x)
+    return [trace.op("where", trace.op("isinf", x), trace.const(float("nan"), dtype), step)]
