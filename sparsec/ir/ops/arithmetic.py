@@ -1,4 +1,4 @@
-"""Arithmetic: + - * / and what NumPy's rules add to them. Powers are in power.py, remainders in division.py."""
+"""Arithmetic: + - * / and what NumPy's rules add to them (powers: power.py, remainders: division.py)."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ register(OpRecord(
 
 def _bitcast_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
     source, target = types[0].dtype, np.dtype(attrs["dtype"])
-    if source.itemsize != target.itemsize or {source.kind, target.kind} & {"b", "c"} and source != target:
+    if source.itemsize != target.itemsize or ({source.kind, target.kind} & {"b", "c"} and source != target):
         raise DTypeError(f"bitcast of {dtype_name(source)} to {dtype_name(target)}")
     return [TensorType(target, types[0].shape)]
 

@@ -86,9 +86,13 @@ def _signbit(s: ScalarBuilder, x: Expr) -> Expr:
     return s.lt(bits, rules.like(bits, 0))
 
 
-elementwise("signbit", "Whether the sign bit is set: of -0.0 too.", np.signbit, _signbit, kinds="f", result="bool")
+elementwise(
+    "signbit", "Whether the sign bit is set: of -0.0 too.", np.signbit, _signbit, kinds="f", result="bool",
+)
 
-elementwise("logical_and", "a and b.", np.logical_and, lambda s, a, b: s.logical_and(a, b), kinds="b", arity=2)
-elementwise("logical_or", "a or b.", np.logical_or, lambda s, a, b: s.logical_or(a, b), kinds="b", arity=2)
-elementwise("logical_xor", "One of a and b, not both.", np.logical_xor, lambda s, a, b: s.xor(a, b), kinds="b", arity=2)
+elementwise("logical_and", "Both.", np.logical_and, lambda s, a, b: s.logical_and(a, b), kinds="b", arity=2)
+elementwise("logical_or", "Either.", np.logical_or, lambda s, a, b: s.logical_or(a, b), kinds="b", arity=2)
+elementwise(
+    "logical_xor", "Either, not both.", np.logical_xor, lambda s, a, b: s.xor(a, b), kinds="b", arity=2,
+)
 elementwise("logical_not", "Not a.", np.logical_not, lambda s, a: s.logical_not(a), kinds="b")

@@ -49,7 +49,7 @@ def _largest_exponent(x: Expr) -> Const:
 
 
 def _by_exp(x: Expr, factor: Expr) -> Expr:
-    """exp(x) * factor; in two steps for large x, where exp(x) alone may overflow though the product does not."""
+    """exp(x) * factor; in two steps for large x, where exp(x) may overflow though the product does not."""
     half = _S.exp(_times(x, 0.5))
     twice = _S.mul(_S.mul(half, factor), half)
     return _S.select(_S.gt(x, _largest_exponent(x)), twice, _S.mul(_S.exp(x), factor))
@@ -121,7 +121,7 @@ def log1p(x: Expr, y: Expr) -> Pair:
 
 
 def sqrt(x: Expr, y: Expr) -> Pair:
-    """The root with real part >= 0: its larger part from |z| + |x|, where nothing cancels, the other from it."""
+    """The root with real part >= 0: its larger part from |z| + |x|, where nothing cancels; then the other."""
     inf, zero = rules.like(x, float("inf")), rules.like(x, 0)
     a, b = _S.abs(x), _S.abs(y)
     factor = _scale(_S.select(_S.lt(a, b), b, a), 2.0**60, 2.0**-2)
@@ -235,7 +235,7 @@ def _if_infinite(x: Expr, y: Expr, there: Pair, elsewhere: Pair) -> Pair:
 
 
 def _direction(x: Expr, y: Expr) -> Pair:
-    """(cos, |sin|) of the angle of an infinite z, up to a factor: each part is 0 or 1, the first signed as x."""
+    """(cos, |sin|) of the angle of an infinite z, up to a factor: each is 0 or 1, the first signed as x."""
     zero, one = rules.like(x, 0), rules.like(x, 1)
     across = _S.copysign(_S.select(rules.isinf(x), one, zero), x)
     return across, _S.select(rules.isinf(y), one, zero)

@@ -21,7 +21,7 @@ SAMPLES = {"b": ("bool",), "i": ("i4", "i8"), "u": ("u1",), "f": ("f4", "f8"), "
 
 
 def result_dtype(rule: str | DType, dtype: DType) -> DType:
-    """The dtype that `rule` makes of an operand's: "same", "bool", "real" (the parts of a complex), or itself."""
+    """The dtype that `rule` makes of an operand's: "same", "bool", "real" (the parts), or a dtype itself."""
     if not isinstance(rule, str):
         return rule
     if rule == "bool":
@@ -32,12 +32,14 @@ def result_dtype(rule: str | DType, dtype: DType) -> DType:
 
 
 def refuse_half(name: str, dtype: DType) -> None:
-    """float16 is stored and converted, never computed in: NumPy computes in float32, so the frontend casts."""
+    """float16 is stored and converted, never computed in: NumPy computes in float32, the frontend casts."""
     if dtype == F16:
         raise UnsupportedDtype(f"{name} does not compute in f16", hint="cast to f32, and the result back")
 
 
-def elementwise_infer(name: str, kinds: str, result: str | DType) -> Callable[[Sequence[TensorType], Attrs], list[TensorType]]:
+def elementwise_infer(
+    name: str, kinds: str, result: str | DType,
+) -> Callable[[Sequence[TensorType], Attrs], list[TensorType]]:
     """Operands of one dtype, each of the result's shape or a scalar."""
 
     def infer(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
@@ -113,6 +115,7 @@ def elementwise_nest(
 
 
 def reduced_shape(shape: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
+    """`shape` without `axes`."""
     return tuple(d for k, d in enumerate(shape) if k not in axes)
 
 

@@ -44,7 +44,7 @@ elementwise(
 
 
 def _log_sum(of_equal: float, power: str, scale: float):  # type: ignore[no-untyped-def]
-    """log(b**x + b**y), from the larger operand up; NumPy answers equal operands first, so that infinities work."""
+    """log(b**x + b**y), from the larger operand up; equal operands come first, so that infinities work."""
 
     def lower(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
         difference = s.sub(x, y)
@@ -92,7 +92,8 @@ def _ldexp(s: ScalarBuilder, x: Expr, n: Expr) -> Expr:
     left: Expr = s.cast(s.max(s.min(n, limit), s.neg(limit)), bits)
     for _ in range(2):
         high, low = s.gt(left, rules.like(left, up)), s.lt(left, rules.like(left, int(info.minexp)))
-        factor = s.select(high, rules.like(x, 2.0**up), s.select(low, rules.like(x, 2.0**down), rules.like(x, 1)))
+        lower = s.select(low, rules.like(x, 2.0**down), rules.like(x, 1))
+        factor = s.select(high, rules.like(x, 2.0**up), lower)
         step = s.select(
             high, rules.like(left, up), s.select(low, rules.like(left, down), rules.like(left, 0))
         )

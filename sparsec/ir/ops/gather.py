@@ -52,9 +52,8 @@ def _check_ref(ok: np.ndarray, kind: str, message: str) -> tuple[()]:
 
 
 def _check_lower(nest: NestBuilder, kind: str, message: str) -> None:
-    with nest.loops(nest.shape(0)) as at:
-        with nest.if_(nest.s.logical_not(nest.read(0, *at))):
-            nest.fail(kind, message)
+    with nest.loops(nest.shape(0)) as at, nest.if_(nest.s.logical_not(nest.read(0, *at))):
+        nest.fail(kind, message)
 
 
 register(OpRecord(
@@ -90,7 +89,7 @@ def _scatter_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType
 
 
 def _scatter_array(version: np.ndarray, region: np.ndarray, *rest: np.ndarray, combine: str) -> np.ndarray:
-    """The elements of the next version. `region` is a view of `version`, which must not change: it is put back."""
+    """The elements of the next version. `region` is a view of `version`, which must not change."""
     *indexes, value = rest
     before = region.copy()
     try:
@@ -134,9 +133,9 @@ def _scatter_case(combine: str, dtype: str) -> Any:
 
 register(OpRecord(
     name="scatter", kind=Kind.UPDATE, arity=(3, -1), attrs=("combine",), defaults={"combine": "set"},
-    doc="`scatter version, region, k0, …, value`: the next version, where region[k0[i], k1[i], …] is value[i], or "
-        "what `combine` (set, add, mul, max, min) makes of both; in C order, so the last of equal positions wins. "
-        "The indexes are in range; neither they nor the value overlap the region.",
+    doc="`scatter version, region, k0, …, value`: the next version, where region[k0[i], k1[i], …] is "
+        "value[i], or what `combine` (set, add, mul, max, min) makes of both; in C order, so the last of equal "
+        "positions wins. The indexes are in range; neither they nor the value overlap the region.",
     infer=_scatter_types, ref=_scatter_array, lower=_scatter_lower, numpy=(),
     cases=tuple(_scatter_case(c, d) for c in _COMBINE for d in ("f8", "i4")),
 ))

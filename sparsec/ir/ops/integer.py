@@ -41,4 +41,4 @@ def _lcm(nest: NestBuilder, x: Expr, y: Expr) -> Expr:
 
 
 elementwise_nest("gcd", "The greatest common divisor; of 0 and 0 it is 0.", np.gcd, _gcd, kinds="iu", arity=2)
-elementwise_nest("lcm", "The least common multiple, wrapping; 0 if one is 0.", np.lcm, _lcm, kinds="iu", arity=2)
+elementwise_nest("lcm", "The least common multiple, wrapping; 0 of 0.", np.lcm, _lcm, kinds="iu", arity=2)

@@ -24,9 +24,15 @@ def _to_nearest(s: ScalarBuilder, x: Expr) -> Expr:
     return s.rint(x)  # type: ignore[no-any-return]
 
 
-elementwise("floor", "The largest whole number <= x.", np.floor, _rounding("floor"), kinds="biuf", sparse=Sparse.KEEP)
-elementwise("ceil", "The smallest whole number >= x.", np.ceil, _rounding("ceil"), kinds="biuf", sparse=Sparse.KEEP)
-elementwise("trunc", "x without its fraction.", np.trunc, _rounding("trunc"), kinds="biuf", sparse=Sparse.KEEP)
+elementwise(
+    "floor", "The largest whole number <= x.", np.floor, _rounding("floor"), kinds="biuf", sparse=Sparse.KEEP,
+)
+elementwise(
+    "ceil", "The smallest whole number >= x.", np.ceil, _rounding("ceil"), kinds="biuf", sparse=Sparse.KEEP,
+)
+elementwise(
+    "trunc", "x without its fraction.", np.trunc, _rounding("trunc"), kinds="biuf", sparse=Sparse.KEEP,
+)
 elementwise(
     "rint", "The nearest whole number, the even one of two; on both parts of a complex number.", np.rint,
     _to_nearest, kinds="fc", sparse=Sparse.KEEP,

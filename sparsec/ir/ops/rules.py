@@ -137,7 +137,7 @@ def integer_extremum(order: str, x: Expr, y: Expr) -> Expr:
 
 
 def better(order: str, x: Expr, best: Expr) -> Expr:
-    """Whether x is the new extremum ("gt": maximum) after `best`: the first NaN wins, the first of equals stays."""
+    """Whether x is the new extremum ("gt": maximum) after `best`: the first NaN, or first of equals, wins."""
     wins = compare(order, x, best)
     if x.dtype.kind in "biu":
         return wins

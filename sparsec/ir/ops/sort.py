@@ -39,7 +39,7 @@ class _Rows:
 
 
 def _sort_rows(nest: NestBuilder, rows: _Rows, size: Expr, before: Before) -> None:
-    """Sorts row 0. Merges go from row 0 to row 1 and back, so that each pass reads what the last one wrote."""
+    """Sorts row 0. Merges go from row 0 to row 1 and back: each pass reads what the last one wrote."""
     _insertion(nest, rows, size, before)
     width = nest.mut(index(_RUN), "width")
     with nest.while_(S.lt(width, size)):
@@ -75,7 +75,7 @@ def _insertion(nest: NestBuilder, rows: _Rows, size: Expr, before: Before) -> No
 def _merge_pass(
     nest: NestBuilder, rows: _Rows, source: int, target: int, size: Expr, width: Var, before: Before
 ) -> None:
-    """Merges neighbouring sorted runs of `width`: the left item first unless the right must stand before it."""
+    """Merges neighbouring runs of `width`: the left item first unless the right must stand before it."""
     start = nest.mut(index(0), "start")
     with nest.while_(S.lt(start, size)):
         middle = nest.let(S.min(S.add(start, width), size))
@@ -156,8 +156,7 @@ register(OpRecord(
 ))
 register(OpRecord(
     name="argsort", kind=Kind.NEST, numpy=("argsort",),
-    doc="The i64 positions that sort the last axis, equal elements in their order,
-    NaN last; result 1 is workspace.",
+    doc="The i64 positions that sort the last axis, stable, NaN last; result 1 is workspace.",
     infer=_sort_types("argsort", lambda dtype: I64), ref=_argsort_arrays, lower=_argsort_lower,
     cases=_cases(),
 ))

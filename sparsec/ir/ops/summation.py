@@ -81,7 +81,7 @@ def _ascend(nest: NestBuilder, total: Var, depth: Var, pending: str, sums: str, 
 
 
 def _run(nest: NestBuilder, start: Expr, size: Expr, element: Element, dtype: DType, lanes: int) -> Expr:
-    """The sum of `size` elements from `start`, by `lanes` accumulators and a tree over them, then the rest."""
+    """The sum of `size` elements from `start`: `lanes` accumulators, a tree over them, then the rest."""
     whole = nest.let(S.logical_and(size, index(-lanes)))
     zero = const(0, dtype)
     accumulators = [nest.mut(zero, "lane") for _ in range(lanes)]
