@@ -75,6 +75,9 @@ class _Verifier:
     def define(self, value: Value) -> None:
         if value.name in self.names:
             raise VerifyError(f"%{value.name} is defined twice")
+        if value.type.ref is not None and len(value.type.ref.strides) != value.type.rank:
+            count = len(value.type.ref.strides)
+            raise VerifyError(f"%{value.name} has {count} strides for {value.type.rank} axes")
         self.names.add(value.name)
         self.visible[value.name] = value
         self.newest.append(value.name)
@@ -180,8 +183,6 @@ class _Verifier:
             raise VerifyError(f"%{value.name}: negative dimensions are not allowed")
         self.check_symbols(kind.shape, define=True)
         if kind.ref is not None:
-            if len(kind.ref.strides) != kind.rank:
-                raise VerifyError(f"%{value.name} has {len(kind.ref.strides)} strides for {kind.rank} axes")
             self.check_symbols((kind.ref.offset, *kind.ref.strides), define=False)
             self.check_extent(value)
         self.check_channels(value)
