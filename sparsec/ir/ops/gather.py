@@ -133,9 +133,9 @@ def _scatter_case(combine: str, dtype: str) -> Any:
 
 register(OpRecord(
     name="scatter", kind=Kind.UPDATE, arity=(3, -1), attrs=("combine",), defaults={"combine": "set"},
-    doc="`scatter version, region, k0, …, value`: the next version, where region[k0[i], k1[i], …] is "
-        "value[i], or what `combine` (set, add, mul, max, min) makes of both; in C order, so the last of equal "
-        "positions wins. The indexes are in range; neither they nor the value overlap the region.",
+    doc="`scatter version, region, k0, …, value`: the next version; there region[k0[i], k1[i], …] is "
+        "value[i], or what `combine` (set, add, mul, max, min) makes of both; in C order, so the last of "
+        "equal positions wins. The indexes are in range; neither they nor the value overlap the region.",
     infer=_scatter_types, ref=_scatter_array, lower=_scatter_lower, numpy=(),
     cases=tuple(_scatter_case(c, d) for c in _COMBINE for d in ("f8", "i4")),
 ))
