@@ -34,7 +34,7 @@ class Access:
 
 
 def is_kernel(op: Op) -> bool:
-    """Whether the op is a group of ops that run as one kernel: the one name that passes know, as they make it."""
+    """Whether the op is a group that runs as one kernel: the one name that passes know, as they make it."""
     return op.name == "fused"
 
 

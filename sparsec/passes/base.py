@@ -15,9 +15,10 @@ from typing import Any, ClassVar
 
 from sparsec.config import settings
 from sparsec.errors import ConfigError, VerifyError
-from sparsec.ir.forms import Form
+from sparsec.ir.forms import Form, check_form
 from sparsec.ir.graph import Func
 from sparsec.ir.text import to_text
+from sparsec.ir.verify import verify as verify_ir
 
 __all__ = ["Pass", "check_forms", "parse_spec", "run_pipeline"]
 
@@ -37,8 +38,8 @@ class Pass:
     @property
     def spec(self) -> str:
         """`name{option=value}`, with the options that differ from their defaults."""
-        changed = [(f.name, getattr(self, f.name)) for f in fields(self) if getattr(self, f.name) != f.default]
-        options = ",".join(f"{key.replace('_', '-')}={_option_text(value)}" for key, value in changed)
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        options = ",".join(f"{key.replace('_', '-')}={_option_text(value)}" for key, value in values.items())
         return f"{self.name}{{{options}}}" if options else self.name
 
 
@@ -55,7 +56,8 @@ def parse_spec(text: str, known: Mapping[str, type[Pass]]) -> tuple[Pass, ...]:
     while at < len(text):
         match = _SPEC.match(text, at)
         if match is None:
-            raise ConfigError(f"cannot read the pipeline at {text[at:]!r}", hint="write pass,pass{option=value}")
+            hint = "write pass,pass{option=value}"
+            raise ConfigError(f"cannot read the pipeline at {text[at:]!r}", hint=hint)
         name, options = match.groups()
         if name not in known:
             raise ConfigError(f"there is no pass {name!r}", hint="passes: " + ", ".join(known))
@@ -70,7 +72,8 @@ def _with_options(cls: type[Pass], text: str) -> Pass:
     for part in filter(None, map(str.strip, text.split(","))):
         key, _, value = (word.strip() for word in part.partition("="))
         if key not in defaults:
-            raise ConfigError(f"pass {cls.name} has no option {key!r}", hint="options: " + ", ".join(defaults))
+            hint = "options: " + (", ".join(defaults) or "none")
+            raise ConfigError(f"pass {cls.name} has no option {key!r}", hint=hint)
         values[key.replace("-", "_")] = _option_value(cls.name, key, value, type(defaults[key]))
     return cls(**values)
 
@@ -125,14 +128,12 @@ def run_pipeline(
 
 
 def _verify(func: Func, form: Form, step: Pass) -> None:
-    from sparsec.ir.forms import check_form  # the verifier knows every op; a pass that is only listed need not
-    from sparsec.ir.verify import verify
-
     try:
-        verify(func)
+        verify_ir(func)
         check_form(func, form)
     except VerifyError as error:
-        raise VerifyError(f"after pass {step.name}: {error.message}", loc=error.loc, hint=error.hint) from error
+        message = f"after pass {step.name}: {error.message}"
+        raise VerifyError(message, loc=error.loc, hint=error.hint) from error
 
 
 def _write_dump(folder: Path, name: str, func: Func) -> None:

@@ -37,7 +37,8 @@ class Canonicalize(Pass):
     def run(self, func: Func) -> Func:
         work = _Simplifier(func)
         ops = work.op_list(func.ops)
-        return replace(func, ops=ops, results=swap(func.results, work.same), writes=swap(func.writes, work.same))
+        results, writes = swap(func.results, work.same), swap(func.writes, work.same)
+        return replace(func, ops=ops, results=results, writes=writes)
 
 
 class _Simplifier:

@@ -1,6 +1,6 @@
 """Whether a storage's first contents matter, or every element is overwritten before anyone reads it.
 
-    out = np.zeros((n, 4)); out[:, 0] = a; out[:, 1] = b; out[:, 2] = c; out[:, 3] = d      the zeros do not matter
+    out = np.zeros((n, 2)); out[:, 0] = a; out[:, 1] = b        the zeros do not matter
 
 Exact, by marking the written elements; a storage too large to mark counts as read.
 """

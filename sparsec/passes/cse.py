@@ -4,8 +4,8 @@
     %b = exp %x : f32[8]      ->      %a = exp %x : f32[8]
     %c = add %a, %b                   %c = add %a, %a
 
-Ops are the same if name, operands and the *text* of attributes and types are: -0.0 differs from 0.0, and a NaN
-equals itself. Values that are written later, and two that are both results, keep storages of their own.
+Ops are the same if name, operands and the *text* of attributes and types are: -0.0 differs from 0.0, and a
+NaN equals itself. Values that are written later, and two that are both results, keep storages of their own.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Cse(Pass):
     def run(self, func: Func) -> Func:
         work = _Numbering(func)
         ops = work.op_list(func.ops, {})
-        return replace(func, ops=ops, results=swap(func.results, work.same), writes=swap(func.writes, work.same))
+        results, writes = swap(func.results, work.same), swap(func.writes, work.same)
+        return replace(func, ops=ops, results=results, writes=writes)
 
 
 class _Numbering:

@@ -75,7 +75,7 @@ def used_symbols(func: Func) -> set[str]:
 
 
 def direct_uses(ops: Sequence[Op]) -> dict[str, list[tuple[Op, int]]]:
-    """Value name -> the ops that have it as an operand, and at which position; yields count as position -1."""
+    """Value name -> the ops that have it as an operand, and its position; yields count as position -1."""
     found: dict[str, list[tuple[Op, int]]] = {}
     for op in walk(ops):
         for position, value in enumerate(op.operands):

@@ -9,6 +9,7 @@ No algebra: `x*0` stays (NaN), `x+0` stays (-0.0). A check on literals that pass
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -27,6 +28,13 @@ from sparsec.passes.facts import literal, written_storages
 __all__ = ["Fold"]
 
 _FOLDED = (Kind.ELEMENTWISE, Kind.MAP, Kind.REDUCE)
+
+#: Larger literals are not spread out just to be read.
+_READ = 4096
+
+
+def _is_small(value: Value, most: int) -> bool:
+    return value.type.is_static and math.prod(value.type.static_shape) <= most
 
 
 @dataclass(frozen=True)
@@ -65,7 +73,7 @@ class _Folder:
 
     def _folded(self, op: Op) -> Op:
         rec = record(op.name)
-        small = rec.kind in _FOLDED and op.result.type.is_static and op.result.type.size <= self._max
+        small = rec.kind in _FOLDED and _is_small(op.result, self._max)
         operands = self._arrays(op) if small and op.operands else None
         if operands is None or op.result.storage in self._written:
             return op
@@ -96,10 +104,7 @@ class _Folder:
         found = []
         for value in op.operands:
             source = literal(value, self._definitions)
-            if source is None or not value.type.is_static:
-                return None
-            # A view of a large splat is as cheap as a number, but not once it is spread out.
-            if source.result.type.size > 4096 or value.type.size > 4096:  # type: ignore[operator]
+            if source is None or not _is_small(value, _READ) or not _is_small(source.result, _READ):
                 return None
             found.append(view_array(source, value))
         return found

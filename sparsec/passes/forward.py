@@ -1,4 +1,4 @@
-"""Inside a kernel, hands what was just written to its reader; temporaries that nobody else sees lose their writes.
+"""Inside a kernel, hands what was just written to its reader; drops writes that nobody else sees.
 
     %t1 = fused () {                                     %y = fused () {
       %a = add %x, %x : f32[8]                             %a = add %x, %x : f32[8]
@@ -7,7 +7,7 @@
       yield %t1.in, %y.in                                } : f32[8]
     } : f32[8] @t, f32[8]
 
-Only inside a kernel: across kernels the value would need memory of its own, where the region already is memory.
+Only inside a kernel: across kernels the value would need memory of its own, and the region is memory already.
 """
 
 from __future__ import annotations

@@ -74,7 +74,8 @@ class _Fuser:
         self.decisions += grouping.decisions
         definitions = {r.name: op for op in ops for r in op.results}
         visible = _visible(grouping.groups, ends, self._values)
-        return Regroup(definitions, self._names).emit(grouping.groups, ends, Scope(dict(versions or {})), visible)
+        scope = Scope(dict(versions or {}))
+        return Regroup(definitions, self._names).emit(grouping.groups, ends, scope, visible)
 
     def _region(self, region: Region) -> Region:
         versions = {p.storage: p for p in region.params if p.type.ref is not None}
@@ -88,7 +89,9 @@ def _storages(op: Op, values: Mapping[str, Value]) -> set[str]:
     return {a.storage for a in (*accesses(op), *symbol_reads(op, values))}
 
 
-def _visible(groups: Sequence[Group], ends: Sequence[Value], values: Mapping[str, Value]) -> dict[int, set[str]]:
+def _visible(
+    groups: Sequence[Group], ends: Sequence[Value], values: Mapping[str, Value]
+) -> dict[int, set[str]]:
     """For each group, the storages that anything outside it touches."""
     touched: dict[str, set[int]] = {}
     for number, group in enumerate(groups):

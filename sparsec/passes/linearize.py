@@ -6,7 +6,8 @@
 
 Four things need a copy: an old version that is read after the next one is made; what a write reads from the
 elements that it overwrites, other than element for element (`a[1:] = a[:-1]`); a literal that is written; a
-literal that is a result (`coverage.py`: not if all its elements are overwritten anyway). After this pass the ops may run in list order, each version in its storage's memory.
+literal that is a result (`coverage.py`: not if all its elements are overwritten anyway). After this pass the
+ops may run in list order, each version in its storage's memory.
 """
 
 from __future__ import annotations
@@ -156,7 +157,8 @@ class _Copier:
         if op is None or record(op.name).kind is not Kind.VIEW:
             return self.mapping.get(value.name, value)
         base = self._visible(op.operands[0], out)
-        again = replace(retyped(op, (base,)), results=(Value(self._names.fresh(f"{value.name}.old"), value.type),))
+        again = retyped(op, (base,))
+        again = replace(again, results=(Value(self._names.fresh(f"{value.name}.old"), again.result.type),))
         out.append(again)
         return again.result
 
@@ -165,7 +167,8 @@ class _Copier:
     def _update(self, op: Op, new: Op, out: list[Op], rest: Sequence[Op]) -> Op:
         """A write to memory of its own, of values that it does not overwrite before it reads them."""
         version = new.operands[0]
-        if self._is_literal(version) or op.operands[0].name in self.mapping and version.storage != op.operands[0].storage:
+        saved = op.operands[0].name in self.mapping and version.storage != op.operands[0].storage
+        if saved or self._is_literal(version):
             new = self._on_copy(op, new, out, rest)
         writes = [a for a in accesses(new) if a.write]
         operands = list(new.operands)

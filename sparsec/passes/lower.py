@@ -8,6 +8,7 @@ that is no parameter's, in order of first appearance among the results.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,7 +26,6 @@ from sparsec.ir.loops import (
     For,
     If,
     Kernel,
-    Launch,
     Load,
     Program,
     Slot,
@@ -62,7 +62,8 @@ class _ProgramWriter:
         self.dtypes: dict[str, DType] = {p.storage: p.type.dtype for p in func.params}
         self.dtypes.update((name, t.dtype) for name, t in storage_types(func).items())
         self.literals = {op.result.storage: op for op in walk(func.ops) if record(op.name).kind is Kind.CONST}
-        self.values = {r.name: r for op in walk(func.ops) for r in op.results} | {p.name: p for p in func.params}
+        self.values = {p.name: p for p in func.params}
+        self.values.update((r.name, r) for op in walk(func.ops) for r in op.results)
         self.slots: dict[str, Slot] = {}
         self.kernels: list[Kernel] = []
         self.failures: list[Failure] = []
@@ -86,7 +87,8 @@ class _ProgramWriter:
             self.slots[name] = Slot(self._buffer(name, param.storage), "param", position)
         for place in self.func.plan:
             if place.space == "result":
-                self.slots[place.storage] = Slot(self._buffer(place.storage, place.storage), "result", place.offset)
+                buffer = self._buffer(place.storage, place.storage)
+                self.slots[place.storage] = Slot(buffer, "result", place.offset)
 
     def _buffer(self, name: str, storage: str) -> Buffer:
         dtype = self.dtypes[storage]
@@ -146,7 +148,9 @@ class _ProgramWriter:
 
     def _symbol(self, name: str) -> Expr:
         """The value of an SSA integer on the host, as i64."""
-        return S.cast(self._host_value(self.values[name]), I64) if name in self.values else self.counters[name]
+        if name in self.counters:
+            return self.counters[name]
+        return S.cast(self._host_value(self.values[name]), I64)
 
     def _host_value(self, value: Value) -> Expr:
         """A scalar on the host: a loop variable, a literal, or a load."""
@@ -155,8 +159,8 @@ class _ProgramWriter:
         literal = self.literals.get(value.storage)
         if literal is not None:
             number = literal.attrs["value"]
-            return const(number[0] if isinstance(number, tuple) else number, I64 if value.type.dtype.kind in "iu"
-                         else value.type.dtype)
+            dtype = I64 if value.type.dtype.kind in "iu" else value.type.dtype
+            return const(number[0] if isinstance(number, tuple) else number, dtype)
         where = address(value.ref, (), lambda s: self._symbol(s.name[1:]))
         return Load(self.slot(value.storage).buffer.name, where, value.type.dtype)
 
@@ -180,7 +184,7 @@ class _ProgramWriter:
         region = op.regions[0]
         start, stop, step = (self._host_value(v) for v in op.operands[:3])
         if not isinstance(step, Const):
-            raise UnsupportedError("a loop whose step is not known at compile time is not lowered yet", loc=op.loc)
+            raise UnsupportedError("a loop step known only at run time is not lowered yet", loc=op.loc)
         counter, *params = region.params
         var = Var(self.names.fresh(counter.name), I64)
         self.counters[counter.name] = var
@@ -201,7 +205,7 @@ class _ProgramWriter:
     def _copies(self, sources: Sequence[Value], targets: Sequence[Value]) -> list[Stmt]:
         """Hands values on to storages of their own; those that name a storage are in place already.
 
-        A source may be a target of the same hand-over (`a, b = b, a`): then all are read before any is written.
+        A source may be a target of the same hand-over (`a, b = b, a`): that is refused for now.
         """
         pairs = [(s, t) for s, t in zip(sources, targets) if s.storage != t.storage]
         written = {t.storage for _, t in pairs}
@@ -224,6 +228,7 @@ def _const_bytes(op: Op) -> bytes:
     shape = tuple(int(d) for d in op.attrs["shape"] if not isinstance(d, Poly))
     with np.errstate(all="ignore"):
         flat = np.array(op.attrs["value"], op.attrs["dtype"])
-    return np.broadcast_to(flat.reshape(-1), (int(np.prod(shape)),)).tobytes() if flat.size == 1 else flat.tobytes()
+    spread = np.broadcast_to(flat.reshape(-1), (math.prod(shape),)) if flat.size == 1 else flat
+    return spread.tobytes()
 
 

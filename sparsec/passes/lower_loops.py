@@ -94,12 +94,14 @@ class _LoopNest:
 
     def _sequential(self) -> bool:
         """Whether an element may be written by two iterations, the later of which must win."""
-        return any(a.write and a.pointwise and self_overlaps(a.ref, a.shape) for op in self.ops for a in accesses(op))
+        written = [a for op in self.ops for a in accesses(op) if a.write and a.pointwise]
+        return any(self_overlaps(a.ref, a.shape) for a in written)
 
     @contextmanager
     def _nest(self, loops: Sequence[Loop], bind: str, base: At | None = None) -> Iterator[At]:
         with ExitStack() as stack:
-            counters = [stack.enter_context(self.k.nest.loop(self.k.dim(loop.size), bind=bind)) for loop in loops]
+            nest = self.k.nest
+            counters = [stack.enter_context(nest.loop(self.k.dim(loop.size), bind=bind)) for loop in loops]
             at = axis_positions(len(self.shape), loops, counters)
             yield [b if not _is_zero(b) else a for a, b in zip(at, base or at)]
 
@@ -147,7 +149,8 @@ class _LoopNest:
                 case Kind.UPDATE:
                     self._update(op, at)
                 case Kind.CHECK:
-                    rec.lower(_OnePoint(self.k.nest, [self._read(v, at) for v in op.operands], at), **op.attrs)
+                    operands = [self._read(v, at) for v in op.operands]
+                    rec.lower(_OnePoint(self.k.nest, operands, at), **op.attrs)
         for name, value in self.env.items():
             if name in self.shown:
                 self.k.store(self.shown[name], at, value)
@@ -166,7 +169,8 @@ class _LoopNest:
     def _update(self, op: Op, at: At) -> None:
         _, region, value, *more = op.operands
         operands = [self._read(v, at) for v in (value, *more)]
-        element = self.k.nest.let(record(op.name).lower(S, self.k.load(region, at), *operands, **op.attrs), "t")
+        new = record(op.name).lower(S, self.k.load(region, at), *operands, **op.attrs)
+        element = self.k.nest.let(new, "t")
         self.k.store(region, at, element)
         # What was loaded from the storage may have changed; what was stored is known.
         self.loaded = {k: v for k, v in self.loaded.items() if v[0].storage != region.storage}

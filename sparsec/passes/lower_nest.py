@@ -8,6 +8,7 @@ from sparsec.ir.graph import Op, Value
 from sparsec.ir.loops import Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.types import DType
 from sparsec.passes.lower_kernel import KernelWriter
 
 
@@ -32,5 +33,5 @@ def _reader(k: KernelWriter, value: Value) -> Callable[..., Expr]:
     return lambda *at: k.load(value, at)
 
 
-def _place(k: KernelWriter, value: Value) -> tuple[str, Callable[..., Expr], object]:
+def _place(k: KernelWriter, value: Value) -> tuple[str, Callable[..., Expr], DType]:
     return k.buffer(value.storage), lambda *at: k.position(value, at), value.type.dtype

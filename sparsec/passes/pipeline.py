@@ -39,9 +39,9 @@ UNOPTIMISED: tuple[Pass, ...] = (
 )
 
 #: Every pass that a pipeline may name.
-PASSES: dict[str, type[Pass]] = {
-    cls.name: cls for cls in (Canonicalize, Fold, Cse, Dce, ResolveViews, Linearize, Fuse, Forward, PlanMemory)
-}
+PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
+    Canonicalize, Fold, Cse, Dce, ResolveViews, Linearize, Fuse, Forward, PlanMemory,
+)}
 
 
 def parse_pipeline(text: str) -> tuple[Pass, ...]:

@@ -1,7 +1,7 @@
 """Gives every storage a place: arguments and results are the caller's, the rest shares one arena.
 
     %a = fused () {…}        storage @a: arena+0, 4096 bytes
-    %b = fused () {… %a}  -> storage @b: arena+0, 4096 bytes      @a is read element for element, for the last time
+    %b = fused () {… %a}  -> storage @b: arena+0, 4096 bytes      @a is read for the last time
     %c = fused () {… %b}     storage @c: result+0, 4096 bytes
 
 A storage lives from the op that first touches it to the last that does. Blocks are placed largest first, each
@@ -169,7 +169,8 @@ def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
 
     visit(func.ops)
     # Even nothing gets a place that no other storage has.
-    return [_Block([name], max(nbytes(types[name]), 1), first[name], last[name]) for name in types if name in first]
+    sizes = {name: max(nbytes(type), 1) for name, type in types.items()}
+    return [_Block([name], sizes[name], first[name], last[name]) for name in types if name in first]
 
 
 def touched_storages(op: Op) -> set[str]:
@@ -266,4 +267,5 @@ def memory_report(func: Func) -> MemoryReport:
         alive = {arena[b.storages[0]].offset: b.nbytes for b in blocks if b.first <= at <= b.last}
         lower = max(lower, sum(alive.values()))
     naive = sum(_aligned(b.nbytes) for b in blocks)
-    return MemoryReport(arena_bytes(func), lower, naive, sum(p.nbytes for p in func.plan if p.space == "result"))
+    results = sum(p.nbytes for p in func.plan if p.space == "result")
+    return MemoryReport(arena_bytes(func), lower, naive, results)

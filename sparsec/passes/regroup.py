@@ -7,8 +7,8 @@
                                          } : f32[8] @x
 
 Groups keep the order of all accesses to an element, but two disjoint writes may have changed places; so the
-version that an op reads is the newest one at its new place. The result of a `fused` op keeps the name that the
-value had before; the value inside gets another one. What is not used outside gets no storage.
+version that an op reads is the newest one at its new place. The result of a `fused` op keeps the name that
+the value had before; the value inside gets another one. What is not used outside gets no storage.
 """
 
 from __future__ import annotations

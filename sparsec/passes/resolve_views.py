@@ -30,7 +30,8 @@ class ResolveViews(Pass):
     def run(self, func: Func) -> Func:
         work = _Views({r.name: op for op in walk(func.ops) for r in op.results})
         ops = work.op_list(func.ops)
-        return replace(func, ops=ops, results=swap(func.results, work.same), writes=swap(func.writes, work.same))
+        results, writes = swap(func.results, work.same), swap(func.writes, work.same)
+        return replace(func, ops=ops, results=results, writes=writes)
 
 
 class _Views:
@@ -43,12 +44,10 @@ class _Views:
     def op_list(self, ops: Sequence[Op]) -> tuple[Op, ...]:
         out = []
         for op in ops:
-            if record(op.name).kind is Kind.VIEW:
-                op = self._view(op)
-                if op is None:
-                    continue
-            out.append(replace(op, operands=swap(op.operands, self.same),
-                               regions=tuple(map(self._region, op.regions))))
+            new = self._view(op) if record(op.name).kind is Kind.VIEW else op
+            if new is not None:
+                regions = tuple(map(self._region, new.regions))
+                out.append(replace(new, operands=swap(new.operands, self.same), regions=regions))
         return tuple(out)
 
     def _region(self, region: Region) -> Region:
