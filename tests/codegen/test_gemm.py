@@ -31,6 +31,12 @@ def matrix(rows, cols, layout, dtype):
         case "every other":
             memory = np.zeros(rows * cols * 4, dtype)
             view = memory.reshape(2 * rows, 2 * cols)[::2, 1::2]
+        case "windows":  # each row overlaps the next
+            memory = np.zeros(rows + cols, dtype)
+            view = np.lib.stride_tricks.as_strided(memory, (rows, cols), (dtype.itemsize,) * 2)
+        case "one row":
+            memory = np.zeros(cols, dtype)
+            view = np.broadcast_to(memory, (rows, cols))
         case "backwards":
             memory = np.zeros(rows * cols, dtype)
             view = memory.reshape(rows, cols)[::-1, ::-1]
@@ -109,6 +115,18 @@ def test_thin_and_empty_matrices(name, dims):
 @pytest.mark.parametrize("name", RUNNERS)
 def test_integers_wrap(name, dtype):
     check(RUNNERS[name], (3, 4, 5), ("rows", "rows", "columns"), dtype)
+
+
+@pytest.mark.parametrize("name", RUNNERS)
+def test_operands_that_overlap_themselves(name):
+    """Leading dimensions that no BLAS takes."""
+    for layouts in (
+        ("rows", "windows", "rows"),
+        ("columns", "rows", "windows"),
+        ("rows", "one row", "one row"),
+    ):
+        for dims in ((4, 5, 3), (1, 5, 3), (4, 5, 1)):
+            check(RUNNERS[name], dims, layouts, DTYPES["f64"])
 
 
 def test_larger_products():

@@ -113,6 +113,23 @@ def test_comparisons_and_select(run, dtype):
     same(got, [*want, np.where(x < y, y, x)], [*names, "select"])
 
 
+@pytest.mark.parametrize("dtype", INTS, ids=str)
+def test_overflow_is_no_licence_to_simplify(run, dtype):
+    """x + 1 > x is false for the largest x, whatever C says."""
+    x = int_pairs(dtype)[0]
+    one = S.const(1, dtype)
+    fns = [
+        lambda a: S.gt(S.add(a, one), a),
+        lambda a: S.lt(S.sub(a, one), a),
+        lambda a: S.eq(S.quo(S.mul(a, S.const(6, dtype)), S.const(3, dtype)), S.mul(a, S.const(2, dtype))),
+    ]
+    info = np.iinfo(dtype)
+    six = x * dtype.type(6)
+    third = truncated(six, np.full_like(x, 3))[0]
+    want = [x != info.max, x != info.min, third == x * dtype.type(2)]
+    same(run_elementwise(run, fns, [x], [BOOL] * 3), want, ["x+1>x", "x-1<x", "x*6/3==x*2"])
+
+
 def test_logic_on_bool(run):
     x, y = pairs(np.array([False, True]), np.array([[True], [False]]))
     names = ["and", "or", "xor", "not"]

@@ -27,6 +27,7 @@ from sparsec.ir.loops import (
     Launch,
     Let,
     Load,
+    Mut,
     Program,
     Slot,
     Store,
@@ -129,6 +130,22 @@ def test_scalars_and_multi_kernel_programs_with_an_arena():
     assert np.array_equal(agree(made, [x, y])[1], (x * 2)[::-1])
 
 
+def test_a_sum_keeps_its_order_under_any_binding():
+    x = floats(1000) * 1e3
+    x[::7] *= 1e4
+    want = np.float32(0)
+    for value in x:
+        want += value
+    for bind in ("seq", "vector", "unroll"):
+        s = var("s", F32)
+        add = (Assign(s, S.add(s, Load("x", i, F32))),)
+        body = (Mut(s, const(0, F32)), For(i, FIRST, index(1000), 1, add, bind), Store("y", FIRST, s))
+        made = program(body, [param("x", x, 0, "r"), param("y", np.zeros(1, np.float32), 1, "w")])
+        for run in (run_cpu, run_opencl):
+            y = np.zeros(1, np.float32)
+            assert run(made, [x, y]) == (0, 0) and y[0] == want, bind
+
+
 def host_program(host):
     """Adds 1 to all, doubles element n; the host decides how often."""
     return parse_program(f"""
@@ -176,6 +193,8 @@ def test_fail_stops_the_program_and_note_does_not():
       kernel @write(%y: global i32[8] rw) { for i in 0..8 bind(parallel) { %y[i] = 9:i32 } }
       host { launch @check(%x) launch @write(%y) }
     }""")
+    # On a device kernels are queued before the first has run: each looks for itself.
+    assert opencl_source(made).text.count("if (status[0] != 0) return;") == 2
     good = np.arange(8, dtype=np.int32)
     assert np.array_equal(agree(made, [good, good], (0, 1))[1], np.full(8, 9))
     for run in BACKENDS.values():
