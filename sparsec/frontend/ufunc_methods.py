@@ -8,7 +8,7 @@ NumPy's bits, one element after the other where the axis is short.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast,
 from sparsec.frontend.layout import order_like
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace
-from sparsec.frontend.ufuncs import F16, F32, apply_ufunc, compute, fresh_array, inverse, store
+from sparsec.frontend.ufuncs import F16, F32, apply_ufunc, compute, fresh_array, store
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, DType, is_supported
 

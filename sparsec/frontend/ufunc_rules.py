@@ -15,7 +15,7 @@ from sparsec.frontend.convert import cast
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import composite
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, DType, I32
+from sparsec.ir.types import BOOL, I32, DType
 
 Values = list[Value]
 
@@ -43,7 +43,7 @@ for _name in ("logical_and", "logical_or", "logical_xor", "logical_not"):
 
 def known(trace: Trace, value: Value) -> np.ndarray[Any, Any] | None:
     """The elements of a value that is a literal."""
-    op = trace.static.get(value.name)
+    _, op = trace.static.get(value.name, (0, None))
     return np.asarray(op.attrs["value"]) if op is not None and op.name == "const" else None
 
 

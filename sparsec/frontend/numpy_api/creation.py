@@ -87,7 +87,7 @@ def full_(shape: Shape, fill_value: Any, dtype: Any = None, order: str = "C", *,
 
 def _like(a: Traced, dtype: Any, order: str, shape: Any) -> tuple[tuple[int, ...], DType, tuple[int, ...] | None]:
     dims = a.shape if shape is None else static_shape(shape)
-    layout = order_like([a] if len(dims) == a.ndim else [], dims, order)
+    layout = order_like([a], a.shape, order) if len(dims) == a.ndim else order_like([], dims, order)
     return dims, np_dtype(a.dtype if dtype is None else dtype), layout
 
 
