@@ -15,6 +15,7 @@ import numpy as np
 from sparsec.errors import ConcretizationError, UnsupportedError
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Step, Storage, Trace
+from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Attr, Value
 from sparsec.ir.tensorref import is_contiguous
 from sparsec.ir.types import DType, TensorType
@@ -27,7 +28,7 @@ class Traced:
     readonly: why writes through this view are refused (a broadcast), else "".
     """
 
-    __slots__ = ("trace", "type", "storage", "steps", "value", "weak", "readonly", "__weakref__")
+    __slots__ = ("trace", "type", "storage", "steps", "value", "weak", "readonly", "dim", "__weakref__")
     __array_priority__ = 1000.0
     __hash__ = None  # type: ignore[assignment]
 
@@ -38,14 +39,14 @@ class Traced:
         self.trace, self.type, self.storage, self.steps = trace, type, storage, steps
         self.value: Value = value  # type: ignore[assignment]
         self.weak, self.readonly = weak, readonly
+        self.dim: Dim | None = None  # for an integer that is a known function of loop variables
 
     # --- making ---
 
     @staticmethod
     def fresh(trace: Trace, value: Value) -> Traced:
         """An array that owns a new storage, whose first version is `value`."""
-        storage = Storage(value)
-        return Traced(trace, value.type.with_ref(value.ref), storage=storage)
+        return Traced(trace, value.type.with_ref(value.ref), storage=trace.new_storage(value))
 
     @staticmethod
     def scalar(trace: Trace, value: Value, weak: type | None = None) -> Traced:
@@ -63,6 +64,13 @@ class Traced:
     def as_array(self) -> Traced:
         """A 0-d array with a scalar's value; an array as it is."""
         return Traced.fresh(self.trace, self.trace.op("copy", self.value)) if self.is_scalar else self
+
+    def as_scalar(self) -> Traced:
+        """The only element, as a scalar."""
+        if self.is_scalar:
+            return self
+        array = self.view("reshape", shape=()) if self.shape else self
+        return Traced.scalar(self.trace, self.trace.op("copy", array.read()))
 
     # --- what NumPy code asks ---
 

@@ -26,6 +26,8 @@ def concrete_value(array: Traced) -> np.ndarray | None:
     base = array.value if array.storage is None else array.storage.newest
     if base.name not in trace.static:
         return None
+    if array.storage is not None and array.storage.depth < trace.loops:
+        return None  # the loop that is being traced may write it in an earlier turn
     value = array.read()
     if value.name not in trace.known:
         for op in _needed(trace, value.name):
@@ -35,15 +37,15 @@ def concrete_value(array: Traced) -> np.ndarray | None:
 
 def _needed(trace: Trace, name: str) -> list[Op]:
     """The ops behind a value that have not been run yet, in program order."""
-    found: dict[str, Op] = {}
+    found: dict[int, Op] = {}
     stack = [name]
     while stack:
         current = stack.pop()
-        if current not in trace.known and current not in found:
-            found[current] = trace.static[current]
-            stack.extend(v.name for v in found[current].operands)
-    position = {id(op): k for k, op in enumerate(trace.builder.ops)}
-    return sorted({id(op): op for op in found.values()}.values(), key=lambda op: position[id(op)])
+        number, op = trace.static[current]
+        if current not in trace.known and number not in found:
+            found[number] = op
+            stack.extend(v.name for v in op.operands)
+    return [found[number] for number in sorted(found)]
 
 
 def _run(trace: Trace, op: Op) -> None:

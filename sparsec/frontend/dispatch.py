@@ -26,6 +26,8 @@ TABLE: dict[Any, Rule] = {}
 CREATORS: set[Any] = set()
 #: Method name of `np.ndarray` -> rule (self first).
 METHODS: dict[str, Rule] = {}
+#: Class of NumPy's objects that are subscripted (`np.r_[…]`) -> rule (object, key).
+SUBSCRIPTS: dict[type, Rule] = {}
 
 
 def implements(*functions: Any, method: str | None = None, creates: bool = False) -> Callable[[Rule], Rule]:

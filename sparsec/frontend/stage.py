@@ -13,7 +13,6 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
-import sys
 import textwrap
 import types
 import weakref
@@ -22,9 +21,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsec.errors import Loc, SourceError
+from sparsec.frontend.desugar import PREFIX, arguments, define, desugar
 
 #: Names under which the staged code reaches the runtime half of staging (`staged.py`).
-CALL, ATTR, ITEM = "__sparsec_call__", "__sparsec_attr__", "__sparsec_item__"
+CALL, ATTR, ITEM, SLICE = (f"{PREFIX}{n}__" for n in ("call", "attr", "item", "slice"))
 
 #: Builtins that look at the calling frame: rewriting the call would change what they see.
 _FRAME_BOUND = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec"})
@@ -35,6 +35,9 @@ class _Rewrite(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if isinstance(node.func, ast.Name) and node.func.id in _FRAME_BOUND:
+            return node
+        if isinstance(node.func, ast.Name) and node.func.id.startswith(PREFIX):
+            self.generic_visit(node)
             return node
         self.generic_visit(node)
         return self._at(node, CALL, [node.func, *node.args], node.keywords)
@@ -76,7 +79,7 @@ def _index_expression(node: ast.expr) -> ast.expr:
     """A subscript as an ordinary expression: `a:b:c` becomes `slice(a, b, c)`."""
     if isinstance(node, ast.Slice):
         parts = [p or ast.copy_location(ast.Constant(None), node) for p in (node.lower, node.upper, node.step)]
-        return ast.copy_location(ast.Call(ast.copy_location(ast.Name("__sparsec_slice__", ast.Load()), node), parts, []),
+        return ast.copy_location(ast.Call(ast.copy_location(ast.Name(SLICE, ast.Load()), node), parts, []),
                                  node)
     if isinstance(node, ast.Tuple):
         return ast.copy_location(ast.Tuple([_index_expression(e) for e in node.elts], ast.Load()), node)
@@ -115,7 +118,7 @@ def has_source(fn: Any) -> bool:
 def _build(fn: types.FunctionType) -> Template:
     node, first_line = _function_node(fn)
     try:
-        node = _Rewrite().visit(node)
+        node = _Rewrite().visit(desugar(node))
     except _Refused as refused:
         line = getattr(refused.node, "lineno", 1) + first_line - 1
         raise SourceError(f"{refused.what} is not supported", loc=Loc(fn.__code__.co_filename, line)) from None
@@ -129,7 +132,7 @@ def _build(fn: types.FunctionType) -> Template:
     node.args.defaults = [none] * len(node.args.defaults)
     node.args.kw_defaults = [none if d is not None else None for d in node.args.kw_defaults]
     freevars = fn.__code__.co_freevars
-    factory = _define("__sparsec_factory__", _arguments(freevars), [node])
+    factory = define("__sparsec_factory__", arguments(freevars), [node])
     module = ast.Module([factory], [])
     ast.increment_lineno(node, first_line - 1)
     ast.fix_missing_locations(module)
@@ -137,18 +140,6 @@ def _build(fn: types.FunctionType) -> Template:
     outer = next(c for c in code.co_consts if isinstance(c, types.CodeType))
     inner = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == node.name)
     return Template(inner, inner.co_freevars)
-
-
-def _define(name: str, args: ast.arguments, body: list[ast.stmt]) -> ast.FunctionDef:
-    """A `def` statement; Python 3.12 wants one field more than 3.11 knows."""
-    node = ast.FunctionDef(name=name, args=args, body=body, decorator_list=[], returns=None)
-    if sys.version_info >= (3, 12):
-        node.type_params = []
-    return node
-
-
-def _arguments(names: tuple[str, ...]) -> ast.arguments:
-    return ast.arguments([], [ast.arg(n) for n in names], None, [], [], None, [])
 
 
 def _function_node(fn: types.FunctionType) -> tuple[ast.FunctionDef, int]:
@@ -186,7 +177,7 @@ def _find(tree: ast.Module, fn: types.FunctionType, first_line: int) -> ast.Func
             raise SourceError("several lambdas stand on this line: their source cannot be told apart")
         node = (exact or found)[0]
         body = ast.copy_location(ast.Return(node.body), node.body)
-        return ast.copy_location(_define("lambda_", node.args, [body]), node)
+        return ast.copy_location(define("lambda_", node.args, [body]), node)
     for candidate in ast.walk(tree):
         if isinstance(candidate, ast.FunctionDef) and candidate.name == code.co_name:
             return candidate

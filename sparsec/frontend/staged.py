@@ -14,9 +14,11 @@ import numpy as np
 from sparsec.errors import UnsupportedError
 from sparsec.frontend import stage
 from sparsec.frontend.array import Traced
+from sparsec.frontend.control import RUNTIME
 from sparsec.frontend.convert import as_traced, np_dtype
-from sparsec.frontend.dispatch import CREATORS, holds_array, lookup, qualified_name, unsupported
+from sparsec.frontend.dispatch import CREATORS, SUBSCRIPTS, holds_array, lookup, qualified_name, unsupported
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.ranges import TracedRange
 from sparsec.frontend.trace import Trace
 
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))
@@ -125,8 +127,8 @@ class Outside:
         return self.staged(function)
 
     def runtime(self) -> dict[str, Any]:
-        return {stage.CALL: self.call, stage.ATTR: self.load_attr, stage.ITEM: self.load_item,
-                "__sparsec_slice__": slice}
+        return {stage.CALL: self.call, stage.ATTR: self.load_attr, stage.ITEM: self.load_item, stage.SLICE: slice,
+                **RUNTIME}
 
     def load_attr(self, owner: Any, name: str) -> Any:
         value = getattr(owner, name)
@@ -144,6 +146,9 @@ class Outside:
             return owner[key]
         if type(owner) is np.ndarray:
             return as_traced(owner)[key]
+        rule = SUBSCRIPTS.get(type(owner))
+        if rule is not None:
+            return rule(owner, key)
         value = owner[key]
         if type(value) is np.ndarray and isinstance(owner, (list, dict, tuple)):
             self.watch(owner, key if isinstance(key, (int, str)) else repr(key), lambda: owner[key], value)
@@ -200,4 +205,4 @@ def _isinstance(x: Any, kinds: Any) -> bool:
 
 
 #: Builtins with a meaning of their own for traced arrays.
-BUILTINS: dict[Any, Callable[..., Any]] = {isinstance: _isinstance}
+BUILTINS: dict[Any, Callable[..., Any]] = {isinstance: _isinstance, range: TracedRange.make}

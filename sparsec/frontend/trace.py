@@ -40,6 +40,7 @@ class Storage:
     readonly: str = ""
     conflict: str = ""
     views: dict[tuple[str, tuple[Step, ...]], Value] = field(default_factory=dict)
+    depth: int = 0  # how many loops that are being traced stood around its making
 
     @property
     def name(self) -> str:
@@ -56,8 +57,13 @@ class Trace:
         self.storages: list[Storage] = []  # of parameters, in order
         self.captures: Captures | None = None
         #: Values that depend on no parameter, with the op that makes each: `concrete.py` can run them.
-        self.static: dict[str, Op] = {}
+        self.static: dict[str, tuple[int, Op]] = {}
         self.known: dict[str, np.ndarray | None] = {}
+        self.live: list[Storage] = []  # every storage, in order of making
+        self.loops = 0  # loops that are being traced
+        self.regions: list[int] = [0]  # open regions, outermost first
+        self.home: dict[str, int] = {}  # value -> the region that defines it, where that is not the outermost
+        self._region_count = 0
 
     # --- building ---
 
@@ -70,16 +76,39 @@ class Trace:
         """Appends an op with any number of results."""
         self.check_open()
         self.builder.loc = user_loc()
+        for value in operands:
+            self.check_visible(value)
         results = self.builder.ops_of(name, *operands, **attrs)
-        if all(v.name in self.static for v in operands):
-            self.static.update((r.name, self.builder.ops[-1]) for r in results)
+        self._defined(results, all(v.name in self.static for v in operands))
         return results
+
+    def emit(self, op: Op) -> tuple[Value, ...]:
+        """Appends a finished op (one with regions)."""
+        self.builder.ops.append(op)
+        self._defined(op.results, static=False)
+        return op.results
+
+    def _defined(self, results: tuple[Value, ...], static: bool) -> None:
+        if static:
+            op = self.builder.ops[-1]
+            self.static.update((r.name, (len(self.static), op)) for r in results)
+        if len(self.regions) > 1:
+            self.home.update((r.name, self.regions[-1]) for r in results)
+
+    def check_visible(self, value: Value) -> None:
+        """Raises LeakedTracer for a value of a loop body or branch whose tracing is over."""
+        if self.home.get(value.name, 0) not in self.regions:
+            raise LeakedTracer(
+                "a value made inside a traced loop or branch is used after it", loc=user_loc(),
+                hint="assign it to a variable that exists before the loop, or write it into an array; a list that "
+                     "grows in a loop over a large range cannot be traced",
+            )
 
     def const(self, value: Any, dtype: DType, shape: tuple[int, ...] = ()) -> Value:
         self.check_open()
         self.builder.loc = user_loc()
         result = self.builder.const(value, TensorType(np.dtype(dtype), shape))
-        self.static[result.name] = self.builder.ops[-1]
+        self._defined((result,), static=True)
         return result
 
     def check_open(self) -> None:
@@ -95,9 +124,47 @@ class Trace:
         """A parameter with a name that `names.fresh` gave."""
         value = Value(name, type)
         self.builder.params.append(value)
-        storage = Storage(value, len(self.storages), conflict=conflict)
+        storage = self.new_storage(value, len(self.storages))
+        storage.conflict = conflict
         self.storages.append(storage)
         return storage
+
+    def new_storage(self, value: Value, param: int = -1) -> Storage:
+        """A storage whose first version is `value`."""
+        storage = Storage(value, param, depth=self.loops)
+        self.live.append(storage)
+        return storage
+
+    # --- regions ---
+
+    @contextmanager
+    def region(self, ops: list[Op], number: int = -1) -> Iterator[int]:
+        """Ops built inside go to `ops`. Gives the region's number; -1 makes a new one."""
+        if number < 0:
+            self._region_count += 1
+            number = self._region_count
+        outer, self.builder.ops = self.builder.ops, ops
+        self.regions.append(number)
+        self.forget_views()
+        try:
+            yield number
+        finally:
+            self.builder.ops = outer
+            self.regions.pop()
+            self.forget_views()
+
+    def forget_views(self) -> None:
+        for storage in self.live:
+            storage.views.clear()
+
+    def versions(self) -> dict[Storage, Value]:
+        """The newest version of every storage now."""
+        return {s: s.newest for s in self.live}
+
+    def restore(self, versions: dict[Storage, Value]) -> None:
+        """Back to these versions of the storages."""
+        for storage, value in versions.items():
+            self.advance(storage, value)
 
     def view_type(self, of: TensorType, step: Step) -> TensorType:
         """The type of a view, without building the op. Raises what the op's rules raise."""

@@ -215,11 +215,26 @@ def _fold(trace: Trace, ufunc: np.ufunc, value: Value, axes: tuple[int, ...]) ->
     if dtype == BOOL:
         name = {"add": "logical_or", "multiply": "logical_and", "bitwise_or": "logical_or",
                 "bitwise_and": "logical_and"}.get(name, name)
+    if name in ("fmax", "fmin"):
+        if dtype.kind == "f":
+            return _fold_numbers(trace, name, value, axes)
+        name = {"fmax": "maximum", "fmin": "minimum"}[name] if dtype.kind in "biu" else name
     if name in _FOLDS:
         return trace.op(_FOLDS[name], value, axes=axes)
     for axis in reversed(axes):
         value = _fold_by_parts(trace, ufunc, value, axis)
     return value
+
+
+def _fold_numbers(trace: Trace, name: str, value: Value, axes: tuple[int, ...]) -> Value:
+    """The extreme of what is not NaN; NaN where nothing else is."""
+    dtype = value.type.dtype
+    if dtype == F16:
+        return cast(trace, _fold_numbers(trace, name, cast(trace, value, F32), axes), F16)
+    missing = trace.op("isnan", value)
+    worst = trace.const(-float("inf") if name == "fmax" else float("inf"), dtype)
+    best = trace.op(name[1:], trace.op("where", missing, worst, value), axes=axes)
+    return trace.op("where", trace.op("all", missing, axes=axes), trace.const(float("nan"), dtype), best)
 
 
 def _fold_by_parts(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> Value:

@@ -18,6 +18,7 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast,
 from sparsec.frontend.layout import order_like
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
+from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Value
 from sparsec.ir.ops.record import REGISTRY, Kind
 from sparsec.ir.types import BOOL, DType
@@ -102,6 +103,7 @@ def apply_ufunc(
     if weak is not None and scalar:
         for result in finished:
             result.weak = weak if result.dtype != BOOL else bool
+            result.dim = index_arithmetic(ufunc, operands)
     return finished[0] if len(finished) == 1 else tuple(finished)
 
 
@@ -270,6 +272,16 @@ def _weak_result(ufunc: np.ufunc, operands: Sequence[Any]) -> type | None:
     order = [bool, int, float, complex]
     widest = order[max(order.index(k) for k in kinds)]
     return float if ufunc is np.true_divide and widest is not complex else widest if widest is not bool else int
+
+
+_INDEX_ARITHMETIC = {np.add: lambda a, b: a + b, np.subtract: lambda a, b: a - b, np.multiply: lambda a, b: a * b}
+
+
+def index_arithmetic(ufunc: np.ufunc, operands: Sequence[Any]) -> Dim | None:
+    """What is known of an integer computed from loop variables: `i - 1` stays a dim, and so a static offset."""
+    rule = _INDEX_ARITHMETIC.get(ufunc)
+    dims = [x if type(x) is int else x.dim if isinstance(x, Traced) else None for x in operands]
+    return None if rule is None or any(d is None for d in dims) else rule(*dims)
 
 
 def power_operator(x: Traced, y: Any) -> Any:

@@ -1,0 +1,307 @@
+"""Control flow of staged code: run by Python where it is static, traced into regions where it is not.
+
+The rewritten function (`desugar.py`) calls these with inner functions for its branches and bodies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from sparsec.errors import ConcretizationError, ShapeError, UnsupportedError
+from sparsec.frontend import desugar
+from sparsec.frontend.array import Traced
+from sparsec.frontend.branches import stage_if
+from sparsec.frontend.concrete import concrete_value
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.loops import State, Variables, stage_for, stage_while
+from sparsec.frontend.merge import CannotStage, Undefined, is_scalar
+from sparsec.frontend.ranges import TracedRange
+from sparsec.frontend.signals import (
+    BREAK,
+    BROKE,
+    CONTINUE,
+    GO_ON,
+    RETURNED,
+    Jump,
+    Pending,
+    Return,
+    Signal,
+    codes_of,
+)
+from sparsec.frontend.trace import require_trace
+from sparsec.frontend.ufuncs import apply_ufunc
+
+Get = Callable[[], State]
+Set = Callable[[State], None]
+
+#: Ranges of at most this many turns are unrolled: Python runs their bodies.
+UNROLL = 16
+#: Where a body cannot be one loop op, a static range of at most this many turns is unrolled all the same.
+UNROLL_IF_NEEDED = 4096
+
+
+def truth(x: Any) -> bool | Traced:
+    """A Python bool where the value is known, else a traced scalar. Raises ShapeError for whole arrays."""
+    if isinstance(x, Undefined):
+        return bool(x)
+    if not isinstance(x, Traced):
+        return bool(x)
+    if x.type.size != 1:
+        raise ShapeError("The truth value of an array with more than one element is ambiguous. "
+                         "Use a.any() or a.all()", loc=user_loc())
+    known = concrete_value(x)
+    return x.as_scalar() if known is None else bool(known.reshape(())[()])
+
+
+# --- statements ----------------------------------------------------------------------------------------------
+
+
+def if_(cond: Any, then: Callable[[], Any], orelse: Callable[[], Any], names: Sequence[str], get: Get, set_: Set) -> Any:
+    """An `if` statement: its value is the signal of the branch taken."""
+    test = truth(cond)
+    if not isinstance(test, Traced):
+        return then() if test else orelse()
+    try:
+        return stage_if(test.trace, test, (then, orelse), names, get, set_)
+    except CannotStage as why:
+        raise ConcretizationError(f"this branch depends on run-time values, and {why.what}", loc=user_loc(),
+                                  hint="give the variable one kind on both paths, or use np.where") from None
+
+
+def for_(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set, orelse: Any) -> Any:
+    """A `for` statement."""
+    items = _iterable(items)
+    if isinstance(items, TracedRange):
+        signal = _staged(items, body, names, get, set_)
+    elif isinstance(items, range) and len(items) > UNROLL and not _grows(body):
+        signal = _range(items, body, names, get, set_)
+    else:
+        signal = _python_for(items, body, names, get, set_)
+    return _finish_loop(signal, orelse)
+
+
+def _iterable(items: Any) -> Any:
+    """A long array is gone over by index, so that its loop need not be unrolled."""
+    if isinstance(items, Traced) and items.ndim and len(items) > UNROLL:
+        return _Indexed(items)
+    return items
+
+
+class _Indexed:
+    def __init__(self, array: Traced) -> None:
+        self.array = array
+
+    def __iter__(self) -> Any:
+        return iter(self.array)
+
+
+def _grows(body: Callable[[Any], Any]) -> bool:
+    """Whether a body calls a method that changes a Python container: such a loop has to be run, not traced."""
+    names = {"append", "extend", "insert", "add", "update", "pop", "remove", "setdefault", "clear", "popleft"}
+
+    def constants(code: Any) -> bool:
+        if names & {c for c in code.co_consts if isinstance(c, str)}:
+            return True
+        return any(constants(c) for c in code.co_consts if hasattr(c, "co_consts"))
+
+    return constants(body.__code__)
+
+
+def _range(items: range, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
+    """A long static range: one loop op if the body allows it, else unrolled."""
+    trace = require_trace("a loop")
+    try:
+        return stage_for(trace, TracedRange.of(items), body, Variables(names, get(), get, set_))
+    except CannotStage as why:
+        if len(items) > UNROLL_IF_NEEDED:
+            raise ConcretizationError(f"this loop of {len(items)} turns cannot be one loop: {why.what}", loc=user_loc(),
+                                      hint="keep the kind of every variable the same in each turn") from None
+    return _python_for(items, body, names, get, set_)
+
+
+def _staged(items: TracedRange, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
+    try:
+        return stage_for(require_trace("a loop"), items, body, Variables(names, get(), get, set_))
+    except CannotStage as why:
+        raise ConcretizationError(f"this loop has a run-time length, and {why.what}", loc=user_loc(),
+                                  hint="keep the kind of every variable the same in each turn") from None
+
+
+def _python_for(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
+    """Turn by turn, as Python does."""
+    source = items.array if isinstance(items, _Indexed) else items
+    return _turns(iter(source), body, names, get, set_)
+
+
+def _turns(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
+    for item in items:
+        signal = body(item)
+        if signal is None or signal is CONTINUE:
+            continue
+        if isinstance(signal, Pending):
+            # The other turns happen only where this one did not leave.
+            return _guarded(signal, lambda: _turns(items, body, names, get, set_), names, get, set_)
+        return signal  # type: ignore[no-any-return]
+    return None
+
+
+def _guarded(signal: Pending, rest: Callable[[], Any], names: Sequence[str], get: Get, set_: Set) -> Any:
+    """Goes on with `rest` where the pending jump was not taken (or was a `continue`)."""
+    if not signal.codes & {BROKE, RETURNED}:
+        return rest()
+    trace = require_trace("a loop")
+    left = apply_ufunc(np.logical_or, (signal.code == BROKE, signal.code == RETURNED))
+
+    def leave() -> Any:
+        codes = signal.codes & {BROKE, RETURNED}
+        if codes == {BROKE}:
+            return BREAK
+        return Return(signal.value) if codes == {RETURNED} else Pending(signal.code, codes, signal.value)
+
+    return stage_if(trace, left, (leave, rest), names, get, set_)
+
+
+def while_(cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set, orelse: Any) -> Any:
+    """A `while` statement."""
+    trace = require_trace("a loop")
+    turns = 0
+    while True:
+        # The first test decides: a static one is Python's, and may become traced in a later turn.
+        before, outer, count = get(), trace.versions(), len(trace.builder.ops)
+        test = truth(cond())
+        if isinstance(test, Traced) or turns > UNROLL_IF_NEEDED:
+            del trace.builder.ops[count:]
+            trace.restore(outer)
+            set_(before)
+            return _finish_loop(_staged_while(cond, body, names, get, set_), orelse)
+        if not test:
+            return _finish_loop(None, orelse)
+        signal = body()
+        turns += 1
+        if isinstance(signal, Pending):
+            return _finish_loop(_guarded(signal, lambda: while_(cond, body, names, get, set_, None), names, get, set_),
+                                orelse)
+        if signal is not None and signal is not CONTINUE:
+            return _finish_loop(signal, orelse)
+
+
+def _staged_while(cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
+    try:
+        return stage_while(require_trace("a loop"), cond, body, Variables(names, get(), get, set_))
+    except CannotStage as why:
+        raise ConcretizationError(f"this loop depends on run-time values, and {why.what}", loc=user_loc(),
+                                  hint="keep the kind of every variable the same in each turn") from None
+
+
+def _finish_loop(signal: Signal, orelse: Any) -> Any:
+    """What the statement after a loop sees: a `break` is over, `else` runs if there was none."""
+    if signal is BREAK:
+        return None
+    if isinstance(signal, Pending) and BROKE in signal.codes:
+        if orelse is not None:
+            raise UnsupportedError("the `else` of a loop with a run-time `break`", loc=user_loc(), hint="use a flag")
+        if RETURNED not in signal.codes:
+            return None
+        code = apply_ufunc(np.multiply, (signal.code == RETURNED, RETURNED))
+        return Pending(code, frozenset([GO_ON, RETURNED]), signal.value)
+    if signal is None and orelse is not None:
+        return orelse()
+    return signal
+
+
+def after(signal: Any, rest: Callable[[], Any]) -> Any:
+    """What follows a loop that may return."""
+    if signal is None:
+        return rest()
+    if isinstance(signal, Pending):
+        taken = signal.code == RETURNED
+        return if_(taken, lambda: Return(signal.value), rest, (), tuple, lambda state: None)
+    return signal
+
+
+def unwrap(signal: Any) -> Any:
+    """The function's own result."""
+    if isinstance(signal, Return):
+        return signal.value
+    if isinstance(signal, Pending):
+        raise ConcretizationError("the function returns on some run-time paths and not on others", loc=user_loc(),
+                                  hint="return a value of the same kind on every path")
+    return None
+
+
+def locals_(*reads: Callable[[], Any]) -> State:
+    """The values of local variables, where they have one."""
+    found: list[Any] = []
+    for read in reads:
+        try:
+            found.append(read())
+        except NameError:
+            found.append(Undefined(read.__code__.co_freevars[0] if read.__code__.co_freevars else ""))
+    return tuple(found)
+
+
+# --- expressions -----------------------------------------------------------------------------------------------
+
+
+def choose(cond: Any, then: Callable[[], Any], orelse: Callable[[], Any]) -> Any:
+    """`a if c else b`."""
+    test = truth(cond)
+    if not isinstance(test, Traced):
+        return then() if test else orelse()
+    signal = if_(test, lambda: Return(then()), lambda: Return(orelse()), (), tuple, lambda state: None)
+    return unwrap(signal)
+
+
+def and_(*operands: Callable[[], Any]) -> Any:
+    """`a and b and …`: the first operand that is false, else the last."""
+    return _connect(operands, True)
+
+
+def or_(*operands: Callable[[], Any]) -> Any:
+    """`a or b or …`: the first operand that is true, else the last."""
+    return _connect(operands, False)
+
+
+def _connect(operands: Sequence[Callable[[], Any]], wants: bool) -> Any:
+    value = operands[0]()
+    if len(operands) == 1:
+        return value
+    test = truth(value)
+    if not isinstance(test, Traced):
+        return _connect(operands[1:], wants) if test == wants else value
+    kept, going = (lambda: Return(value)), (lambda: Return(_connect(operands[1:], wants)))
+    branches = (going, kept) if wants else (kept, going)
+    return unwrap(if_(test, *branches, (), tuple, lambda state: None))
+
+
+def not_(x: Any) -> Any:
+    """`not x`."""
+    test = truth(x)
+    if not isinstance(test, Traced):
+        return not test
+    made = apply_ufunc(np.logical_not, (test,))
+    made.weak = bool
+    return made
+
+
+def chain(tests: Sequence[Callable[[Any, Any], Any]], *operands: Callable[[], Any]) -> Any:
+    """`a < b < c`."""
+    left = operands[0]()
+    right = operands[1]()
+    first = tests[0](left, right)
+    if len(tests) == 1:
+        return first
+    return and_(lambda: first, lambda: chain(tests[1:], lambda: right, *operands[2:]))
+
+
+#: What staged code calls, by name.
+RUNTIME = {
+    desugar.IF: if_, desugar.WHILE: while_, desugar.FOR: for_, desugar.AFTER: after, desugar.UNWRAP: unwrap,
+    desugar.CHOOSE: choose, desugar.AND: and_, desugar.OR: or_, desugar.NOT: not_, desugar.CHAIN: chain,
+    desugar.RETURN: Return, desugar.BREAK: BREAK, desugar.CONTINUE: CONTINUE, desugar.LOCALS: locals_,
+}
+
+__all__ = ["RUNTIME", "UNROLL", "Jump", "codes_of", "is_scalar", "truth"]

@@ -1,0 +1,349 @@
+"""Control flow as calls: `if`, `while`, `for`, `and`, `or`, `not` and chained comparisons, rewritten.
+
+    if c: A                 def then(): A
+    else: B           ->    def orelse(): B
+                            if_(c, then, orelse, get, set)
+
+Branches and loop bodies become inner functions over the same local variables (`nonlocal`), so that
+`control.py` may run them as Python would, or trace them into regions where a condition or a range is traced;
+`get` and `set` are the variables that they assign. A jump (`return`, `break`, `continue`) becomes the value
+of the inner function, and what follows a statement that may jump becomes one more inner function, `rest`,
+called where no jump was taken.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable, Sequence
+
+PREFIX = "__sparsec_"
+
+#: Names that rewritten code calls; `control.py` provides them.
+IF, WHILE, FOR, AFTER, UNWRAP = (PREFIX + n for n in ("if", "while", "for", "after", "unwrap"))
+CHOOSE, AND, OR, NOT, CHAIN = (PREFIX + n for n in ("choose", "and", "or", "not", "chain"))
+RETURN, BREAK, CONTINUE, LOCALS = (PREFIX + n for n in ("return", "break", "continue", "locals"))
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+def desugar(node: ast.FunctionDef) -> ast.FunctionDef:
+    """The function with its control flow rewritten; as it is where it does something that closures cannot."""
+    if _is_special(node):
+        return node
+    return _Function(node).rewrite()
+
+
+def _is_special(node: ast.FunctionDef) -> bool:
+    """Generators, `super()`, `del` and `nonlocal` rely on the frame that the rewrite would split."""
+    for inner in _own(node.body):
+        if isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await, ast.Delete, ast.Nonlocal, ast.Global)):
+            return True
+        if isinstance(inner, ast.Name) and inner.id in ("super", "locals", "__class__"):
+            return True
+    return False
+
+
+def _own(nodes: Iterable[ast.AST]) -> Iterable[ast.AST]:
+    """All nodes of a function's own scope: inner functions and classes are seen, not entered."""
+    for node in nodes:
+        yield node
+        if not isinstance(node, _SCOPES):
+            yield from _own(ast.iter_child_nodes(node))
+
+
+def _assigned(nodes: Sequence[ast.AST]) -> tuple[str, ...]:
+    """Names that these statements bind in their own scope, in order of appearance."""
+    found: dict[str, None] = {}
+
+    def visit(node: ast.AST, in_comprehension: bool) -> None:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found[node.name] = None
+            return
+        if isinstance(node, ast.Lambda):
+            return
+        if isinstance(node, ast.NamedExpr):
+            found[node.target.id] = None
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and not in_comprehension:
+            found[node.id] = None
+        if isinstance(node, (ast.Import, ast.ImportFrom)):
+            found.update((a.asname or a.name.split(".")[0], None) for a in node.names)
+        inside = in_comprehension or isinstance(node, _COMPREHENSIONS)
+        for child in ast.iter_child_nodes(node):
+            visit(child, inside)
+
+    for node in nodes:
+        visit(node, False)
+    return tuple(n for n in found if not n.startswith(PREFIX))
+
+
+def _jumps(nodes: Sequence[ast.stmt], in_loop: bool = False) -> bool:
+    """Whether control may leave these statements by `return`, or by `break`/`continue` of a loop around them."""
+    for node in nodes:
+        if isinstance(node, ast.Return) or (isinstance(node, (ast.Break, ast.Continue)) and not in_loop):
+            return True
+        if isinstance(node, (ast.For, ast.While)):
+            if _jumps(node.body, True) or _jumps(node.orelse, in_loop):
+                return True
+        elif not isinstance(node, _SCOPES) and any(_jumps(block, in_loop) for block in _blocks(node)):
+            return True
+    return False
+
+
+def _returns(nodes: Sequence[ast.stmt]) -> bool:
+    """Whether a `return` stands in these statements, at any depth."""
+    return any(isinstance(n, ast.Return) for n in _own(nodes))
+
+
+def _blocks(node: ast.stmt) -> list[list[ast.stmt]]:
+    """The statement lists inside a statement."""
+    found = [getattr(node, name) for name in ("body", "orelse", "finalbody") if isinstance(getattr(node, name, None), list)]
+    for handler in getattr(node, "handlers", []):
+        found.append(handler.body)
+    for case in getattr(node, "cases", []):
+        found.append(case.body)
+    return found
+
+
+class _Function:
+    """Rewrites one function. `depth` 0 is the function's own body, where `return` returns the value itself."""
+
+    def __init__(self, node: ast.FunctionDef) -> None:
+        self.node = node
+        self.locals = _assigned(node.body)
+        self.count = 0
+
+    def rewrite(self) -> ast.FunctionDef:
+        node = self.node
+        branches = any(isinstance(n, (ast.If, ast.While, ast.For)) for n in _own(node.body))
+        body = self.block(node.body, top=True)
+        if self.locals and branches:
+            # Never run: makes every local a variable of this function, which the inner ones then share.
+            never = ast.If(ast.Constant(False), [
+                ast.Assign([ast.Name(n, ast.Store()) for n in self.locals], ast.Constant(None))], [])
+            body.insert(1 if _has_docstring(body) else 0, ast.copy_location(never, node))
+        node.body = body
+        return node
+
+    def fresh(self, stem: str) -> str:
+        self.count += 1
+        return f"{PREFIX}{stem}_{self.count}"
+
+    # --- statements ---
+
+    def block(self, stmts: Sequence[ast.stmt], *, top: bool) -> list[ast.stmt]:
+        """A statement list. Not at the top, its value is a signal: None, or what a jump made."""
+        out: list[ast.stmt] = []
+        for k, stmt in enumerate(stmts):
+            if isinstance(stmt, (ast.Return, ast.Break, ast.Continue)):
+                out.append(self.jump(stmt, top=top))
+                return out
+            if isinstance(stmt, (ast.If, ast.While, ast.For)):
+                leaves = _jumps([stmt])
+                if leaves and not self.can_jump(stmt):
+                    out.append(stmt)
+                    continue
+                rest = stmts[k + 1:] if leaves else []
+                out.extend(self.compound(stmt, rest, leaves, top=top))
+                if leaves:
+                    return out
+                continue
+            out.append(self.other(stmt, top=top))
+        return out or [ast.Pass()]
+
+    @staticmethod
+    def can_jump(stmt: ast.stmt) -> bool:
+        """Jumps out of `with`, `try` and `match` blocks, and of a loop's `else`, stay Python's own."""
+        for inner in _own([stmt]):
+            if isinstance(inner, (ast.With, ast.Try, ast.Match)) and any(_jumps(b) for b in _blocks(inner)):
+                return False
+            if isinstance(inner, (ast.For, ast.While)) and _jumps(inner.orelse):
+                return False
+        return True
+
+    def jump(self, stmt: ast.stmt, *, top: bool) -> ast.stmt:
+        if isinstance(stmt, ast.Return):
+            if top:
+                return _Expressions().visit(stmt)  # type: ignore[no-any-return]
+            value = _Expressions().visit(stmt.value) if stmt.value is not None else ast.Constant(None)
+            return ast.copy_location(ast.Return(_call(RETURN, [value], stmt)), stmt)
+        name = BREAK if isinstance(stmt, ast.Break) else CONTINUE
+        return ast.copy_location(ast.Return(ast.Name(name, ast.Load())), stmt)
+
+    def other(self, stmt: ast.stmt, *, top: bool) -> ast.stmt:
+        """A statement without control flow of its own; blocks inside it are rewritten where nothing jumps out."""
+        if isinstance(stmt, ast.FunctionDef):
+            return desugar(stmt)
+        if isinstance(stmt, _SCOPES):
+            return stmt
+        blocks = _blocks(stmt)
+        if not blocks:
+            return _Expressions().visit(stmt)  # type: ignore[no-any-return]
+        if not any(_jumps(b) for b in blocks):
+            for block in blocks:
+                block[:] = self.block(block, top=False) if block else []
+        return stmt
+
+    def compound(self, stmt: ast.stmt, rest: Sequence[ast.stmt], leaves: bool, *, top: bool) -> list[ast.stmt]:
+        """An `if` or a loop as inner functions and a call; with `leaves`, its value is the block's."""
+        out: list[ast.stmt] = []
+        rest_name = None
+        if rest:
+            rest_name = self.fresh("rest")
+            out.append(self.inner(rest_name, [], self.block(rest, top=False), stmt))
+        if isinstance(stmt, ast.If):
+            call = self.if_(stmt, rest_name, out)
+        else:
+            call = self.loop(stmt, out)
+            if rest_name is not None:
+                call = _call(AFTER, [call, ast.Name(rest_name, ast.Load())], stmt)
+        if not leaves:
+            out.append(ast.copy_location(ast.Expr(call), stmt))
+        else:
+            out.append(ast.copy_location(ast.Return(_call(UNWRAP, [call], stmt) if top else call), stmt))
+        return out
+
+    def if_(self, stmt: ast.If, rest: str | None, out: list[ast.stmt]) -> ast.expr:
+        names = []
+        for stem, body in (("then", stmt.body), ("orelse", stmt.orelse)):
+            inner = self.block(body, top=False) if body else []
+            if rest is not None and not _ends(inner):
+                inner.append(ast.copy_location(ast.Return(_call(rest, [], stmt)), stmt))
+            name = self.fresh(stem)
+            out.append(self.inner(name, [], inner or [ast.Pass()], stmt))
+            names.append(name)
+        changed = _assigned([*stmt.body, *stmt.orelse])
+        return _call(IF, [_Expressions().visit(stmt.test), *(ast.Name(n, ast.Load()) for n in names),
+                          *self.state(changed, stmt, out)], stmt)
+
+    def loop(self, stmt: ast.stmt, out: list[ast.stmt]) -> ast.expr:
+        assert isinstance(stmt, (ast.For, ast.While))
+        body_name = self.fresh("body")
+        body = self.block(stmt.body, top=False)
+        if isinstance(stmt, ast.For):
+            item = f"{PREFIX}item"
+            body.insert(0, ast.copy_location(ast.Assign([stmt.target], ast.Name(item, ast.Load())), stmt.target))
+            out.append(self.inner(body_name, [item], body, stmt))
+            first: ast.expr = _Expressions().visit(stmt.iter)
+            changed = _assigned([stmt.target, *stmt.body])
+        else:
+            out.append(self.inner(body_name, [], body, stmt))
+            first = ast.copy_location(ast.Lambda(_no_arguments(), _Expressions().visit(stmt.test)), stmt.test)
+            changed = _assigned(stmt.body)
+        orelse: ast.expr = ast.Constant(None)
+        if stmt.orelse:
+            orelse_name = self.fresh("orelse")
+            out.append(self.inner(orelse_name, [], self.block(stmt.orelse, top=False), stmt))
+            orelse = ast.Name(orelse_name, ast.Load())
+        name = FOR if isinstance(stmt, ast.For) else WHILE
+        state = self.state(changed, stmt, out)
+        return _call(name, [first, ast.Name(body_name, ast.Load()), *state, orelse], stmt)
+
+    def state(self, names: Sequence[str], at: ast.stmt, out: list[ast.stmt]) -> list[ast.expr]:
+        """Defines how to read and set the variables that a statement assigns; returns (names, get, set)."""
+        names = [n for n in names if n in self.locals or n in _parameters(self.node)]
+        get, set_ = self.fresh("get"), self.fresh("set")
+        reads: list[ast.expr] = [ast.Lambda(_no_arguments(), ast.Name(n, ast.Load())) for n in names]
+        out.append(self.inner(get, [], [ast.Return(_call(LOCALS, reads, at))], at, shares=False))
+        item = f"{PREFIX}state"
+        stores: list[ast.stmt] = [ast.Pass()]
+        if names:
+            target = ast.Tuple([ast.Name(n, ast.Store()) for n in names], ast.Store())
+            stores = [ast.Assign([target], ast.Name(item, ast.Load()))]
+        out.append(self.inner(set_, [item], stores, at))
+        text: list[ast.expr] = [ast.Constant(n) for n in names]
+        return [ast.Tuple(text, ast.Load()), ast.Name(get, ast.Load()), ast.Name(set_, ast.Load())]
+
+    def inner(
+        self, name: str, args: Sequence[str], body: list[ast.stmt], at: ast.stmt, *, shares: bool = True
+    ) -> ast.stmt:
+        """An inner function over the variables of this one."""
+        shared = [n for n in _assigned(body) if n in self.locals or n in _parameters(self.node)] if shares else []
+        if shared:
+            body = [ast.copy_location(ast.Nonlocal(shared), at), *body]
+        return ast.copy_location(define(name, arguments(args), body), at)
+
+
+class _Expressions(ast.NodeTransformer):
+    """Conditional expressions and boolean operators evaluate their operands when asked."""
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        self.generic_visit(node)
+        if _binds(node):
+            return node
+        return _call(CHOOSE, [node.test, _thunk(node.body), _thunk(node.orelse)], node)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        self.generic_visit(node)
+        if _binds(node):
+            return node
+        name = AND if isinstance(node.op, ast.And) else OR
+        return _call(name, [_thunk(v) for v in node.values], node)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        self.generic_visit(node)
+        return _call(NOT, [node.operand], node) if isinstance(node.op, ast.Not) else node
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        """`a < b < c` is `a < b and b < c` with `b` evaluated once."""
+        self.generic_visit(node)
+        if len(node.ops) == 1 or _binds(node):
+            return node
+        x, y = f"{PREFIX}x", f"{PREFIX}y"
+        tests: list[ast.expr] = [ast.copy_location(ast.Lambda(arguments([x, y]), ast.Compare(
+            ast.Name(x, ast.Load()), [op], [ast.Name(y, ast.Load())])), node) for op in node.ops]
+        operands = [_thunk(v) for v in (node.left, *node.comparators)]
+        return _call(CHAIN, [ast.Tuple(tests, ast.Load()), *operands], node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return node
+
+    def visit_Lambda(self, node: ast.Lambda) -> ast.AST:
+        self.generic_visit(node)
+        return node
+
+
+def _binds(node: ast.AST) -> bool:
+    """A `:=` inside a lambda would bind in the lambda; `yield` and `await` cannot move there."""
+    return any(isinstance(n, (ast.NamedExpr, ast.Yield, ast.YieldFrom, ast.Await)) for n in ast.walk(node))
+
+
+def _thunk(node: ast.expr) -> ast.expr:
+    return ast.copy_location(ast.Lambda(_no_arguments(), node), node)
+
+
+def _call(name: str, args: Sequence[ast.expr], at: ast.AST) -> ast.expr:
+    func = ast.copy_location(ast.Name(name, ast.Load()), at)
+    return ast.copy_location(ast.Call(func, list(args), []), at)
+
+
+def _ends(body: Sequence[ast.stmt]) -> bool:
+    return bool(body) and isinstance(body[-1], ast.Return)
+
+
+def _has_docstring(body: Sequence[ast.stmt]) -> bool:
+    return bool(body) and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+
+
+def _parameters(node: ast.FunctionDef) -> tuple[str, ...]:
+    a = node.args
+    every = [*a.posonlyargs, *a.args, *a.kwonlyargs, *filter(None, (a.vararg, a.kwarg))]
+    return tuple(arg.arg for arg in every)
+
+
+def _no_arguments() -> ast.arguments:
+    return arguments([])
+
+
+def arguments(names: Sequence[str]) -> ast.arguments:
+    """Plain positional parameters."""
+    return ast.arguments([], [ast.arg(n) for n in names], None, [], [], None, [])
+
+
+def define(name: str, args: ast.arguments, body: list[ast.stmt]) -> ast.FunctionDef:
+    """A `def` statement; Python 3.12 wants one field more than 3.11 knows."""
+    node = ast.FunctionDef(name=name, args=args, body=body, decorator_list=[], returns=None)
+    if sys.version_info >= (3, 12):
+        node.type_params = []
+    return node

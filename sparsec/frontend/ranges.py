@@ -1,0 +1,73 @@
+"""Ranges and other things that a `for` goes over, where their length or elements are traced."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sparsec.errors import ConcretizationError, ShapeError
+from sparsec.frontend.array import Traced
+from sparsec.frontend.convert import as_traced, cast, number
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.trace import Trace
+from sparsec.ir.dims import Dim, lower_bound, upper_bound
+from sparsec.ir.graph import Value
+from sparsec.ir.types import I64
+
+
+@dataclass(frozen=True)
+class TracedRange:
+    """`range(start, stop, step)` with bounds that may be traced; `step` is a Python int."""
+
+    start: Any
+    stop: Any
+    step: int
+
+    @staticmethod
+    def make(*bounds: Any) -> TracedRange:
+        """`range(…)` for staged code. Raises ConcretizationError for a traced step."""
+        start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
+        if isinstance(step, Traced):
+            raise ConcretizationError("the step of a range must be static", loc=user_loc())
+        if step == 0:
+            raise ShapeError("range() arg 3 must not be zero", loc=user_loc())
+        for bound in (start, stop):
+            if isinstance(bound, Traced) and (bound.dtype.kind not in "iu" or bound.ndim):
+                raise TypeError(f"'{bound.dtype}' object cannot be interpreted as an integer")
+        return TracedRange(start, stop, int(step))
+
+    @staticmethod
+    def of(span: range) -> TracedRange:
+        return TracedRange(span.start, span.stop, span.step)
+
+    def values(self, trace: Trace) -> tuple[Value, Value, Value]:
+        """start, stop and step as i64 values."""
+        return tuple(  # type: ignore[return-value]
+            cast(trace, as_traced(b).read(), I64) if isinstance(b, Traced) else number(trace, int(b), I64)
+            for b in (self.start, self.stop, self.step))
+
+    def bounds(self) -> tuple[int | None, int | None]:
+        """The least and the largest value that the loop variable may take, where known."""
+        first = _limits(self.start)
+        last = _limits(self.stop)
+        if self.step > 0:
+            return first[0], None if last[1] is None else max(last[1] - 1, first[0] or 0)
+        return None if last[0] is None else last[0] + 1, first[1]
+
+    @property
+    def runs_once(self) -> bool:
+        """Whether at least one turn is certain."""
+        if isinstance(self.start, Traced) or isinstance(self.stop, Traced):
+            return False
+        return len(range(self.start, self.stop, self.step)) > 0
+
+    def holds(self, index: Traced) -> Any:
+        """Whether the loop goes on at this index."""
+        return index < self.stop if self.step > 0 else index > self.stop
+
+
+def _limits(bound: Any) -> tuple[int | None, int | None]:
+    if not isinstance(bound, Traced):
+        return int(bound), int(bound)
+    dim: Dim | None = bound.dim
+    return (None, None) if dim is None else (lower_bound(dim), upper_bound(dim))

@@ -1,0 +1,116 @@
+"""Jumps as values: what a branch or a loop body returns to the statement around it.
+
+`None` goes on; `BREAK`, `CONTINUE` and a `Return` are certain; a `Pending` depends on traced values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sparsec.frontend.merge import CannotStage, Kind, is_array, is_scalar, join, kind_of, same
+from sparsec.frontend.tree import Tree, flatten, unflatten
+
+GO_ON, BROKE, CONTINUED, RETURNED = 0, 1, 2, 3
+
+
+@dataclass(frozen=True)
+class Jump:
+    """`break` or `continue`, taken for certain."""
+
+    code: int
+
+
+BREAK, CONTINUE = Jump(BROKE), Jump(CONTINUED)
+
+
+@dataclass(frozen=True)
+class Return:
+    """`return value`, taken for certain."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A jump decided at run time. `code` is a traced integer, one of `codes`; `value` is what a return gives."""
+
+    code: Any
+    codes: frozenset[int]
+    value: Any = None
+
+
+Signal = None | Jump | Return | Pending
+
+
+def codes_of(signal: Signal) -> frozenset[int]:
+    """The codes that a signal may have."""
+    if signal is None:
+        return frozenset([GO_ON])
+    if isinstance(signal, Pending):
+        return signal.codes
+    return frozenset([RETURNED if isinstance(signal, Return) else signal.code])
+
+
+def code_of(signal: Signal) -> Any:
+    """The code: an int, or a traced integer."""
+    if isinstance(signal, Pending):
+        return signal.code
+    (code,) = codes_of(signal)
+    return code
+
+
+def returns(signal: Signal) -> bool:
+    return RETURNED in codes_of(signal)
+
+
+@dataclass(frozen=True)
+class ReturnShape:
+    """The structure of a returned value that several paths share: traced leaves have a kind, others a constant."""
+
+    tree: Tree
+    kinds: tuple[Kind | None, ...]
+    constants: tuple[Any, ...]
+
+    def build(self, leaves: Sequence[Any]) -> Any:
+        """The value with its traced leaves filled in."""
+        traced = iter(leaves)
+        items = iter([c if k is None else next(traced) for k, c in zip(self.kinds, self.constants)])
+        return unflatten(self.tree, lambda: next(items))
+
+    @property
+    def traced(self) -> tuple[Kind, ...]:
+        return tuple(k for k in self.kinds if k is not None)
+
+
+def return_shape(values: Sequence[Any]) -> ReturnShape:
+    """The common shape of the values that the paths return. Raises CannotStage where there is none."""
+    flat: list[list[Any]] = []
+    trees = []
+    for value in values:
+        leaves: list[Any] = []
+        trees.append(flatten(value, leaves))
+        flat.append(leaves)
+    if any(t != trees[0] for t in trees):
+        raise CannotStage("the paths return values of different structure")
+    kinds: list[Kind | None] = []
+    for position, column in enumerate(zip(*flat)):
+        first = column[0]
+        if all(same(first, other) for other in column[1:]) and not is_scalar(first) and not is_array(first):
+            kinds.append(None)
+        elif all(is_scalar(x) or is_array(x) for x in column):
+            kind = kind_of(first)
+            for other in column[1:]:
+                kind = join(f"return value {position}", kind, kind_of(other))
+            kinds.append(kind)
+        else:
+            raise CannotStage("the paths return different Python objects")
+    return ReturnShape(trees[0], tuple(kinds), tuple(flat[0]))
+
+
+def leaves_of(value: Any, shape: ReturnShape) -> list[Any]:
+    """The leaves of a returned value that are traced."""
+    leaves: list[Any] = []
+    flatten(value, leaves)
+    return [leaf for leaf, kind in zip(leaves, shape.kinds) if kind is not None]
