@@ -37,7 +37,9 @@ def edges(dtype):
             bits = 8 * dtype.itemsize
             near = [0, 1, 2, 3, 5, 7, 8, bits - 1, bits, bits + 1, 100]
             near += [info.max, info.max - 1, info.max // 2, info.max // 3]
+            near += [126, 127, 148, 149, 150, 1022, 1023, 1024, 1073, 1074, 1075, 2100]
             if dtype.kind == "i":
+                near += [-n for n in near if n > 100]
                 near += [-1, -2, -3, -5, -7, -8, -bits, -100, info.min, info.min + 1, info.min // 2]
             return np.array([n for n in dict.fromkeys(near) if info.min <= n <= info.max], dtype)
         case "c":
@@ -63,6 +65,15 @@ def _float_edges(dtype, few=False):
         both = np.array([*sizes, *(-s for s in sizes), np.nan]).astype(dtype)
     _, first = np.unique(both.view(f"u{dtype.itemsize}"), return_index=True)
     return both[np.sort(first)]
+
+
+def edge_arrays(rec, case, seed):
+    """The operands of a case with edge values in place of its random ones."""
+    rng = np.random.default_rng(seed)
+    dtypes = itertools.chain(case.dtypes, itertools.repeat(case.dtypes[-1]))
+    return [
+        x if isinstance(x, np.ndarray) else rng.choice(edges(d), x) for x, d in zip(case.shapes, dtypes)
+    ]
 
 
 def grids(types):

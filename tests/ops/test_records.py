@@ -25,7 +25,7 @@ from sparsec.passes.base import run_pipeline
 from sparsec.passes.lower import lower_program
 from sparsec.passes.pipeline import DEFAULT, UNOPTIMISED
 from tests.ops.evaluate import evaluate
-from tests.ops.samples import arrays, grids, near_reference, operand_types, same
+from tests.ops.samples import arrays, edge_arrays, grids, near_reference, operand_types, same
 
 CASES = [
     pytest.param(rec, case, id=f"{rec.name}-{number}")
@@ -158,6 +158,33 @@ def test_interpreters_give_the_reference(rec, case):
         got = by_loops(func, xs, pipeline)
         for array, expected in zip(workspace(rec, got), workspace(rec, want), strict=True):
             assert_same(array, np.array(expected), case.ulp)
+
+
+LOOPS = [c for c in CASES if c.values[0].kind in (Kind.REDUCE, Kind.NEST) and not c.values[1].ulp]
+
+
+@pytest.mark.parametrize(("rec", "case"), LOOPS)
+def test_exact_loops_on_edge_values(rec, case):
+    """Folds, scans, sorts and loops per element: NaN, infinities, signs of zero, integers that overflow."""
+    for seed in range(4):
+        xs = edge_arrays(rec, case, seed)
+        func, want = function(rec, case, xs), reference(rec, case, xs)
+        got = by_loops(func, xs, UNOPTIMISED)
+        for array, expected in zip(workspace(rec, got), workspace(rec, want), strict=True):
+            assert_same(array, np.array(expected))
+
+
+@pytest.mark.parametrize("rec", [r for r in COMPUTING if r.kind is Kind.REDUCE], ids=lambda r: r.name)
+def test_reductions_of_nothing_have_a_value_where_numpys_have(rec):
+    case = rec.cases[0]
+    x = np.zeros((0, 3), case.dtypes[0])
+    try:
+        rec.ref(x, axes=(0,))
+    except ValueError:
+        with pytest.raises(errors.ShapeError):
+            rec.infer([tensor(x.dtype, *x.shape)], {"axes": (0,)})
+    else:
+        assert rec.infer([tensor(x.dtype, *x.shape)], {"axes": (0,)})[0].shape == (3,)
 
 
 # --- elementwise lowerings on edge values ----------------------------------------------------------------

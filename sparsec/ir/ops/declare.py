@@ -143,6 +143,11 @@ def reduction(
     if cases is None:
         cases = tuple(case((3, 4), dtypes=d, ulp=_ulp_of(ulp, k), axes=axes)
                       for k in kinds for d in SAMPLES[k] for axes in ((0,), (1,), (0, 1)))
+        last, bound = SAMPLES[kinds[-1]][0], _ulp_of(ulp, kinds[-1])
+        cases += (case((2, 3, 4), dtypes=last, ulp=bound, axes=(0, 2)), case((3, 0), dtypes=last, axes=(0,)))
+        cases += (case((2, 3), dtypes=last, axes=()),)
+        if empty:
+            cases += (case((0, 3), dtypes=last, axes=(0,)),)
     return register(OpRecord(
         name=name, kind=Kind.REDUCE, doc=doc, infer=infer, ref=lambda x, axes: ref(x, axis=axes), lower=fold,
         attrs=("axes",), numpy=(name,) if numpy is None else numpy, cases=cases, grad=grad,

@@ -5,6 +5,7 @@ float16 is refused: the frontend folds in float32, as NumPy does for sums, and c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -78,7 +79,8 @@ def _position_of(extreme: Callable[[np.ndarray], np.ndarray]) -> Callable[..., n
 
     def ref(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
         kept = [k for k in range(x.ndim) if k not in axis]
-        flat = x.transpose(*kept, *axis).reshape(*(x.shape[k] for k in kept), -1)
+        folded = math.prod(x.shape[k] for k in axis)  # -1 would not do for arrays without elements
+        flat = x.transpose(*kept, *axis).reshape(*(x.shape[k] for k in kept), folded)
         return np.asarray(extreme(flat, axis=-1), I64)  # type: ignore[call-arg]
 
     return ref
