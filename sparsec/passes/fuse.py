@@ -20,7 +20,7 @@ from sparsec.ir.builder import Names
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value, symbol_uses, walk
 from sparsec.ir.ops.record import Kind, record
-from sparsec.passes.accesses import accesses, captured_storages, symbol_reads
+from sparsec.passes.accesses import accesses, captured_storages, is_kernel, symbol_reads
 from sparsec.passes.base import Pass
 from sparsec.passes.groups import Decision, Group, Grouping, is_metadata
 from sparsec.passes.rebuild import all_names
@@ -66,7 +66,7 @@ class _Fuser:
         self, ops: Sequence[Op], ends: Sequence[Value], versions: Mapping[str, Value] | None = None
     ) -> tuple[tuple[Op, ...], tuple[Value, ...]]:
         """Fused `ops`, and `ends` under their new names; `versions` are block arguments by storage."""
-        ops = [replace(op, regions=tuple(map(self._region, op.regions))) if op.regions else op for op in ops]
+        ops = [op if is_kernel(op) else self._inside(op) for op in ops]
         grouping = Grouping(self._params, self._values, self._max_ops)
         for op in ops:
             if not is_metadata(op):
@@ -76,6 +76,9 @@ class _Fuser:
         visible = _visible(grouping.groups, ends, self._values)
         scope = Scope(dict(versions or {}))
         return Regroup(definitions, self._names).emit(grouping.groups, ends, scope, visible)
+
+    def _inside(self, op: Op) -> Op:
+        return replace(op, regions=tuple(map(self._region, op.regions)))
 
     def _region(self, region: Region) -> Region:
         versions = {p.storage: p for p in region.params if p.type.ref is not None}

@@ -4,10 +4,11 @@
     %y  = add %x, %x1            ->    %x1 = update %x, %v, %e
                                        %y  = add %x.copy, %x1
 
-Four things need a copy: an old version that is read after the next one is made; what a write reads from the
+Five things need a copy: an old version that is read after the next one is made; what a write reads from the
 elements that it overwrites, other than element for element (`a[1:] = a[:-1]`); a literal that is written; a
-literal that is a result (`coverage.py`: not if all its elements are overwritten anyway). After this pass the
-ops may run in list order, each version in its storage's memory.
+carried array that is handed on to another one; a literal that is a result. (A literal whose elements are all
+overwritten before they are read is not copied: `coverage.py`.) After this pass the ops may run in list order,
+each version in its storage's memory.
 """
 
 from __future__ import annotations
@@ -98,6 +99,12 @@ class _StaleReads:
             self.saves.setdefault(id(self._ended_by[version]), {})[value.name] = value
 
 
+def _targets(region: Region) -> tuple[Value | None, ...]:
+    """For each yielded value, the block argument that it becomes, if there is one."""
+    params: tuple[Value | None, ...] = (None,) * len(region.yields) + region.params
+    return params[len(params) - len(region.yields) :]
+
+
 # --- copies ----------------------------------------------------------------------------------------------
 
 
@@ -107,6 +114,8 @@ class _Copier:
     def __init__(self, func: Func, saves: dict[int, dict[str, Value]]) -> None:
         self.mapping: dict[str, Value] = {}
         self._saves = saves
+        self._old: set[str] = set()  # values that `mapping` keeps a copy of
+        self._defined = {p.name for p in func.params}
         self._names = Names(all_names(func))
         self._definitions = {r.name: op for op in walk(func.ops) for r in op.results}
 
@@ -118,14 +127,23 @@ class _Copier:
             if record(op.name).kind is Kind.UPDATE:
                 new = self._update(op, new, out, ops[position:])
             self.mapping.update(saved)
+            self._old.update(saved)
             new = replace(new, regions=tuple(map(self._region, new.regions)))
             self.mapping.update((r.name, s) for r, s in zip(op.results, new.results) if r != s)
             out.append(new)
+            self._defined.update(r.name for r in new.results)
         return tuple(out)
 
     def _region(self, region: Region) -> Region:
-        ops = self.op_list(region.ops)
-        return replace(region, ops=ops, yields=swap(region.yields, self.mapping))
+        ops = list(self.op_list(region.ops))
+        yields = swap(region.yields, self.mapping)
+        # The next turn's values are handed on one by one: `a, b = b, a` must not read what it has replaced.
+        carried = {p.storage for p in region.params if p.type.ref is None}
+        yields = tuple(
+            self._copy(v, ops, None) if v.storage in carried and v != target else v
+            for v, target in zip(yields, _targets(region))
+        )
+        return replace(region, ops=tuple(ops), yields=yields)
 
     def result(self, value: Value, out: list[Op]) -> Value:
         """A result cannot be a literal's storage: the caller may write to it."""
@@ -154,7 +172,7 @@ class _Copier:
 
     def _visible(self, value: Value, out: list[Op]) -> Value:
         op = self._definitions.get(value.name)
-        if op is None or record(op.name).kind is not Kind.VIEW:
+        if op is None or record(op.name).kind is not Kind.VIEW or value.name in self._defined:
             return self.mapping.get(value.name, value)
         base = self._visible(op.operands[0], out)
         again = retyped(op, (base,))
@@ -167,8 +185,7 @@ class _Copier:
     def _update(self, op: Op, new: Op, out: list[Op], rest: Sequence[Op]) -> Op:
         """A write to memory of its own, of values that it does not overwrite before it reads them."""
         version = new.operands[0]
-        saved = op.operands[0].name in self.mapping and version.storage != op.operands[0].storage
-        if saved or self._is_literal(version):
+        if op.operands[0].name in self._old or self._is_literal(version):
             new = self._on_copy(op, new, out, rest)
         writes = [a for a in accesses(new) if a.write]
         operands = list(new.operands)

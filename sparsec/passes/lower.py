@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from sparsec.errors import UnsupportedError
 from sparsec.ir.builder import Names
 from sparsec.ir.dims import Poly
 from sparsec.ir.graph import Func, Op, Placement, Region, Value, walk
@@ -26,6 +26,7 @@ from sparsec.ir.loops import (
     For,
     If,
     Kernel,
+    Let,
     Load,
     Program,
     Slot,
@@ -35,14 +36,14 @@ from sparsec.ir.loops import (
 )
 from sparsec.ir.ops.control import FIXED_OPERANDS
 from sparsec.ir.ops.record import Kind, record
-from sparsec.ir.scalar import S, const
+from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import I64, DType
 from sparsec.passes.access import address
 from sparsec.passes.accesses import is_kernel
 from sparsec.passes.lower_kernel import KernelWriter, Place, Surroundings
 from sparsec.passes.lower_loops import lower_loops
 from sparsec.passes.lower_nest import lower_nest
-from sparsec.passes.plan_memory import ALIGN, arena_bytes, storage_types
+from sparsec.passes.plan_memory import ALIGN, arena_bytes, param_bytes, storage_types
 
 __all__ = ["lower_program"]
 
@@ -84,7 +85,10 @@ class _ProgramWriter:
         """Every parameter has a pointer; of those that share a storage, kernels use the first."""
         for position, param in enumerate(self.func.params):
             name = param.storage if param.storage not in self.slots else self.names.fresh(f"{param.name}.ptr")
-            self.slots[name] = Slot(self._buffer(name, param.storage), "param", position)
+            buffer = self._buffer(name, param.storage)
+            if name != param.storage or not param.type.is_static:
+                buffer = replace(buffer, size=_elements(param))
+            self.slots[name] = Slot(buffer, "param", position)
         for place in self.func.plan:
             if place.space == "result":
                 buffer = self._buffer(place.storage, place.storage)
@@ -183,14 +187,18 @@ class _ProgramWriter:
     def _for(self, op: Op, carried: Sequence[Value]) -> list[Stmt]:
         region = op.regions[0]
         start, stop, step = (self._host_value(v) for v in op.operands[:3])
-        if not isinstance(step, Const):
-            raise UnsupportedError("a loop step known only at run time is not lowered yet", loc=op.loc)
         counter, *params = region.params
         var = Var(self.names.fresh(counter.name), I64)
         self.counters[counter.name] = var
         before = self._copies(carried, params)
         body = (*self._ops(region.ops), *self._copies(region.yields, params))
-        return [*before, For(var, start, stop, int(step.value.real), body), *self._copies(params, op.results)]
+        after = self._copies(params, op.results)
+        if isinstance(step, Const):
+            return [*before, For(var, start, stop, int(step.value.real), body), *after]
+        # Which way the loop runs is known at run time only: count the turns.
+        turn = Var(self.names.fresh("turn"), I64)
+        body = (Let(var, S.add(start, S.mul(turn, step))), *body)
+        return [*before, For(turn, index(0), _turns(start, stop, step), 1, body), *after]
 
     def _while(self, op: Op, carried: Sequence[Value]) -> list[Stmt]:
         """The condition is computed before the loop and again at the end of each turn."""
@@ -205,12 +213,9 @@ class _ProgramWriter:
     def _copies(self, sources: Sequence[Value], targets: Sequence[Value]) -> list[Stmt]:
         """Hands values on to storages of their own; those that name a storage are in place already.
 
-        A source may be a target of the same hand-over (`a, b = b, a`): that is refused for now.
+        No source lies in a target of the same hand-over (`a, b = b, a`): linearize saw to that.
         """
         pairs = [(s, t) for s, t in zip(sources, targets) if s.storage != t.storage]
-        written = {t.storage for _, t in pairs}
-        if any(s.storage in written for s, _ in pairs):
-            raise UnsupportedError("carried arrays that change places are not lowered yet")
         return [stmt for source, target in pairs for stmt in self._copy(source, target)]
 
     def _copy(self, source: Value, target: Value) -> list[Stmt]:
@@ -222,6 +227,19 @@ class _ProgramWriter:
 def _brings_loops(op: Op) -> bool:
     rec = record(op.name)
     return rec.kind is Kind.NEST or (rec.kind is Kind.UPDATE and not rec.region)
+
+
+def _turns(start: Expr, stop: Expr, step: Expr) -> Expr:
+    """The length of Python's range(start, stop, step); step 0 is refused before."""
+    up = S.gt(step, index(0))
+    size = S.select(up, step, S.select(S.lt(step, index(0)), S.neg(step), index(1)))
+    way = S.select(up, S.sub(stop, start), S.sub(start, stop))
+    return S.quo(S.add(way, S.sub(size, index(1))), size)
+
+
+def _elements(param: Value) -> int:
+    """How far a parameter reaches in its storage; -1 where only the call can tell."""
+    return param_bytes(param) // param.type.dtype.itemsize if param.type.is_static else -1
 
 
 def _const_bytes(op: Op) -> bytes:

@@ -83,7 +83,7 @@ def nbytes(type: TensorType) -> int:
     return count * type.dtype.itemsize
 
 
-def _param_bytes(value: Value) -> int:
+def param_bytes(value: Value) -> int:
     """Bytes from element 0 of the storage to the last that the parameter reaches."""
     if not value.type.is_static or value.type.ref is None:
         return nbytes(value.type)
@@ -95,7 +95,7 @@ def _placements(func: Func) -> Iterator[Placement]:
     for position, param in enumerate(func.params):
         if param.storage not in placed:
             placed.add(param.storage)
-            size = max(_param_bytes(p) for p in func.params if p.storage == param.storage)
+            size = max(param_bytes(p) for p in func.params if p.storage == param.storage)
             yield Placement(param.storage, "param", position, size)
     types = storage_types(func)
     for op in walk(func.ops):
