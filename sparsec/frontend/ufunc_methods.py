@@ -206,7 +206,7 @@ def _fold(trace: Trace, ufunc: np.ufunc, value: Value, axes: tuple[int, ...]) ->
     """Folds at least one element per result."""
     name = ufunc.__name__
     if not axes:
-        return cast(trace, value, BOOL) if name.startswith("logical") else value
+        return trace.op("copy", cast(trace, value, BOOL) if name.startswith("logical") else value)
     if name in ("logical_and", "logical_or"):
         value = cast(trace, value, BOOL)
     dtype = value.type.dtype

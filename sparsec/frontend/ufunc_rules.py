@@ -22,7 +22,7 @@ Values = list[Value]
 
 @composite("positive")
 def _positive(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
-    return values
+    return [trace.op("copy", *values)]  # an operand itself would be an alias of its array
 
 
 # --- logic: NumPy's loops take any dtype -----------------------------------------------------------------
