@@ -7,20 +7,21 @@ stand where the first of them was if they are neighbours, else in front.
 
 from __future__ import annotations
 
-import math
 import operator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ConcretizationError, IndexOutOfRange, ShapeError, UnsupportedError
+from sparsec.errors import IndexOutOfRange, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.symbolic import broadcast_shapes, checked, index_dim, slice_dims, value_of
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import fresh_array, store
+from sparsec.ir.dims import Dim, Poly
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, I64
 
@@ -33,13 +34,20 @@ class Array:
 
 
 @dataclass(frozen=True, slots=True)
+class Dynamic:
+    """A traced integer scalar in a key: one index into one axis, as an int is."""
+
+    index: Traced
+
+
+@dataclass(frozen=True, slots=True)
 class Mask:
     """A boolean-array part of a key: covers as many axes as it has."""
 
     mask: Traced
 
 
-Part = int | slice | None | Array | Mask
+Part = int | slice | None | Dynamic | Array | Mask
 
 
 def parse_key(x: Traced, key: Any) -> list[Part]:
@@ -77,6 +85,9 @@ def _part(item: Any) -> Part:
     array = as_traced(item)
     if array.dtype == BOOL:
         return Mask(array)
+    if array.is_scalar and array.dtype.kind in "iu":
+        known = concrete_value(array)
+        return Dynamic(array) if known is None else int(known)
     if array.dtype.kind not in "iu":
         raise _bad_index("arrays used as indices must be of integer (or boolean) type")
     return Array(array)
@@ -106,22 +117,22 @@ def getitem(x: Traced, key: Any) -> Traced:
 
 def basic_view(x: Traced, parts: list[Part]) -> Traced:
     """The view that ints, slices and Nones select."""
-    start: list[int] = []
-    size: list[int] = []
+    start: list[Dim] = []
+    size: list[Dim] = []
     step: list[int] = []
-    shape: list[int] = []
+    shape: list[Dim] = []
     dims = iter(enumerate(x.shape))
     for part in parts:
         if part is None:
             shape.append(1)
             continue
         axis, dim = next(dims)
-        if isinstance(part, int):
-            start.append(static_index(part, dim, axis))
+        if isinstance(part, (int, Dynamic)):
+            start.append(index_of(x.trace, part, dim, axis))
             size.append(1)
             step.append(1)
             continue
-        first, count, stride = slice_range(part, dim)  # type: ignore[arg-type]
+        first, count, stride = slice_range(x.trace, part, dim)  # type: ignore[arg-type]
         start.append(first)
         size.append(count)
         step.append(stride)
@@ -136,19 +147,28 @@ def basic_view(x: Traced, parts: list[Part]) -> Traced:
     return view
 
 
-def static_index(index: int, dim: int, axis: int) -> int:
-    """A nonnegative index. Raises IndexOutOfRange outside the axis."""
+def index_of(trace: Trace, index: int | Dynamic, dim: Dim, axis: int) -> Dim:
+    """A nonnegative index. Raises IndexOutOfRange outside the axis, now or when the program runs."""
+    if isinstance(index, Dynamic):
+        return index_dim(trace, index.index, dim, axis)
+    if isinstance(dim, Poly):
+        size = value_of(trace, dim)
+        inside = trace.op("less" if index >= 0 else "greater_equal", trace.const(index, I64),
+                          size if index >= 0 else trace.op("neg", size))
+        trace.ops("check", inside, kind="index", message=f"index {index} is out of bounds for axis {axis}")
+        return index + dim if index < 0 else index
     if not -dim <= index < dim:
         raise IndexOutOfRange(f"index {index} is out of bounds for axis {axis} with size {dim}", loc=user_loc())
     return index + dim if index < 0 else index
 
 
-def slice_range(part: slice, dim: int) -> tuple[int, int, int]:
-    """(first index, count, step) of a slice with static bounds; an empty one starts at 0."""
+def slice_range(trace: Trace, part: slice, dim: Dim) -> tuple[Dim, Dim, int]:
+    """(first index, count, step) of a slice; an empty one with static bounds starts at 0."""
+    ends = [_known(b) for b in (part.start, part.stop, part.step)]
+    if isinstance(dim, Poly) or any(isinstance(b, Traced) for b in ends):
+        return slice_dims(trace, slice(*ends), dim)
     try:
-        bounds = slice(*(None if b is None else operator.index(b) for b in (part.start, part.stop, part.step)))
-    except ConcretizationError:
-        raise
+        bounds = slice(*(None if b is None else operator.index(b) for b in ends))
     except TypeError as error:
         raise _bad_slice(error) from None
     try:
@@ -157,6 +177,14 @@ def slice_range(part: slice, dim: int) -> tuple[int, int, int]:
         raise ShapeError(str(error), loc=user_loc()) from None
     count = len(range(first, last, step))
     return (first, count, step) if count else (0, 0, 1)
+
+
+def _known(bound: Any) -> Any:
+    """A traced bound whose value is known while tracing, as that value."""
+    if not isinstance(bound, Traced):
+        return bound
+    known = concrete_value(bound) if bound.dtype.kind in "iu" and bound.ndim == 0 else None
+    return bound if known is None else int(known)
 
 
 def _bad_slice(error: TypeError) -> IndexOutOfRange:
@@ -198,7 +226,7 @@ def select(x: Traced, parts: list[Part]) -> Selection:
     position: list[int] = []  # where, among the key's result axes, arrays stand
     axis = 0
     for part in parts:
-        if isinstance(part, (int, Array)):
+        if isinstance(part, (int, Array, Dynamic)):
             arrays[axis] = part if isinstance(part, int) else part.index
             position.append(axis)
             basic.append(slice(None))
@@ -211,8 +239,6 @@ def select(x: Traced, parts: list[Part]) -> Selection:
     rest = [k for k in range(region.ndim) if k not in arrays]
     front = sum(1 for k in rest if k < position[0]) if adjacent else 0
     shape = (*(region.shape[k] for k in rest[:front]), *common, *(region.shape[k] for k in rest[front:]))
-    if math.prod(shape) == 0:
-        _check_empty(region, arrays)
     indexes = []
     for k in range(region.ndim):
         if k in arrays:
@@ -223,10 +249,6 @@ def select(x: Traced, parts: list[Part]) -> Selection:
             at = at if at < front else at + len(common)
             indexes.append(trace.op("iota", dtype=I64, shape=shape, axis=at))
     return Selection(region, tuple(indexes), shape)
-
-
-def _check_empty(region: Traced, arrays: dict[int, Any]) -> None:
-    """NumPy does not complain about bad indexes when nothing is selected; there is nothing to check."""
 
 
 def _broadcast_shape(indexes: list[Traced | int]) -> tuple[int, ...]:
@@ -254,7 +276,7 @@ def _place(trace: Trace, index: Value, common: tuple[int, ...], front: int, shap
 def checked_index(trace: Trace, index: Traced | int, dim: int, axis: int) -> Value:
     """An i64 index value in range: known ones are checked now, others by a `check` at run time."""
     known = np.asarray(index) if isinstance(index, int) else concrete_value(index)
-    if known is not None:
+    if known is not None and not isinstance(dim, Poly):
         bad = (known < -dim) | (known >= dim)
         if bad.any():
             raise IndexOutOfRange(f"index {known[bad].flat[0]} is out of bounds for axis {axis} with size {dim}",
@@ -265,12 +287,7 @@ def checked_index(trace: Trace, index: Traced | int, dim: int, axis: int) -> Val
     value = cast(trace, index.read(), I64)
     if index.type.size == 0:
         return value
-    low = trace.op("greater_equal", value, trace.const(-dim, I64))
-    high = trace.op("less", value, trace.const(dim, I64))
-    trace.ops("check", trace.op("logical_and", low, high), kind="index",
-              message=f"index out of bounds for axis {axis} with size {dim}")
-    negative = trace.op("less", value, trace.const(0, I64))
-    return trace.op("where", negative, trace.op("add", value, trace.const(dim, I64)), value)
+    return checked(trace, value, dim, axis)
 
 
 def _gather(x: Traced, parts: list[Part]) -> Traced:
@@ -282,14 +299,9 @@ def _gather(x: Traced, parts: list[Part]) -> Traced:
     value = trace.op("gather", source, *chosen.indexes)
     if value.type.shape != chosen.shape:
         value = full(trace, value, chosen.shape)
-    dynamic_ints = all(not isinstance(p, Array) or p.index.ndim == 0 for p in parts)
-    if chosen.shape == () and dynamic_ints:
+    if chosen.shape == () and all(not isinstance(p, Array) or p.index.ndim == 0 for p in parts):
         return Traced.scalar(trace, value)
-    array = fresh_array(trace, value, None)
-    if dynamic_ints and any(isinstance(p, Array) and p.index.is_scalar for p in parts):
-        # NumPy gives a view here; reading a copy is the same, a write would not be.
-        array.readonly = "it was selected by an index known only at run time"
-    return array
+    return fresh_array(trace, value, None)
 
 
 # --- writing ---------------------------------------------------------------------------------------------
@@ -337,14 +349,14 @@ def assigned_number(trace: Trace, value: Any, region: Traced) -> Value:
 
 def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
     """Broadcasts the right side of an assignment. Raises ShapeError with NumPy's words."""
-    have = value.type.static_shape
+    have = value.type.shape
     extra = len(have) - len(shape)
     if extra > 0 and all(d == 1 for d in have[:extra]):
         value = trace.op("reshape", value, shape=have[extra:])
         have = have[extra:]
     try:
-        fits = np.broadcast_shapes(have, shape) == shape
-    except ValueError:
+        fits = broadcast_shapes(have, shape) == tuple(shape)
+    except ShapeError:
         fits = False
     if not fits:
         def words(dims: tuple[int, ...]) -> str:
@@ -417,8 +429,5 @@ def _scatter(x: Traced, parts: list[Part], value: Any) -> None:
     storage = trace.check_writable(target)
     if new.storage == storage.name:
         new = trace.op("copy", new)  # the source overlaps what is being written
-    indexes = chosen.indexes
-    if all(i.type.shape == () for i in indexes) and new.type.shape == ():
-        pass
-    version = trace.op("scatter", storage.newest, target.read(), *indexes, new, combine="set")
+    version = trace.op("scatter", storage.newest, target.read(), *chosen.indexes, new, combine="set")
     trace.advance(storage, version)

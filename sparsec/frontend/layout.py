@@ -12,6 +12,7 @@ import numpy as np
 
 from sparsec.errors import ShapeError
 from sparsec.frontend.locate import user_loc
+from sparsec.ir.dims import Dim, evaluate, symbols
 
 if TYPE_CHECKING:
     from sparsec.frontend.array import Traced
@@ -30,7 +31,12 @@ def phantom(array: Traced) -> np.ndarray[Any, Any]:
     """A byte array laid out as `array` is, to ask NumPy about its layout; never to be read."""
     ref = array.type.ref
     assert ref is not None
-    return np.asarray(_Layout(array.shape, tuple(int(s) for s in ref.strides)))  # type: ignore[arg-type]
+    return np.asarray(_Layout(_sample(array.shape), _sample(ref.strides)))
+
+
+def _sample(dims: Sequence[Dim]) -> tuple[int, ...]:
+    """Symbolic dims as some number above 1: the order of axes does not depend on which."""
+    return tuple(evaluate(d, {s.name: 7 for s in symbols(d)}) for d in dims)
 
 
 def order_like(arrays: Sequence[Traced], shape: tuple[int, ...], order: str = "K") -> tuple[int, ...] | None:
@@ -54,7 +60,7 @@ def order_like(arrays: Sequence[Traced], shape: tuple[int, ...], order: str = "K
     flags: Any = [*([["readonly"]] * len(laid)), ["writeonly", "allocate"]]
     iterator = np.nditer(
         operands, flags=["multi_index"], op_flags=flags,
-        op_dtypes=[np.dtype("u1")] * (len(laid) + 1), itershape=shape,
+        op_dtypes=[np.dtype("u1")] * (len(laid) + 1), itershape=_sample(shape),
     )
     strides = iterator.operands[-1].strides
     perm = tuple(sorted(range(len(shape)), key=lambda k: (-abs(strides[k]), k)))

@@ -19,6 +19,7 @@ from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import CREATORS, SUBSCRIPTS, holds_array, lookup, qualified_name, unsupported
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ranges import TracedRange
+from sparsec.frontend.symbolic import as_int
 from sparsec.frontend.trace import Trace
 
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))
@@ -132,6 +133,10 @@ class Outside:
 
     def load_attr(self, owner: Any, name: str) -> Any:
         value = getattr(owner, name)
+        if isinstance(owner, Traced) and name in ("shape", "size", "nbytes"):
+            dims = value if isinstance(value, tuple) else (value,)
+            seen = tuple(as_int(self.trace, d) for d in dims)
+            return seen if isinstance(value, tuple) else seen[0]
         if isinstance(owner, Traced) or isinstance(owner, types.ModuleType):
             if type(value) is np.ndarray:
                 self.watch(owner, name, lambda: getattr(owner, name), value)
@@ -204,5 +209,11 @@ def _isinstance(x: Any, kinds: Any) -> bool:
     return issubclass(x.dtype.type if x.is_scalar else np.ndarray, kinds)
 
 
+def _len(x: Any) -> Any:
+    if isinstance(x, Traced) and x.shape:
+        return as_int(x.trace, x.shape[0])
+    return len(x)
+
+
 #: Builtins with a meaning of their own for traced arrays.
-BUILTINS: dict[Any, Callable[..., Any]] = {isinstance: _isinstance, range: TracedRange.make}
+BUILTINS: dict[Any, Callable[..., Any]] = {isinstance: _isinstance, range: TracedRange.make, len: _len}

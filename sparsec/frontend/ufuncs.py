@@ -17,6 +17,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, np_dtype, number
 from sparsec.frontend.layout import order_like
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Value
@@ -174,9 +175,9 @@ def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -
     if where is not True:
         shapes.append(as_traced(where).shape)
     try:
-        shape = np.broadcast_shapes(*shapes)
+        shape = broadcast_shapes(*shapes)
         for o in outs:
-            if o is not None and np.broadcast_shapes(shape, o.shape) != o.shape:
+            if o is not None and broadcast_shapes(shape, o.shape) != o.shape:
                 raise ValueError(f"non-broadcastable output operand with shape {o.shape} doesn't match the "
                                  f"broadcast shape {shape}")
     except ValueError as error:

@@ -28,6 +28,7 @@ from sparsec.frontend.numpy_api.support import (
     made,
     new_array,
     positions,
+    result_dtype,
     scattered,
     strong,
     unsupported_argument,
@@ -379,14 +380,14 @@ def _equal_bins(x: Traced, count: int, range_: Any, weights: Traced | None) -> t
         raise ValueError("`bins` must be positive, when an integer")
     trace = x.trace
     low, high = _range(x, range_)
-    dtype = np.result_type(low.dtype, high.dtype, x.dtype)
-    dtype = np.result_type(dtype, F32.type(0)) if dtype.kind in "fc" else F64
+    dtype = result_dtype(low, high, x)
+    dtype = F64 if dtype.kind in "iu" else dtype
     edges = linspace(low, high, count + 1, dtype=dtype)
     result = made(trace, trace.const(0, _count_dtype(weights)), (count,))
     if not x.size:
         return result, edges
     inside = (x >= low) & (x <= high)
-    data = x.astype(dtype) if x.dtype.kind in "biu" else x
+    data = x.astype(dtype)
     scaled = (data - low) / (high - low) * count
     place = Traced.fresh(trace, trace.op("where", inside.read(), cast(trace, scaled.read(), I64), trace.const(0, I64)))
     place = _limited(trace, place, count)
@@ -402,33 +403,36 @@ def _limited(trace: Trace, place: Traced, count: int) -> Traced:
     return Traced.fresh(trace, trace.op("minimum", low, trace.const(count - 1, I64)))
 
 
-def _range(x: Traced, given: Any) -> tuple[Traced, Traced]:
-    """The outer edges; equal ones move apart by a half each way."""
+def _range(x: Traced, given: Any) -> tuple[Any, Any]:
+    """The outer edges, Python numbers or traced scalars; equal ones move apart by a half each way."""
     trace = x.trace
-    if given is not None:
-        low, high = (_edge(trace, e) for e in given)
-    elif x.size == 0:
-        low, high = (_edge(trace, e) for e in (0.0, 1.0))
-    else:
+    if given is None:
+        if x.size == 0:
+            return 0.0, 1.0
         low, high = (Traced.scalar(trace, trace.op(op, x.read(), axes=(0,))) for op in ("min", "max"))
-    words = "supplied range" if given is not None else "autodetected range"
-    finite = (np.isfinite(low) & np.isfinite(high)).read()
+        words = "autodetected range"
+    else:
+        if all(type(e) in PYTHON_NUMBERS for e in given):
+            return _known_range(*given)
+        low, high = (as_traced(e) for e in given)
+        words = "supplied range"
+        trace.ops("check", (low <= high).read(), kind="value",
+                  message="max must be larger than min in range parameter.")
+    finite = np.logical_and(np.isfinite(low), np.isfinite(high)).read()
     trace.ops("check", finite, kind="value", message=f"{words} is not finite")
-    if given is not None:
-        trace.ops("check", (low <= high).read(), kind="value", message="max must be larger than min in range parameter.")
     same = low == high
     return _moved(same, low, -0.5), _moved(same, high, 0.5)
 
 
-def _edge(trace: Trace, x: Any) -> Traced:
-    """A bound as a NumPy scalar of its own dtype."""
-    if type(x) in PYTHON_NUMBERS:
-        return Traced.scalar(trace, trace.const(float(x), F64))
-    found = as_traced(x)
-    return Traced.scalar(trace, found.read())
+def _known_range(low: Any, high: Any) -> tuple[Any, Any]:
+    if low > high:
+        raise ValueError("max must be larger than min in range parameter.")
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"supplied range of [{low}, {high}] is not finite")
+    return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
 def _moved(when: Traced, x: Traced, by: float) -> Traced:
     moved = x + by
     value = x.trace.op("where", when.read(), moved.read(), cast(x.trace, x.read(), moved.dtype))
-    return Traced.scalar(x.trace, value)
+    return Traced.scalar(x.trace, value, moved.weak)

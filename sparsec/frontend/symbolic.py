@@ -1,0 +1,185 @@
+"""Dims that are known only at run time: as indexes, slice bounds and extents.
+
+A symbol named `%v` stands for the integer SSA value `v`. What its bounds prove is used at once; what they do
+not, becomes a check or a clamp in the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sparsec.errors import DTypeError, ShapeError
+from sparsec.frontend.array import Traced
+from sparsec.frontend.convert import as_traced, cast
+from sparsec.frontend.locate import user_loc
+from sparsec.frontend.trace import Trace, require_trace
+from sparsec.ir.dims import Dim, Poly, lower_bound, sym, upper_bound
+from sparsec.ir.graph import Value
+from sparsec.ir.types import I64
+
+
+def at_least(dim: Dim, least: int) -> bool:
+    """Whether the bounds prove `dim >= least`."""
+    low = lower_bound(dim)
+    return low is not None and low >= least
+
+
+def value_of(trace: Trace, dim: Dim) -> Value:
+    """An i64 value equal to `dim`."""
+    if not isinstance(dim, Poly):
+        return trace.const(int(dim), I64)
+    total: Value | None = None
+    for monomial, factor in dim.terms:
+        term: Value | None = None if factor != 1 or not monomial else _symbol(monomial[0].name)
+        rest = monomial if term is None else monomial[1:]
+        if term is None:
+            term = trace.const(factor, I64)
+        for symbol in rest:
+            term = trace.op("mul", term, _symbol(symbol.name))
+        total = term if total is None else trace.op("add", total, term)
+    assert total is not None
+    return total
+
+
+def _symbol(name: str) -> Value:
+    from sparsec.ir.types import tensor
+
+    return Value(name.removeprefix("%"), tensor(I64))
+
+
+def as_int(trace: Trace, dim: Dim) -> Any:
+    """A dim as the user sees it: an int, or a traced Python int."""
+    if not isinstance(dim, Poly):
+        return int(dim)
+    made = Traced.scalar(trace, value_of(trace, dim), int)
+    made.dim = dim
+    return made
+
+
+def as_dim(trace: Trace, x: Any, low: int = 0, high: Dim | None = None) -> Dim:
+    """An integer, static or traced, as a dim that is known to lie in low..high."""
+    if not isinstance(x, Traced):
+        return int(x)
+    if x.dim is not None:
+        return x.dim
+    if x.dtype.kind not in "iu":
+        raise DTypeError(f"an integer is needed here, not {x.dtype}", loc=user_loc())
+    return symbol_of(cast(trace, as_traced(x).as_scalar().value, I64), low, high)
+
+
+def symbol_of(value: Value, low: int, high: Dim | None) -> Dim:
+    """The symbol for an i64 value with these bounds."""
+    most = None if high is None else upper_bound(high)
+    return sym(f"%{value.name}", -1 if most is None else most, low)
+
+
+def index_dim(trace: Trace, index: Traced, dim: Dim, axis: int) -> Dim:
+    """A traced index as a dim in 0..dim-1; what cannot be proved is checked when the program runs."""
+    known = index.dim
+    if known is not None:
+        if at_least(known, 0) and at_least(dim - known, 1):
+            return known
+        if at_least(-1 - known, 0) and at_least(known + dim, 0):
+            return known + dim
+    value = cast(trace, index.value, I64)
+    return symbol_of(checked(trace, value, dim, axis), 0, dim - 1)
+
+
+def checked(trace: Trace, value: Value, dim: Dim, axis: int) -> Value:
+    """An i64 index (any shape) that is in range, with negative ones wrapped; fails at run time if it is not."""
+    size = value_of(trace, dim)
+    low = trace.op("greater_equal", value, trace.op("neg", size))
+    high = trace.op("less", value, size)
+    trace.ops("check", trace.op("logical_and", low, high), kind="index",
+              message=f"index out of bounds for axis {axis} with size {dim}")
+    negative = trace.op("less", value, trace.const(0, I64))
+    return trace.op("where", negative, trace.op("add", value, size), value)
+
+
+def slice_dims(trace: Trace, part: slice, dim: Dim) -> tuple[Dim, Dim, int]:
+    """(first index, count, step) of a slice whose bounds or axis are traced; Python's clamping."""
+    step = 1 if part.step is None else part.step
+    if isinstance(step, Traced):
+        step = step.__index__()
+    if step == 0:
+        raise ShapeError("slice step cannot be zero", loc=user_loc())
+    least: Dim = 0 if step > 0 else -1
+    most: Dim = dim if step > 0 else dim - 1
+    first = _bound(trace, part.start, dim, least, most, least if step > 0 else most)
+    last = _bound(trace, part.stop, dim, least, most, most if step > 0 else least)
+    distance = last - first if step > 0 else first - last
+    return first, _count(trace, distance, abs(step), dim), int(step)
+
+
+def _bound(trace: Trace, bound: Any, dim: Dim, least: Dim, most: Dim, default: Dim) -> Dim:
+    """A slice bound in least..most."""
+    if bound is None:
+        return default
+    if not isinstance(bound, Traced) and not isinstance(dim, Poly):
+        wrapped = int(bound) + dim if bound < 0 else int(bound)
+        return max(least, min(wrapped, most))  # type: ignore[type-var]
+    known = bound.dim if isinstance(bound, Traced) else int(bound)
+    if known is not None:
+        if at_least(known, 0) and at_least(most - known, 0):
+            return known
+        if at_least(-1 - known, 0) and at_least(known + dim - least, 0):
+            return known + dim
+    if isinstance(bound, Traced) and bound.dtype.kind not in "iu":
+        raise DTypeError("slice indices must be integers or None or have an __index__ method", loc=user_loc())
+    value = cast(trace, as_traced(bound).as_scalar().value, I64)
+    negative = trace.op("less", value, trace.const(0, I64))
+    value = trace.op("where", negative, trace.op("add", value, value_of(trace, dim)), value)
+    value = trace.op("maximum", value, value_of(trace, least))
+    value = trace.op("minimum", value, value_of(trace, most))
+    # A symbol's lower bound is not negative: -1 (before the first element) is one less than a symbol.
+    if least == -1:
+        shifted = trace.op("add", value, trace.const(1, I64))
+        return symbol_of(shifted, 0, dim) - 1
+    return symbol_of(value, 0, dim)
+
+
+def _count(trace: Trace, distance: Dim, step: int, dim: Dim) -> Dim:
+    """ceil(distance / step), at least 0."""
+    if step == 1 and at_least(distance, 0):
+        return distance
+    if not isinstance(distance, Poly):
+        return max(0, -(-distance // step))
+    value = trace.op("maximum", value_of(trace, distance), trace.const(0, I64))
+    if step != 1:
+        value = trace.op("add", value, trace.const(step - 1, I64))
+        value = trace.op("floor_div", value, trace.const(step, I64))
+    return symbol_of(value, 0, dim)
+
+
+def same_dim(trace: Trace, a: Dim, b: Dim, what: str) -> Dim:
+    """The dim that two axes share: equal by form, or checked to be when the program runs."""
+    if a == b:
+        return a
+    if not isinstance(a, Poly) and not isinstance(b, Poly):
+        raise ShapeError(what, loc=user_loc())
+    trace.ops("check", trace.op("equal", value_of(trace, a), value_of(trace, b)), kind="value", message=what)
+    return a if not isinstance(a, Poly) else b
+
+
+def broadcast_shapes(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
+    """NumPy's broadcast of shapes with symbolic dims. A run-time length of 1 is not stretched: it is an error.
+
+    Raises ShapeError (or makes the program raise it) where the shapes do not fit.
+    """
+    rank = max(map(len, shapes), default=0)
+    out: list[Dim] = []
+    for axis in range(-rank, 0):
+        found: Dim = 1
+        for shape in shapes:
+            dim = shape[axis] if -axis <= len(shape) else 1
+            if dim == 1 or dim == found:
+                continue
+            if found == 1:
+                found = dim
+            else:
+                words = " ".join(str(tuple(map(str, s))) for s in shapes)
+                found = same_dim(require_trace("broadcasting"), found, dim,
+                                 f"operands could not be broadcast together with shapes {words}")
+        out.append(found)
+    return tuple(out)
