@@ -1,0 +1,47 @@
+"""A fixed share of the random programs, split so that several processes can run it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fuzz.program import generate
+from tests.fuzz.runner import Workshop, configs
+from tests.fuzz.shrink import shrink
+from tests.fuzz.workers import Tally, run_range
+from tests.programs.harness import backends
+
+_SEED = 20
+#: backend -> (programs, test items they are split into).
+_SHARE = {"interp": (1500, 6), "cpu": (120, 6), "opencl": (12, 4)}
+#: Refusals must stay rare: the share of programs that may be refused.
+_REFUSED = 0.2
+
+_ITEMS = [pytest.param(backend, range(count * k // items, count * (k + 1) // items),
+                       id=f"{backend}-{k}", marks=[pytest.mark.slow] if backend != "interp" else [])
+          for backend, (count, items) in _SHARE.items() for k in range(items)]
+
+
+@pytest.mark.parametrize(("backend", "numbers"), _ITEMS)
+def test_random_programs(backend: str, numbers: range) -> None:
+    if backend not in backends():
+        pytest.skip(f"{backend} is left out")
+    workshop = Workshop()
+    try:
+        tally = run_range(_SEED, numbers, configs([backend], "on" if backend == "opencl" else "both"), workshop)
+        if tally.mismatches:
+            pytest.fail(_story(tally, workshop), pytrace=False)
+    finally:
+        workshop.close()
+    assert tally.refused_programs <= max(_REFUSED * tally.programs, 3), tally.refused.most_common(5)
+
+
+def _story(tally: Tally, workshop: Workshop) -> str:
+    number, way, text = tally.mismatches[0]
+    small = shrink(generate(_SEED, number), way, text, workshop, seconds=10)
+    again = f"python -m tests.fuzz --seed {_SEED} --start {number} --count 1 --backend {way.backend} --save"
+    return f"{len(tally.mismatches)} programs differ; {number} ({way}): {text}\n{small.source}\n{small.calls}\n{again}"
+
+
+def test_programs_depend_on_their_seed_alone() -> None:
+    assert [generate(3, k) for k in range(40)] != [generate(4, k) for k in range(40)]
+    assert repr([generate(3, k) for k in range(40)]) == repr([generate(3, k) for k in range(40)])
