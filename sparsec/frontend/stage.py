@@ -128,9 +128,10 @@ def _build(fn: types.FunctionType) -> Template:
             arg.annotation = None
     node.returns = None
     # Defaults come from the function object; here they only mark which parameters have one.
-    none = ast.Constant(None)
-    node.args.defaults = [none] * len(node.args.defaults)
-    node.args.kw_defaults = [none if d is not None else None for d in node.args.kw_defaults]
+    # (One node each: line numbers are moved once per appearance.)
+    node.args.defaults = [ast.copy_location(ast.Constant(None), d) for d in node.args.defaults]
+    node.args.kw_defaults = [
+        ast.copy_location(ast.Constant(None), d) if d is not None else None for d in node.args.kw_defaults]
     freevars = fn.__code__.co_freevars
     factory = define("__sparsec_factory__", arguments(freevars), [node])
     module = ast.Module([factory], [])

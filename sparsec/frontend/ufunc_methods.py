@@ -370,7 +370,7 @@ def _scatter_at(ufunc: np.ufunc, x: Traced, parts: list[Any], b: Any) -> None:
         raise refuse(f"np.{ufunc.__name__}.at", "np.add.at, subtract, multiply, maximum and minimum are")
     trace = x.trace
     source = b if type(b) in PYTHON_NUMBERS else as_traced(b)
-    loop = resolve(ufunc, [x, source], [x], None, "same_kind")
+    loop = resolve(ufunc, [x, source], [None], None, "unsafe")  # NumPy casts back without asking
     if loop[2] != x.dtype or x.dtype == F16:
         raise refuse(f"np.{ufunc.__name__}.at computing in {loop[2]} on an array of {x.dtype}",
                      "cast the values to the array's dtype first")
