@@ -25,6 +25,9 @@ from sparsec.passes.accesses import (
 
 Shape = tuple[Dim, ...]
 
+#: A pairwise sum writes the code of an element once for each of its accumulators.
+_PAIRWISE_OPS = 16
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -170,6 +173,8 @@ class Grouping:
         """Why `op` cannot run in a group that its dependences allow; empty if it can."""
         if len(group.ops) >= self._max_ops:
             return f"the kernel already has {self._max_ops} ops"
+        if (group.pairwise or is_pairwise(op)) and len(group.ops) >= _PAIRWISE_OPS:
+            return "a pairwise sum repeats its kernel's code"
         rec = record(op.name)
         if rec.kind is Kind.UPDATE and op.operands[0].storage in group.created:
             return "it writes into an array that this kernel computes"

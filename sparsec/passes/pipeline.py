@@ -12,12 +12,14 @@ from sparsec.passes.fuse import Fuse
 from sparsec.passes.linearize import Linearize
 from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.resolve_views import ResolveViews
+from sparsec.passes.whole_writes import WholeWrites
 
 __all__ = ["DEFAULT", "PASSES", "UNOPTIMISED", "parse_pipeline"]
 
 #: What a compiled function goes through.
 DEFAULT: tuple[Pass, ...] = (
     Canonicalize(),
+    WholeWrites(),
     Fold(),
     Cse(),
     Dce(),
@@ -40,7 +42,8 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Canonicalize, Fold, Cse, Dce, ResolveViews, Linearize, Fuse, Forward, PlanMemory,
+    Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, Linearize, Fuse, Forward,
+    PlanMemory,
 )}
 
 
