@@ -52,8 +52,12 @@ class Traced:
     def scalar(trace: Trace, value: Value, weak: type | None = None) -> Traced:
         return Traced(trace, value.type.fresh(), value=value, weak=weak)
 
-    def view(self, name: str, *, readonly: str = "", **attrs: Attr) -> Traced:
-        """A view of this array by one view op; for a scalar, of a copy of it."""
+    def view(self, name: Any = None, *, readonly: str = "", **attrs: Attr) -> Traced:
+        """A view of this array by one view op; for a scalar, of a copy of it. Without attributes: NumPy's method."""
+        if not attrs:
+            from sparsec.frontend.dispatch import METHODS
+
+            return METHODS["view"](self, *(() if name is None else (name,)))  # type: ignore[no-any-return]
         if self.storage is None:
             return self.as_array().view(name, readonly=readonly, **attrs)
         step: Step = (name, tuple(sorted(attrs.items())))
@@ -128,6 +132,7 @@ class Traced:
         return call_numpy(func, args, kwargs)
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        self.trace.check_open()
         raise ConcretizationError("a traced array has no values yet", loc=user_loc(),
                                   hint="use NumPy functions on it; move code that needs values out of the function")
 
@@ -189,6 +194,8 @@ class Traced:
         setitem(self, key, value)
 
     def __getattr__(self, name: str) -> Any:
+        if name in Traced.__slots__:
+            raise AttributeError(name)
         from sparsec.frontend.methods import attribute
 
         return attribute(self, name)

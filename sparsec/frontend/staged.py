@@ -18,11 +18,17 @@ from sparsec.frontend.control import RUNTIME
 from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import CREATORS, SUBSCRIPTS, holds_array, lookup, qualified_name, unsupported
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.methods import attribute
 from sparsec.frontend.ranges import TracedRange
 from sparsec.frontend.symbolic import as_int
 from sparsec.frontend.trace import Trace
 
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))
+
+
+#: What a traced array keeps to itself, out of the program's sight.
+_INNER = frozenset({"trace", "view"} | {
+    n for n in vars(Traced) if not n.startswith("_") and not hasattr(np.ndarray, n)})
 
 
 @dataclass(frozen=True)
@@ -132,6 +138,8 @@ class Outside:
                 **RUNTIME}
 
     def load_attr(self, owner: Any, name: str) -> Any:
+        if isinstance(owner, Traced) and name in _INNER:
+            return attribute(owner, name)  # `x.trace()` is NumPy's
         value = getattr(owner, name)
         if isinstance(owner, Traced) and name in ("shape", "size", "nbytes"):
             dims = value if isinstance(value, tuple) else (value,)
@@ -174,7 +182,8 @@ class Outside:
 def _refuse_random(function: Any) -> None:
     owner = getattr(function, "__self__", None)
     module = getattr(function, "__module__", None) or type(owner).__module__ or ""
-    if module.startswith("numpy.random") or type(owner).__module__.startswith("numpy.random"):
+    homes = (module, type(owner).__module__)
+    if any(home in ("random", "secrets") or home.startswith("numpy.random") for home in homes):
         raise UnsupportedError(
             f"{qualified_name(function)}: random numbers drawn while tracing would be frozen", loc=user_loc(),
             hint="draw them outside and pass them as an argument")

@@ -151,10 +151,10 @@ def _reduce(
     folded = tuple(k for k, p in enumerate(perm) if p in axes)
     kept = [p for p in perm if p not in axes]
     shape = tuple(x.shape[p] for p in kept)
-    if 0 in shape:
-        made: Value = trace.op("empty", dtype=result, shape=shape)
-    elif any(value.type.shape[k] == 0 for k in folded):
+    if any(value.type.shape[k] == 0 for k in folded):
         made = full(trace, _empty_value(trace, ufunc, start, loop), shape)
+    elif 0 in shape:
+        made = trace.op("empty", dtype=result, shape=shape)
     else:
         made = _fold(trace, ufunc, value, folded)
         if start is not None:

@@ -14,10 +14,11 @@ from sparsec.errors import ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast, np_dtype
 from sparsec.frontend.dispatch import implements
+from sparsec.frontend.layout import order_like
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.numpy_api.shapes import moveaxis, transposed
+from sparsec.frontend.numpy_api.shapes import copied, moveaxis, transposed
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out
-from sparsec.frontend.ufuncs import F16, F32
+from sparsec.frontend.ufuncs import F16, F32, inverse
 from sparsec.ir.types import BOOL, F64, DType
 
 _EMPTY = "invalid"  # the flag whose warning stands for NumPy's "Mean of empty slice"
@@ -123,6 +124,8 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
     x = as_traced(a)
     if weights is None:
         result = mean(x, axis, keepdims=keepdims)
+        if result.size == 0:
+            raise ShapeError("division by zero: the average has no elements", loc=user_loc())
         scale: Any = result.dtype.type(x.size / result.size)
     else:
         factor = _weights(x, as_traced(weights), axis)
@@ -182,8 +185,8 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
            keepdims: Any = False) -> Any:
     """The mean of the middle one or two; NaN if an element is."""
     x = as_traced(a)
-    rows, axes = last_axis_of(x.as_array(), axis)
-    n = rows.shape[-1]
+    source, axes = last_axis_of(x.as_array(), axis)
+    rows, n = source, source.shape[-1]
     if 0 in rows.shape:
         middle = rows
     else:
@@ -193,9 +196,19 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
     if x.dtype.kind in "fc" and 0 not in rows.shape:
         last = rows[..., -1]
         result = np.where(np.isnan(last), last, result) if result.ndim else _choose(np.isnan(last), last, result)
+    result = _laid_like(result, source)
     if keepdims and keepdims is not NO_VALUE and x.ndim:
         result = np.reshape(result, kept_shape(x, axes))
     return into(result, result.dtype, out)
+
+
+def _laid_like(result: Traced, rows: Traced) -> Traced:
+    """The result in the memory order of the rows it was made from, as NumPy's partition keeps it."""
+    perm = order_like([rows], rows.shape)
+    layout = [k for k in perm or () if k != result.ndim]
+    if layout == sorted(layout):
+        return result
+    return transposed(copied(result, layout), inverse(layout))
 
 
 def _choose(cond: Traced, x: Traced, y: Traced) -> Traced:
