@@ -23,7 +23,7 @@ from sparsec.ir.flags import collect
 from sparsec.ir.graph import Func, walk
 from sparsec.ir.loops import Failure, Kernel, Program
 from sparsec.ir.ops.record import Kind, record
-from sparsec.ir.tensorref import TensorRef, span
+from sparsec.ir.tensorref import TensorRef, contiguous_strides, is_contiguous, span
 from sparsec.ir.types import DType, TensorType
 
 __all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_bytes"]
@@ -239,12 +239,16 @@ class GraphRunner:
             if value.storage in {p.storage for p in self.func.params}:
                 continue
             number = numbers.setdefault(value.storage, len(numbers))
-            dtype, ref, shape = value.type.dtype, value.ref, value.type.static_shape
+            dtype, ref, shape = value.type.dtype, value.ref, array.shape
             if 0 in shape:
                 continue
-            flat = memory(results[number], span(ref, shape)[1], dtype)
-            strides = tuple(int(s) * dtype.itemsize for s in ref.strides)  # type: ignore[arg-type]
-            target = np.lib.stride_tricks.as_strided(flat[int(ref.offset):], shape, strides)  # type: ignore[arg-type]
+            # Run-time dims are known by now: the array that came back has them.
+            strides = contiguous_strides(shape) if is_contiguous(ref, value.type.shape) else tuple(
+                s // dtype.itemsize for s in array.strides)
+            place = TensorRef(ref.storage, ref.offset, strides)
+            flat = memory(results[number], span(place, shape)[1], dtype)
+            steps = tuple(int(s) * dtype.itemsize for s in strides)  # type: ignore[arg-type]
+            target = np.lib.stride_tricks.as_strided(flat[int(ref.offset):], shape, steps)  # type: ignore[arg-type]
             target[...] = array
 
 

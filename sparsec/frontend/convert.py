@@ -100,9 +100,14 @@ def operand(trace: Trace, x: Any, dtype: DType) -> Value:
 
 def broadcast(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
     """`value` broadcast to `shape`; a scalar is left alone, ops take it as it is."""
-    if value.type.shape == shape or value.type.shape == ():
+    have = value.type.shape
+    if have == shape or have == ():
         return value
-    return trace.op("broadcast", value, shape=shape)
+    # Lengths that a check found equal may have different names: the target's stands for both.
+    named = tuple(h if h == 1 else w for h, w in zip(have, shape[len(shape) - len(have):]))
+    if named != have:
+        value = trace.op("slice", value, start=(0,) * len(have), size=named, step=(1,) * len(have))
+    return value if named == shape else trace.op("broadcast", value, shape=shape)
 
 
 def full(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:

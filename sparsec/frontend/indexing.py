@@ -18,7 +18,15 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.symbolic import broadcast_shapes, checked, index_dim, slice_dims, value_of
+from sparsec.frontend.layout import MAX_RANK
+from sparsec.frontend.symbolic import (
+    broadcast_shapes,
+    checked,
+    index_dim,
+    slice_dims,
+    true_positions,
+    value_of,
+)
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.dims import Dim, Poly
@@ -28,9 +36,10 @@ from sparsec.ir.types import BOOL, I64
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """An integer-array part of a key (a traced int scalar counts): indexes into one axis."""
+    """An integer-array part of a key: indexes into one axis. `checked`: they are known to be in range."""
 
     index: Traced
+    checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +67,8 @@ def parse_key(x: Traced, key: Any) -> list[Part]:
     if used > x.ndim:
         raise IndexOutOfRange(f"too many indices for array: array is {x.ndim}-dimensional, but {used} were indexed",
                               loc=user_loc())
+    if x.ndim - used + len(parts) > MAX_RANK:
+        raise IndexOutOfRange(f"number of dimensions must be within [0, {MAX_RANK}]", loc=user_loc())
     dots = [k for k, p in enumerate(parts) if p is Ellipsis]
     if len(dots) > 1:
         raise IndexOutOfRange("an index can only have a single ellipsis ('...')", loc=user_loc())
@@ -105,8 +116,7 @@ def getitem(x: Traced, key: Any) -> Traced:
     """`x[key]`: a view, a scalar, or a gathered copy. Raises IndexOutOfRange as NumPy does."""
     exact_ellipsis = key is Ellipsis or (isinstance(key, tuple) and any(k is Ellipsis for k in key))
     parts = parse_key(x, key)
-    if any(isinstance(p, Mask) for p in parts):
-        parts = _masks_to_arrays(parts, "reading with a boolean mask")
+    parts = _masks_to_arrays(x, parts)
     if any(isinstance(p, Array) for p in parts):
         return _gather(x, parts)
     view = basic_view(x, parts)
@@ -193,17 +203,23 @@ def _bad_slice(error: TypeError) -> IndexOutOfRange:
     return DTypeError(str(error), loc=user_loc())  # type: ignore[return-value]
 
 
-def _masks_to_arrays(parts: list[Part], what: str) -> list[Part]:
-    """Masks whose values are known now become integer arrays; others have a data-dependent shape."""
+def _masks_to_arrays(x: Traced, parts: list[Part]) -> list[Part]:
+    """Masks as the positions of their true elements: known now, or counted when the program runs."""
     out: list[Part] = []
+    axis = 0
     for part in parts:
         if not isinstance(part, Mask):
             out.append(part)
+            axis += _axes(part)
             continue
+        _check_mask(x, part.mask, axis)
+        axis += part.mask.ndim
         known = concrete_value(part.mask)
         if known is None:
-            raise UnsupportedError(f"{what} gives a shape that depends on data", loc=user_loc(),
-                                   hint="write through the mask (`x[mask] = …`) or use np.where")
+            positions = true_positions(x.trace, part.mask.read())
+            out.extend(Array(Traced(x.trace, p.type.with_ref(p.ref), storage=x.trace.new_storage(p)), checked=True)
+                       for p in positions)
+            continue
         out.extend(Array(as_traced(list(k.tolist()) if k.size else np.zeros(0, np.int64))) for k in np.nonzero(known))
     return out
 
@@ -223,10 +239,13 @@ def select(x: Traced, parts: list[Part]) -> Selection:
     trace = x.trace
     basic: list[Part] = []
     arrays: dict[int, Traced | int] = {}  # axis of the region -> its index
+    sure: set[int] = set()  # axes whose indexes are known to be in range
     position: list[int] = []  # where, among the key's result axes, arrays stand
     axis = 0
     for part in parts:
         if isinstance(part, (int, Array, Dynamic)):
+            if isinstance(part, Array) and part.checked:
+                sure.add(axis)
             arrays[axis] = part if isinstance(part, int) else part.index
             position.append(axis)
             basic.append(slice(None))
@@ -242,7 +261,7 @@ def select(x: Traced, parts: list[Part]) -> Selection:
     indexes = []
     for k in range(region.ndim):
         if k in arrays:
-            index = checked_index(trace, arrays[k], region.shape[k], k)
+            index = arrays[k].read() if k in sure else checked_index(trace, arrays[k], region.shape[k], k)  # type: ignore[union-attr]
             indexes.append(_place(trace, index, common, front, shape))
         else:
             at = rest.index(k)
@@ -254,8 +273,8 @@ def select(x: Traced, parts: list[Part]) -> Selection:
 def _broadcast_shape(indexes: list[Traced | int]) -> tuple[int, ...]:
     shapes = [() if isinstance(i, int) else i.shape for i in indexes]
     try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
+        return broadcast_shapes(*shapes)
+    except ShapeError:
         text = " ".join("(" + ",".join(map(str, s)) + ("," if len(s) == 1 else "") + ")" for s in shapes)
         raise IndexOutOfRange(f"shape mismatch: indexing arrays could not be broadcast together with shapes {text}",
                               loc=user_loc()) from None
@@ -315,10 +334,9 @@ def setitem(x: Traced, key: Any, value: Any) -> None:
     parts = parse_key(x, key)
     masks = [p for p in parts if isinstance(p, Mask)]
     if len(masks) == 1 and not any(isinstance(p, Array) for p in parts) and concrete_value(masks[0].mask) is None:
-        _write_mask(x, parts, masks[0], value)
-        return
-    if masks:
-        parts = _masks_to_arrays(parts, "writing through a boolean mask combined with other arrays")
+        if _write_mask(x, parts, masks[0], value):
+            return
+    parts = _masks_to_arrays(x, parts)
     if any(isinstance(p, Array) for p in parts):
         _scatter(x, parts, value)
         return
@@ -367,17 +385,23 @@ def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
     return broadcast(trace, value, shape)
 
 
-def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> None:
-    """`x[mask] = value` where the value does not depend on how many elements are selected."""
+def _check_mask(x: Traced, mask: Traced, axis: int) -> None:
+    """Raises IndexOutOfRange where a mask that begins at `axis` has another length than what it masks."""
+    for k, (have, want) in enumerate(zip(x.shape[axis:], mask.shape), axis):
+        if have != want:
+            raise IndexOutOfRange(
+                f"boolean index did not match indexed array along axis {k}; size of axis is {have} but size of "
+                f"corresponding boolean axis is {want}", loc=user_loc())
+
+
+def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> bool:
+    """`x[mask] = value` as a choice between new and old elements; False where the value has one element for
+    each selected one."""
     trace = x.trace
     at = parts.index(part)
     mask = part.mask
     axis = sum(_axes(p) for p in parts[:at])
-    if x.shape[axis: axis + mask.ndim] != mask.shape:
-        bad = next(k for k in range(mask.ndim) if x.shape[axis + k] != mask.shape[k])
-        raise IndexOutOfRange(
-            f"boolean index did not match indexed array along axis {axis + bad}; size of axis is "
-            f"{x.shape[axis + bad]} but size of corresponding boolean axis is {mask.shape[bad]}", loc=user_loc())
+    _check_mask(x, mask, axis)
     others = [p for p in parts if p is not part]
     plain = all(p == slice(None) for p in others)
     stretched = [*parts[:at], *[slice(None)] * mask.ndim, *parts[at + 1:]]
@@ -391,12 +415,12 @@ def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> None:
     else:
         array = as_traced(value)
         if array.ndim and not (plain and at == 0 and _fits_rest(array.shape, region.shape[mask.ndim:])):
-            raise UnsupportedError("a mask write whose right side has one element per selected one", loc=user_loc(),
-                                   hint="use np.where, or a scalar on the right")
+            return False
         new = array.read()
         if new.type.shape not in ((), region.shape):
             new = fit(trace, new, (1,) * mask.ndim + region.shape[mask.ndim:])
     store(trace, region, new, Traced.fresh(trace, trace.op("copy", spread)))
+    return True
 
 
 def as_view(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:

@@ -116,14 +116,27 @@ def _object(
             return made[k]
         case Scalar(storage=k, weak=weak):
             return results[k].item() if weak is not None else results[k][()]
+        case View(symbols=held) if held:
+            env = {name: int(results[k]) for name, k in held}
+            seen = _object(leaf.at(env), made, call, arrays, pointers, results, places, traced)
+            # The memory was for the largest size; a much smaller result should not keep it.
+            small = not leaf.param and seen.nbytes * 2 < results[leaf.storage].nbytes
+            return seen.copy() if small and not _shared(leaf, traced) else seen
         case View(param=True, storage=k):
             return view_of(arrays[traced.params[k].array], pointers[k], leaf)
         case View(storage=k):
             root = results[k]
             whole = leaf.shape == root.shape and leaf.dtype == root.dtype and leaf.offset == 0 and leaf.writeable
-            if whole and tuple(s * root.itemsize for s in leaf.strides) == root.strides:
+            same_layout = tuple(s * root.itemsize for s in leaf.strides) == root.strides
+            if whole and same_layout and not any(m is root for m in made):
                 return root
             return view_of(root, places[k], leaf)
+
+
+def _shared(leaf: View, traced: TracedFunction) -> bool:
+    """Whether another part of the result lies in the same storage."""
+    same = [x for x in traced.results.leaves if isinstance(x, View) and not x.param and x.storage == leaf.storage]
+    return len(same) > 1
 
 
 def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:

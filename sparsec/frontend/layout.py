@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from sparsec.frontend.array import Traced
 
 
+#: Axes that an array may have.
+MAX_RANK = 32
+
+
 class _Layout:
     """An array with real strides and no memory."""
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ArgumentError
+from sparsec.errors import ArgumentError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.tree import Tree, flatten
+from sparsec.ir.dims import Dim, evaluate, symbols, upper_bound
 from sparsec.ir.graph import Value
-from sparsec.ir.types import DType
+from sparsec.ir.types import I64, DType, tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +42,25 @@ class SameAs:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A view of a parameter's (`param`) or a result's storage; offset and strides in elements."""
+    """A view of a parameter's (`param`) or a result's storage; offset and strides in elements.
+
+    symbols: run-time dims among them, each with the result storage that holds its value.
+    """
 
     storage: int
     param: bool
     dtype: DType
-    shape: tuple[int, ...]
-    offset: int
-    strides: tuple[int, ...]
+    shape: tuple[Any, ...]
+    offset: Any
+    strides: tuple[Any, ...]
     writeable: bool
+    symbols: tuple[tuple[str, int], ...] = ()
+
+    def at(self, env: Mapping[str, int]) -> View:
+        """The view with its run-time dims known."""
+        shape = tuple(evaluate(d, env) for d in self.shape)
+        strides = tuple(evaluate(s, env) for s in self.strides)
+        return replace(self, shape=shape, offset=evaluate(self.offset, env), strides=strides, symbols=())
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +126,26 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     assert ref is not None and storage is not None
     value = item.read()
     is_param = storage.param >= 0
-    number = storage.param if is_param else found.storage(value, storage.newest.type.static_shape,
-                                                          storage.newest.type.dtype)
-    return View(number, is_param, item.dtype, item.shape, int(ref.offset), tuple(int(s) for s in ref.strides),  # type: ignore[arg-type]
-                not item.readonly)
+    root = storage.newest.type
+    number = storage.param if is_param else found.storage(value, _largest(root.shape), root.dtype)
+    dims = (*item.type.shape, ref.offset, *ref.strides)
+    names = tuple(dict.fromkeys(s.name for d in dims for s in symbols(d)))
+    held = tuple((name, _symbol_storage(trace, name, found)) for name in names)
+    return View(number, is_param, item.dtype, item.type.shape, ref.offset, ref.strides, not item.readonly, held)
+
+
+def _largest(shape: Sequence[Dim]) -> tuple[int, ...]:
+    """The shape of the memory that a result needs at most. Raises UnsupportedError for an unbounded one."""
+    bounds = [upper_bound(d) for d in shape]
+    if any(b is None for b in bounds):
+        raise UnsupportedError("a result whose size has no upper bound")
+    return tuple(b for b in bounds if b is not None)
+
+
+def _symbol_storage(trace: Trace, name: str, found: Results) -> int:
+    """A result storage for the integer behind a symbol."""
+    value = Value(name.removeprefix("%"), tensor(I64))
+    return found.storage(trace.op("copy", value), (), I64)
 
 
 class _Memory:

@@ -14,11 +14,11 @@ import numpy as np
 
 from sparsec.errors import ArgumentError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.layout import MAX_RANK
 from sparsec.frontend.trace import Trace
 from sparsec.ir.tensorref import TensorRef, contiguous_strides
 from sparsec.ir.types import TensorType, is_supported, tensor, unsupported_dtype
 
-MAX_RANK = 32
 _OVERLAP_WORK = 100_000
 
 

@@ -135,8 +135,9 @@ def _build(fn: types.FunctionType) -> Template:
     freevars = fn.__code__.co_freevars
     factory = define("__sparsec_factory__", arguments(freevars), [node])
     module = ast.Module([factory], [])
-    ast.increment_lineno(node, first_line - 1)
+    # In this order: a node without a place would be moved from line 0.
     ast.fix_missing_locations(module)
+    ast.increment_lineno(module, first_line - 1)
     code = compile(module, fn.__code__.co_filename, "exec", dont_inherit=True)
     outer = next(c for c in code.co_consts if isinstance(c, types.CodeType))
     inner = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == node.name)

@@ -152,6 +152,17 @@ def _count(trace: Trace, distance: Dim, step: int, dim: Dim) -> Dim:
     return symbol_of(value, 0, dim)
 
 
+def true_positions(trace: Trace, mask: Value) -> tuple[Value, ...]:
+    """i64 positions of the true elements of a mask, one value per axis; their length is a symbol."""
+    found = trace.positions.get(mask.name)
+    if found is None or not trace.visible(found[0]):
+        numbers = trace.op("cast", mask, dtype=I64)
+        total = trace.op("sum", numbers, axes=tuple(range(mask.type.rank)))
+        found = trace.ops("nonzero", mask, count=symbol_of(total, 0, mask.type.size))
+        trace.positions[mask.name] = found
+    return found
+
+
 def same_dim(trace: Trace, a: Dim, b: Dim, what: str) -> Dim:
     """The dim that two axes share: equal by form, or checked to be when the program runs."""
     if a == b:

@@ -64,6 +64,7 @@ class Trace:
         self.regions: list[int] = [0]  # open regions, outermost first
         self.home: dict[str, int] = {}  # value -> the region that defines it, where that is not the outermost
         self._region_count = 0
+        self.positions: dict[str, tuple[Value, ...]] = {}  # mask -> positions of its true elements
 
     # --- building ---
 
@@ -95,9 +96,13 @@ class Trace:
         if len(self.regions) > 1:
             self.home.update((r.name, self.regions[-1]) for r in results)
 
+    def visible(self, value: Value) -> bool:
+        """Whether the region that defines a value is still open."""
+        return self.home.get(value.name, 0) in self.regions
+
     def check_visible(self, value: Value) -> None:
         """Raises LeakedTracer for a value of a loop body or branch whose tracing is over."""
-        if self.home.get(value.name, 0) not in self.regions:
+        if not self.visible(value):
             raise LeakedTracer(
                 "a value made inside a traced loop or branch is used after it", loc=user_loc(),
                 hint="assign it to a variable that exists before the loop, or write it into an array; a list that "

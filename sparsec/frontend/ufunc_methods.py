@@ -28,7 +28,12 @@ NO_VALUE = np._NoValue  # type: ignore[attr-defined]
 
 #: ufunc -> the op that folds axes with it.
 _FOLDS = {
-    "add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all", "logical_or": "any",
+    "add": "sum",
+    "multiply": "prod",
+    "maximum": "max",
+    "minimum": "min",
+    "logical_and": "all",
+    "logical_or": "any",
 }
 _SCANS = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin"}
 _SCATTERS = {"add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}
@@ -82,8 +87,14 @@ def single_out(out: Any) -> Traced | None:
 
 
 def reduce(
-    ufunc: np.ufunc, a: Any, axis: Any = 0, dtype: Any = None, out: Any = None, keepdims: Any = False,
-    initial: Any = NO_VALUE, where: Any = True,
+    ufunc: np.ufunc,
+    a: Any,
+    axis: Any = 0,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = False,
+    initial: Any = NO_VALUE,
+    where: Any = True,
 ) -> Traced:
     """`ufunc.reduce`. Raises what NumPy raises; UnsupportedError for a ufunc with no fold on a long axis."""
     if ufunc.nin != 2 or ufunc.nout != 1:
@@ -95,8 +106,9 @@ def reduce(
     loop, result = reduction_dtypes(ufunc, x, dtype, target)
     axes = normalize_axes(axis, x.ndim)
     if len(axes) > 1 and ufunc.identity is None and ufunc.__name__ not in _ANY_ORDER:
-        raise ValueError(f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be "
-                         "specified")
+        raise ValueError(
+            f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified"
+        )
     made = _reduce(ufunc, x, loop, result, axes, initial, where)
     if keepdims:
         kept = tuple(1 if k in axes else d for k, d in enumerate(x.shape))
@@ -111,8 +123,9 @@ def reduce(
 def _into(target: Traced, made: Traced) -> Traced:
     """NumPy casts the result of a reduction to `out` without asking."""
     if target.shape != made.shape:
-        raise ValueError(f"output parameter for reduction operation has the wrong shape: {target.shape}, not "
-                         f"{made.shape}")
+        raise ValueError(
+            f"output parameter for reduction operation has the wrong shape: {target.shape}, not {made.shape}"
+        )
     store(made.trace, target, made.read())
     return target
 
@@ -181,10 +194,14 @@ def _masked(trace: Trace, ufunc: np.ufunc, value: Value, where: Any, start: Valu
     """What the mask leaves out becomes an element that changes nothing."""
     mask = as_traced(where)
     if mask.dtype != BOOL:
-        raise TypeError(f"Cannot cast array data from {mask.dtype!r} to dtype('bool') according to the rule 'safe'")
+        raise TypeError(
+            f"Cannot cast array data from {mask.dtype!r} to dtype('bool') according to the rule 'safe'"
+        )
     if ufunc.identity is None and start is None:
-        raise ValueError(f"reduction operation '{ufunc.__name__}' does not have an identity, so to use a where mask "
-                         "one has to specify 'initial'")
+        raise ValueError(
+            f"reduction operation '{ufunc.__name__}' does not have an identity, so to use a where mask "
+            "one has to specify 'initial'"
+        )
     shape = value.type.static_shape
     if np.broadcast_shapes(mask.shape, shape) != shape:
         raise ValueError(f"non-broadcastable where mask of shape {mask.shape} for an array of shape {shape}")
@@ -213,8 +230,12 @@ def _fold(trace: Trace, ufunc: np.ufunc, value: Value, axes: tuple[int, ...]) ->
     if dtype == F16 and name in _FOLDS:
         return cast(trace, trace.op(_FOLDS[name], cast(trace, value, F32), axes=axes), F16)
     if dtype == BOOL:
-        name = {"add": "logical_or", "multiply": "logical_and", "bitwise_or": "logical_or",
-                "bitwise_and": "logical_and"}.get(name, name)
+        name = {
+            "add": "logical_or",
+            "multiply": "logical_and",
+            "bitwise_or": "logical_or",
+            "bitwise_and": "logical_and",
+        }.get(name, name)
     if name in ("fmax", "fmin"):
         if dtype.kind == "f":
             return _fold_numbers(trace, name, value, axes)
@@ -258,7 +279,9 @@ def _fold_by_halves(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> V
         if count % 2:
             rest.append(_part(trace, value, axis, count - 1, 1))
         count //= 2
-        value = _apply(trace, ufunc, _part(trace, value, axis, 0, count), _part(trace, value, axis, count, count))
+        value = _apply(
+            trace, ufunc, _part(trace, value, axis, 0, count), _part(trace, value, axis, count, count)
+        )
     for last in rest:
         value = _apply(trace, ufunc, value, last)
     return _without(trace, value, axis)
@@ -278,7 +301,7 @@ def _part(trace: Trace, value: Value, axis: int, first: int, count: int) -> Valu
 
 def _without(trace: Trace, value: Value, axis: int) -> Value:
     shape = value.type.static_shape
-    return trace.op("reshape", value, shape=(*shape[:axis], *shape[axis + 1:]))
+    return trace.op("reshape", value, shape=(*shape[:axis], *shape[axis + 1 :]))
 
 
 # --- accumulate, outer, at, reduceat ---------------------------------------------------------------------
@@ -309,15 +332,20 @@ def _scan(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> Value:
         value = cast(trace, value, BOOL)
     dtype, count = value.type.dtype, value.type.static_shape[axis]
     if dtype == BOOL:
-        name = {"add": "maximum", "logical_or": "maximum", "multiply": "minimum", "logical_and": "minimum"}.get(
-            name, name)
+        name = {
+            "add": "maximum",
+            "logical_or": "maximum",
+            "multiply": "minimum",
+            "logical_and": "minimum",
+        }.get(name, name)
     if dtype == F16 and name in ("maximum", "minimum"):
         return cast(trace, trace.op(_SCANS[name], cast(trace, value, F32), axis=axis), F16)
     if name in _SCANS and dtype != F16:
         return trace.op(_SCANS[name], value, axis=axis)
     if count > _STEPS:
-        raise refuse(f"np.{ufunc.__name__}.accumulate of {dtype} along an axis of {count} elements "
-                     f"(at most {_STEPS})")
+        raise refuse(
+            f"np.{ufunc.__name__}.accumulate of {dtype} along an axis of {count} elements (at most {_STEPS})"
+        )
     made = Traced.fresh(trace, trace.op("copy", value))
     total = _part(trace, value, axis, 0, 1) if count else value
     for k in range(1, count):
@@ -365,17 +393,25 @@ def _scatter_at(ufunc: np.ufunc, x: Traced, parts: list[Any], b: Any) -> None:
     from sparsec.frontend.indexing import fit, select
     from sparsec.frontend.ufuncs import resolve
 
-    name = {"subtract": "add", "logical_or": "maximum", "logical_and": "minimum"}.get(ufunc.__name__, ufunc.__name__)
+    name = {"subtract": "add", "logical_or": "maximum", "logical_and": "minimum"}.get(
+        ufunc.__name__, ufunc.__name__
+    )
     if name not in _SCATTERS or (ufunc.__name__.startswith("logical") and x.dtype != BOOL):
         raise refuse(f"np.{ufunc.__name__}.at", "np.add.at, subtract, multiply, maximum and minimum are")
     trace = x.trace
     source = b if type(b) in PYTHON_NUMBERS else as_traced(b)
     loop = resolve(ufunc, [x, source], [None], None, "unsafe")  # NumPy casts back without asking
     if loop[2] != x.dtype or x.dtype == F16:
-        raise refuse(f"np.{ufunc.__name__}.at computing in {loop[2]} on an array of {x.dtype}",
-                     "cast the values to the array's dtype first")
+        raise refuse(
+            f"np.{ufunc.__name__}.at computing in {loop[2]} on an array of {x.dtype}",
+            "cast the values to the array's dtype first",
+        )
     chosen = select(x, parts)
-    value = number(trace, source, x.dtype) if type(source) in PYTHON_NUMBERS else cast(trace, source.read(), x.dtype)
+    value = (
+        number(trace, source, x.dtype)
+        if type(source) in PYTHON_NUMBERS
+        else cast(trace, source.read(), x.dtype)
+    )
     new = fit(trace, value, chosen.shape)
     if ufunc.__name__ == "subtract":
         new = trace.op("neg", new)
@@ -384,8 +420,9 @@ def _scatter_at(ufunc: np.ufunc, x: Traced, parts: list[Any], b: Any) -> None:
     storage = trace.check_writable(chosen.region)
     if new.storage == storage.name:
         new = trace.op("copy", new)  # the source overlaps what is being written
-    version = trace.op("scatter", storage.newest, chosen.region.read(), *chosen.indexes, new,
-                       combine=_SCATTERS[name])
+    version = trace.op(
+        "scatter", storage.newest, chosen.region.read(), *chosen.indexes, new, combine=_SCATTERS[name]
+    )
     trace.advance(storage, version)
 
 
@@ -395,5 +432,9 @@ def reduceat(ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:
 
 
 METHODS: dict[str, Callable[..., Any]] = {
-    "reduce": reduce, "accumulate": accumulate, "outer": outer, "at": at, "reduceat": reduceat,
+    "reduce": reduce,
+    "accumulate": accumulate,
+    "outer": outer,
+    "at": at,
+    "reduceat": reduceat,
 }

@@ -117,8 +117,12 @@ def _power(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
     if y.type.dtype.kind == "i" and 0 not in x.type.static_shape and 0 not in y.type.static_shape:
         exponents = known(trace, y)
         if exponents is None or (exponents < 0).any():
-            trace.ops("check", trace.op("greater_equal", y, trace.const(0, y.type.dtype)), kind="value",
-                      message="Integers to negative integer powers are not allowed.")
+            trace.ops(
+                "check",
+                trace.op("greater_equal", y, trace.const(0, y.type.dtype)),
+                kind="value",
+                message="Integers to negative integer powers are not allowed.",
+            )
     return [trace.op("ipow", x, y)]
 
 
@@ -172,7 +176,9 @@ def _frexp(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
     scale = trace.op("where", small, trace.const(2.0 ** (mantissa_bits + 2), dtype), trace.const(1.0, dtype))
     bits = trace.op("bitcast", trace.op("mul", x, scale), dtype=bits_dtype)
     field = (1 << (8 * dtype.itemsize - 1 - mantissa_bits)) - 1
-    exponent = trace.op("bit_and", trace.op("shift_right", bits, bits_const(mantissa_bits)), bits_const(field))
+    exponent = trace.op(
+        "bit_and", trace.op("shift_right", bits, bits_const(mantissa_bits)), bits_const(field)
+    )
     bias = field // 2 - 1
     down = trace.op("where", small, bits_const(bias + mantissa_bits + 2), bits_const(bias))
     exponent = trace.op("sub", exponent, down)
@@ -195,7 +201,7 @@ def _spacing(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
     return [trace.op("where", trace.op("isinf", x), trace.const(float("nan"), dtype), step)]
 
 
-# --- comparisons of signed with unsigned ---------------------------------------------------------------------
+# --- comparisons of signed with unsigned -------------------------------------------------------------------
 
 
 def _comparison(name: str) -> None:
@@ -208,8 +214,14 @@ def _comparison(name: str) -> None:
         signed = x if x.type.dtype.kind == "i" else y
         zero = trace.const(0, I64)
         below = trace.op("less", signed, zero)
-        answer = {"less": signed is x, "less_equal": signed is x, "greater": signed is y,
-                  "greater_equal": signed is y, "equal": False, "not_equal": True}[name]
+        answer = {
+            "less": signed is x,
+            "less_equal": signed is x,
+            "greater": signed is y,
+            "greater_equal": signed is y,
+            "equal": False,
+            "not_equal": True,
+        }[name]
         fits = trace.op(name, cast(trace, x, U64), cast(trace, y, U64))
         return [trace.op("where", below, trace.const(answer, BOOL), fits)]
 

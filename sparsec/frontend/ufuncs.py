@@ -15,7 +15,7 @@ import numpy as np
 from sparsec.errors import ShapeError, UnsupportedDtype, UnsupportedError, wrap
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, np_dtype, number
-from sparsec.frontend.layout import order_like
+from sparsec.frontend.layout import MAX_RANK, order_like
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
@@ -182,8 +182,8 @@ def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -
                                  f"broadcast shape {shape}")
     except ValueError as error:
         raise ShapeError(str(error), loc=user_loc()) from None
-    if len(shape) > 32:
-        raise ShapeError(f"arrays of rank {len(shape)} are not supported (at most 32)", loc=user_loc())
+    if len(shape) > MAX_RANK:
+        raise ShapeError(f"arrays of rank {len(shape)} are not supported (at most {MAX_RANK})", loc=user_loc())
     return shape
 
 
@@ -212,11 +212,23 @@ def compute(
         results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes], shape)
         return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
     name = ufunc.__name__
+    if name in _COMPARISONS and values[0].type.dtype != values[1].type.dtype:
+        return [_compare_signs(trace, name, *values)]
     if name in COMPOSITE:
         return COMPOSITE[name](trace, values, dtypes)
     if name in OP_OF_UFUNC:
         return [trace.op(OP_OF_UFUNC[name], *values)]
     raise UnsupportedError(f"np.{name} is not supported yet", loc=user_loc())
+
+
+def _compare_signs(trace: Trace, name: str, a: Value, b: Value) -> Value:
+    """int64 with uint64: a negative number is less than all; others compare as uint64."""
+    signed, first = (a, True) if a.type.dtype.kind == "i" else (b, False)
+    unsigned = [cast(trace, v, np.dtype("u8")) for v in (a, b)]
+    plain = trace.op(OP_OF_UFUNC[name], *unsigned)
+    negative = trace.op("less", signed, trace.const(0, signed.type.dtype))
+    answer = name == "not_equal" or (name.startswith("less") if first else name.startswith("greater"))
+    return trace.op("where", negative, trace.const(answer, BOOL), plain)
 
 
 def _deliver(

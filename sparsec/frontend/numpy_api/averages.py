@@ -49,11 +49,12 @@ def over(total: Any, count: Any, dtype: DType, out: Any = None) -> Any:
 
 def into(result: Any, dtype: DType, out: Any = None) -> Any:
     """`result` as `dtype`, a scalar or an array as it was; or in `out`, by unsafe casting."""
-    target = single_out(out)
+    target: Any = single_out(out)
     if target is not None:
         if target.shape != result.shape:
-            raise ShapeError(f"output parameter has the wrong shape: {target.shape}, not {result.shape}",
-                             loc=user_loc())
+            raise ShapeError(
+                f"output parameter has the wrong shape: {target.shape}, not {result.shape}", loc=user_loc()
+            )
         np.copyto(target, result, casting="unsafe")  # type: ignore[call-overload]
         return target
     return result if result.dtype == dtype else result.astype(dtype)
@@ -66,8 +67,15 @@ def _sum_dtype(x: Traced, dtype: Any) -> DType | None:
 
 
 @implements(np.mean, method="mean")
-def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, *,
-         where: Any = NO_VALUE) -> Any:
+def mean(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = NO_VALUE,
+    *,
+    where: Any = NO_VALUE,
+) -> Any:
     """The sum over the count; of float16 summed in float32."""
     x = as_traced(a)
     axes = normalize_axes(axis, x.ndim)
@@ -82,8 +90,18 @@ def mean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims:
 
 
 @implements(np.var, method="var")
-def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
-        where: Any = NO_VALUE, mean: Any = NO_VALUE, correction: Any = NO_VALUE) -> Any:
+def var(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = NO_VALUE,
+    *,
+    where: Any = NO_VALUE,
+    mean: Any = NO_VALUE,
+    correction: Any = NO_VALUE,
+) -> Any:
     """The mean square of the distances from the mean."""
     x = as_traced(a)
     if correction is not NO_VALUE:
@@ -110,16 +128,27 @@ def var(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any 
 
 
 @implements(np.std, method="std")
-def std(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
-        where: Any = NO_VALUE, mean: Any = NO_VALUE, correction: Any = NO_VALUE) -> Any:
+def std(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = NO_VALUE,
+    *,
+    where: Any = NO_VALUE,
+    mean: Any = NO_VALUE,
+    correction: Any = NO_VALUE,
+) -> Any:
     """The square root of the variance."""
     square = var(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     return into(np.sqrt(square), square.dtype, out)
 
 
 @implements(np.average)
-def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *,
-            keepdims: Any = NO_VALUE) -> Any:
+def average(
+    a: Any, axis: Any = None, weights: Any = None, returned: bool = False, *, keepdims: Any = NO_VALUE
+) -> Any:
     """The mean, weighted; weights that sum to zero raise an error when the function runs."""
     x = as_traced(a)
     if weights is None:
@@ -133,7 +162,9 @@ def average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fals
         scale = reduce(np.add, factor, axis, dtype, None, keepdims)
         if scale.size:
             nonzero = (scale != 0.0).read()
-            scale.trace.ops("check", nonzero, kind="value", message="Weights sum to zero, can't be normalized")
+            scale.trace.ops(
+                "check", nonzero, kind="value", message="Weights sum to zero, can't be normalized"
+            )
         result = reduce(np.add, np.multiply(x, factor, dtype=dtype), axis, None, None, keepdims) / scale
     if not returned:
         return result
@@ -150,7 +181,9 @@ def _weights(x: Traced, weights: Traced, axis: Any) -> Traced:
         raise TypeError("Axis must be specified when shapes of a and weights differ.")
     axes = tuple(normalize_axes(k, x.ndim)[0] for k in (axis if isinstance(axis, tuple) else (axis,)))
     if weights.shape != tuple(x.shape[k] for k in axes):
-        raise ShapeError("Shape of weights must be consistent with shape of a along specified axis.", loc=user_loc())
+        raise ShapeError(
+            "Shape of weights must be consistent with shape of a along specified axis.", loc=user_loc()
+        )
     turned = transposed(weights, [int(k) for k in np.argsort(axes)])
     return turned.reshape(tuple(d if k in axes else 1 for k, d in enumerate(x.shape)))  # type: ignore[no-any-return]
 
@@ -163,7 +196,9 @@ def last_axis_of(x: Traced, axis: Any) -> tuple[Traced, tuple[int, ...]]:
     axes = normalize_axes(axis, x.ndim)
     kept = [k for k in range(x.ndim) if k not in axes]
     shape = tuple(x.shape[k] for k in kept)
-    return moveaxis(x, kept, list(range(len(kept)))).reshape((*shape, math.prod(x.shape[k] for k in axes))), axes
+    return moveaxis(x, kept, list(range(len(kept)))).reshape(
+        (*shape, math.prod(x.shape[k] for k in axes))
+    ), axes
 
 
 def sorted_rows(x: Traced) -> Traced:
@@ -181,8 +216,9 @@ def kept_shape(x: Traced, axes: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @implements(np.median)
-def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False,
-           keepdims: Any = False) -> Any:
+def median(
+    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False
+) -> Any:
     """The mean of the middle one or two; NaN if an element is."""
     x = as_traced(a)
     source, axes = last_axis_of(x.as_array(), axis)
@@ -191,11 +227,13 @@ def median(a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = Fa
         middle = rows
     else:
         rows = sorted_rows(rows)
-        middle = rows[..., n // 2:n // 2 + 1] if n % 2 else rows[..., n // 2 - 1:n // 2 + 1]
+        middle = rows[..., n // 2 : n // 2 + 1] if n % 2 else rows[..., n // 2 - 1 : n // 2 + 1]
     result = mean(middle, axis=-1)
     if x.dtype.kind in "fc" and 0 not in rows.shape:
         last = rows[..., -1]
-        result = np.where(np.isnan(last), last, result) if result.ndim else _choose(np.isnan(last), last, result)
+        result = (
+            np.where(np.isnan(last), last, result) if result.ndim else _choose(np.isnan(last), last, result)
+        )
     result = _laid_like(result, source)
     if keepdims and keepdims is not NO_VALUE and x.ndim:
         result = np.reshape(result, kept_shape(x, axes))
@@ -213,4 +251,6 @@ def _laid_like(result: Traced, rows: Traced) -> Traced:
 
 def _choose(cond: Traced, x: Traced, y: Traced) -> Traced:
     """A scalar: `x` where `cond` holds, else `y`."""
-    return Traced.scalar(x.trace, x.trace.op("where", cond.read(), cast(x.trace, x.read(), y.dtype), y.read()))
+    return Traced.scalar(
+        x.trace, x.trace.op("where", cond.read(), cast(x.trace, x.read(), y.dtype), y.read())
+    )

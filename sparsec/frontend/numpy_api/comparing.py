@@ -16,7 +16,7 @@ from sparsec.frontend.trace import require_trace
 def isclose(a: Any, b: Any, rtol: Any = 1.0e-5, atol: Any = 1.0e-8, equal_nan: bool = False) -> Any:
     """abs(a - b) <= atol + rtol * abs(b), and equal infinities."""
     x = a if isinstance(a, PYTHON_NUMBERS) else as_traced(a)
-    y = b if isinstance(b, PYTHON_NUMBERS) else as_traced(b)
+    y: Any = b if isinstance(b, PYTHON_NUMBERS) else as_traced(b)
     if isinstance(y, Traced) and y.dtype.kind not in "fc":
         y = y.astype(np.result_type(y.dtype, 1.0))
     elif type(y) in (int, bool):

@@ -24,7 +24,7 @@ def along(ndim: int, axis: int, part: slice | int) -> tuple[Any, ...]:
 @implements(np.diff)
 def diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = NO_VALUE, append: Any = NO_VALUE) -> Any:
     """n times the differences of neighbours; of bools whether they differ."""
-    x = as_traced(a)
+    x: Any = as_traced(a)
     if n == 0:
         return x
     if n < 0:
@@ -60,15 +60,17 @@ def along_shape(x: Traced, axis: int, size: int) -> tuple[int, ...]:
 def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     """The differences of neighbours of the flat array, between what is given for the ends."""
     x = np.ravel(as_traced(ary))
-    parts = []
+    parts: list[Any] = []
     for end in (to_begin, to_end):
         if end is None:
             parts.append(None)
             continue
         made = np.ravel(as_traced(end))
         if not np.can_cast(made.dtype, x.dtype, casting="same_kind") and not as_traced(end).weak:
-            raise TypeError(f"dtype of `{'to_end' if parts else 'to_begin'}` must be compatible with input `ary` "
-                            "under the `same_kind` rule.")
+            raise TypeError(
+                f"dtype of `{'to_end' if parts else 'to_begin'}` must be compatible with input `ary` "
+                "under the `same_kind` rule."
+            )
         parts.append(made.astype(x.dtype))
     differences = np.subtract(x[1:], x[:-1])
     if parts == [None, None]:
@@ -86,8 +88,11 @@ def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
         places = as_traced(x)
         step = diff(places, axis=axis if places.ndim != 1 else -1)
         if places.ndim == 1:
-            step = step.reshape(tuple(step.shape[0] if k == normalize_axis(axis, values.ndim) else 1
-                                      for k in range(values.ndim)))
+            step = step.reshape(
+                tuple(
+                    step.shape[0] if k == normalize_axis(axis, values.ndim) else 1 for k in range(values.ndim)
+                )
+            )
     axis = normalize_axis(axis, values.ndim)
     upper, lower = along(values.ndim, axis, slice(1, None)), along(values.ndim, axis, slice(None, -1))
     return (step * (values[upper] + values[lower]) / 2.0).sum(axis)
@@ -142,8 +147,11 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
 
 def _slope(x: Traced, axis: int, step: Any, edge_order: int) -> Any:
     if x.shape[axis] < edge_order + 1:
-        raise ShapeError("Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) "
-                         "elements are required.", loc=user_loc())
+        raise ShapeError(
+            "Shape of array too small to calculate a numerical gradient, at least (edge_order + 1) "
+            "elements are required.",
+            loc=user_loc(),
+        )
 
     def part(start: int | None, stop: int | None) -> Any:
         return x[along(x.ndim, axis, slice(start, stop))]
@@ -184,8 +192,10 @@ def correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     """The sums of a[n + k] * conj(v[k])."""
     x, y = _row(a), _row(v).conj()
     if not x.size or not y.size:
-        raise ShapeError("first array argument cannot be empty" if not x.size else
-                         "second array argument cannot be empty", loc=user_loc())
+        raise ShapeError(
+            "first array argument cannot be empty" if not x.size else "second array argument cannot be empty",
+            loc=user_loc(),
+        )
     if y.size > x.size:
         return _slide(y, x, mode)[::-1].copy()
     return _slide(x, y, mode)
@@ -209,11 +219,11 @@ def _slide(x: Any, y: Any, mode: str) -> Any:
     before, after = pads[mode]
     dtype = np.result_type(x.dtype, y.dtype)
     padded = np.zeros_like(x, shape=(before + x.size + after,), dtype=dtype)
-    padded[before:before + x.size] = x
+    padded[before : before + x.size] = x
     size = padded.size - n + 1
     total = padded[:size] * y[0].astype(dtype)
     for k in range(1, n):
-        total += padded[k:k + size] * y[k].astype(dtype)
+        total += padded[k : k + size] * y[k].astype(dtype)
     return total
 
 
@@ -246,16 +256,17 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
 
 def _between(at: Any, places: Any, values: Any) -> Any:
-    """By the slope of the interval; where that gives NaN, from its right end, and the value if both ends agree."""
+    """By the slope of the interval; where that is NaN, from its right end, or the value that both ends have."""
     count = places.size
     k = np.clip(np.searchsorted(places, at, side="right") - 1, 0, count - 2)
     x0, x1, y0, y1 = places[k], places[k + 1], values[k], values[k + 1]
     slope = (y1 - y0) / (x1 - x0)
     from_left = slope * (at - x0) + y0
     from_right = slope * (at - x1) + y1
-    line = np.where(np.isnan(from_left), np.where(np.logical_and(np.isnan(from_right), np.equal(y0, y1)), y0,
-                                                  from_right), from_left)
+    line = np.where(
+        np.isnan(from_left),
+        np.where(np.logical_and(np.isnan(from_right), np.equal(y0, y1)), y0, from_right),
+        from_left,
+    )
     line = np.where(np.equal(at, x0), y0, line)
     return np.where(np.equal(at, places[-1]), values[-1], line)
-
-

@@ -16,10 +16,10 @@ from sparsec.ir.types import I64
 
 def without_nan(a: Any, value: float) -> tuple[Traced, Traced | None]:
     """The array with `value` for NaN, and where there was one; None for dtypes that have none."""
-    x = as_traced(a)
+    x: Any = as_traced(a)
     if x.dtype.kind not in "fc":
         return x, None
-    mask = np.isnan(x)
+    mask: Any = np.isnan(x)
     source = x.as_array()
     filled = source.copy(order="K")
     np.copyto(filled, value, where=mask)
@@ -27,8 +27,15 @@ def without_nan(a: Any, value: float) -> tuple[Traced, Traced | None]:
 
 
 def _filled(function: Any, plain: Any, value: int) -> None:
-    def rule(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE,
-             initial: Any = NO_VALUE, where: Any = NO_VALUE) -> Traced:
+    def rule(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = NO_VALUE,
+        initial: Any = NO_VALUE,
+        where: Any = NO_VALUE,
+    ) -> Traced:
         return reduce(plain, without_nan(a, value)[0], axis, dtype, out, keepdims, initial, where)
 
     implements(function)(rule)
@@ -42,8 +49,14 @@ def _running(function: Any, plain: Any, value: int) -> None:
 
 
 def _extreme(function: Any, ufunc: np.ufunc) -> None:
-    def rule(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE,
-             where: Any = NO_VALUE) -> Traced:
+    def rule(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = NO_VALUE,
+        initial: Any = NO_VALUE,
+        where: Any = NO_VALUE,
+    ) -> Traced:
         result = reduce(ufunc, a, axis, None, out, keepdims, initial, where)
         if result.dtype.kind in "fc":
             warn_where(np.isnan(result))
@@ -74,14 +87,21 @@ _position(np.nanargmin, np.argmin, np.inf)
 
 
 @implements(np.nanmean)
-def nanmean(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE, *,
-            where: Any = NO_VALUE) -> Any:
+def nanmean(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    keepdims: Any = NO_VALUE,
+    *,
+    where: Any = NO_VALUE,
+) -> Any:
     """The mean of what is not NaN."""
     filled, mask = without_nan(a, 0)
     if mask is None:
         return np.mean(filled, axis=axis, dtype=dtype, out=out, keepdims=keepdims, where=where)
     _needs_inexact(dtype, out)
-    count = reduce(np.add, np.logical_not(mask), axis, I64, None, keepdims, NO_VALUE, where)
+    count: Any = reduce(np.add, np.logical_not(mask), axis, I64, None, keepdims, NO_VALUE, where)
     total = reduce(np.add, filled, axis, dtype, None, keepdims, NO_VALUE, where)
     warn_where(count == 0)
     return over(total, count, total.dtype, out)
@@ -95,13 +115,32 @@ def _needs_inexact(dtype: Any, out: Any) -> None:
 
 
 @implements(np.nanvar)
-def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
-           where: Any = NO_VALUE, mean: Any = NO_VALUE, correction: Any = NO_VALUE) -> Any:
+def nanvar(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = NO_VALUE,
+    *,
+    where: Any = NO_VALUE,
+    mean: Any = NO_VALUE,
+    correction: Any = NO_VALUE,
+) -> Any:
     """The variance of what is not NaN; NaN where too few are left."""
     filled, mask = without_nan(a, 0)
     if mask is None:
-        return np.var(filled, axis=axis, dtype=dtype, out=out, ddof=ddof, keepdims=keepdims, where=where, mean=mean,
-                      correction=correction)
+        return np.var(
+            filled,
+            axis=axis,
+            dtype=dtype,
+            out=out,
+            ddof=ddof,
+            keepdims=keepdims,
+            where=where,
+            mean=mean,
+            correction=correction,
+        )
     _needs_inexact(dtype, out)
     if correction is not NO_VALUE:
         if ddof != 0:
@@ -109,7 +148,7 @@ def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: A
         ddof = correction
     axes = normalize_axes(axis, filled.ndim)
     valid = np.logical_not(mask)
-    count = reduce(np.add, valid, axes, I64, None, True, NO_VALUE, where)
+    count: Any = reduce(np.add, valid, axes, I64, None, True, NO_VALUE, where)
     if mean is NO_VALUE:
         total = reduce(np.add, filled, axes, dtype, None, True, NO_VALUE, where)
         mean = over(total, count, total.dtype)
@@ -125,10 +164,18 @@ def nanvar(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: A
 
 
 @implements(np.nanstd)
-def nanstd(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, ddof: Any = 0, keepdims: Any = NO_VALUE, *,
-           where: Any = NO_VALUE, mean: Any = NO_VALUE, correction: Any = NO_VALUE) -> Any:
+def nanstd(
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    out: Any = None,
+    ddof: Any = 0,
+    keepdims: Any = NO_VALUE,
+    *,
+    where: Any = NO_VALUE,
+    mean: Any = NO_VALUE,
+    correction: Any = NO_VALUE,
+) -> Any:
     """The square root of `nanvar`."""
     square = nanvar(a, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
     return into(np.sqrt(square), square.dtype, out)
-
-

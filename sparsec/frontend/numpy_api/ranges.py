@@ -42,8 +42,17 @@ def _as(x: Any, dtype: np.dtype[Any]) -> Traced:
 
 
 @implements(np.linspace)
-def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retstep: bool = False, dtype: Any = None,
-             axis: int = 0, *, device: Any = None) -> Any:
+def linspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    retstep: bool = False,
+    dtype: Any = None,
+    axis: int = 0,
+    *,
+    device: Any = None,
+) -> Any:
     """NumPy's formula: start + i * step, but i / div * delta where a step is too small to be told from 0."""
     count = operator.index(num)
     if count < 0:
@@ -76,8 +85,15 @@ def linspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, retste
 
 
 @implements(np.logspace)
-def logspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
-             axis: int = 0) -> Any:
+def logspace(
+    start: Any,
+    stop: Any,
+    num: Any = 50,
+    endpoint: bool = True,
+    base: Any = 10.0,
+    dtype: Any = None,
+    axis: int = 0,
+) -> Any:
     if as_traced(base).ndim:
         raise unsupported_argument("np.logspace", "an array as base")
     y = linspace(start, stop, num, endpoint, axis=axis)
@@ -86,7 +102,9 @@ def logspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, base: 
 
 
 @implements(np.geomspace)
-def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
+def geomspace(
+    start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0
+) -> Any:
     (first, last), found = _numbers(start, stop)
     if found.kind == "c":
         raise unsupported_argument("np.geomspace", "complex bounds")
@@ -95,7 +113,9 @@ def geomspace(start: Any, stop: Any, num: Any = 50, endpoint: bool = True, dtype
     low, high = _as(first, work), _as(last, work)
     trace = low.trace
     for bound in (low, high):
-        trace.ops("check", (bound != 0).read(), kind="value", message="Geometric sequence cannot include zero")
+        trace.ops(
+            "check", (bound != 0).read(), kind="value", message="Geometric sequence cannot include zero"
+        )
     sign = np.sign(low)
     low, high = low / sign, high / sign
     result = logspace(np.log10(low), np.log10(high), num, endpoint, 10.0)
@@ -128,8 +148,11 @@ def grid_by_subscript(owner: Any, key: Any) -> Any:
     """`np.mgrid[…]` and `np.ogrid[…]` of static bounds; integer ones become index arithmetic."""
     if holds_traced(key):
         name = "np.ogrid" if owner.sparse else "np.mgrid"
-        raise UnsupportedError(f"{name} with bounds known only at run time is not supported", loc=user_loc(),
-                               hint="use np.arange or np.linspace and np.meshgrid")
+        raise UnsupportedError(
+            f"{name} with bounds known only at run time is not supported",
+            loc=user_loc(),
+            hint="use np.arange or np.linspace and np.meshgrid",
+        )
     trace = require_trace("np.mgrid")
     found = owner[key]
     if isinstance(found, tuple):

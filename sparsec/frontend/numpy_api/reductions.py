@@ -27,8 +27,15 @@ from sparsec.ir.types import BOOL, I64
 def _fold(name: str, ufunc: np.ufunc, *functions: Any) -> None:
     """A function that is `ufunc.reduce` over all axes by default, and the method of its name."""
 
-    def method(a: Any, axis: Any = None, dtype: Any = None, out: Any = None, keepdims: Any = NO_VALUE,
-               initial: Any = NO_VALUE, where: Any = NO_VALUE) -> Traced:
+    def method(
+        a: Any,
+        axis: Any = None,
+        dtype: Any = None,
+        out: Any = None,
+        keepdims: Any = NO_VALUE,
+        initial: Any = NO_VALUE,
+        where: Any = NO_VALUE,
+    ) -> Traced:
         return reduce(ufunc, a, axis, dtype, out, keepdims, initial, where)
 
     implements(*functions, method=name)(method)
@@ -37,8 +44,14 @@ def _fold(name: str, ufunc: np.ufunc, *functions: Any) -> None:
 def _extreme(name: str, ufunc: np.ufunc, *functions: Any) -> None:
     """As `_fold`, for the functions that take no dtype."""
 
-    def method(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NO_VALUE, initial: Any = NO_VALUE,
-               where: Any = NO_VALUE) -> Traced:
+    def method(
+        a: Any,
+        axis: Any = None,
+        out: Any = None,
+        keepdims: Any = NO_VALUE,
+        initial: Any = NO_VALUE,
+        where: Any = NO_VALUE,
+    ) -> Traced:
         return reduce(ufunc, a, axis, None, out, keepdims, initial, where)
 
     implements(*functions, method=name)(method)
@@ -47,8 +60,9 @@ def _extreme(name: str, ufunc: np.ufunc, *functions: Any) -> None:
 def _truth(name: str, ufunc: np.ufunc, function: Any) -> None:
     """As `_fold`, for any and all."""
 
-    def method(a: Any, axis: Any = None, out: Any = None, keepdims: Any = NO_VALUE, *,
-               where: Any = NO_VALUE) -> Traced:
+    def method(
+        a: Any, axis: Any = None, out: Any = None, keepdims: Any = NO_VALUE, *, where: Any = NO_VALUE
+    ) -> Traced:
         return reduce(ufunc, a, axis, None, out, keepdims, NO_VALUE, where)
 
     implements(function, method=name)(method)
@@ -131,14 +145,17 @@ def _running(name: str, ufunc: np.ufunc, function: Any, cumulative: Any) -> None
             x, axis = x.as_array().ravel(), 0
         return accumulate(ufunc, x, axis, dtype, out)
 
-    def function_2(x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None,
-                   include_initial: bool = False) -> Any:
+    def function_2(
+        x: Any, /, *, axis: Any = None, dtype: Any = None, out: Any = None, include_initial: bool = False
+    ) -> Any:
         array = as_traced(x)
         if array.ndim == 0:
             array = array.as_array().view("reshape", shape=(1,))
         if axis is None:
             if array.ndim > 1:
-                raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
+                raise ValueError(
+                    "For arrays which have more than one dimension ``axis`` argument is required."
+                )
             axis = 0
         if not include_initial:
             return accumulate(ufunc, array, axis, dtype, out)

@@ -42,13 +42,23 @@ def round_(a: Any, decimals: Any = 0, out: Any = None) -> Any:
 def _round_integers(x: Traced, decimals: int, out: Any) -> Any:
     if decimals >= 0:
         return into(np.positive(x), x.dtype, out)
-    scale = 10.0 ** -decimals
-    return into(np.multiply(np.rint(np.true_divide(x, scale, dtype=np.float64)), scale).astype(x.dtype), x.dtype, out)
+    scale = 10.0**-decimals
+    return into(
+        np.multiply(np.rint(np.true_divide(x, scale, dtype=np.float64)), scale).astype(x.dtype), x.dtype, out
+    )
 
 
 @implements(np.clip)
-def clip(a: Any, a_min: Any = NO_VALUE, a_max: Any = NO_VALUE, out: Any = None, *, min: Any = NO_VALUE,
-         max: Any = NO_VALUE, **kwargs: Any) -> Any:
+def clip(
+    a: Any,
+    a_min: Any = NO_VALUE,
+    a_max: Any = NO_VALUE,
+    out: Any = None,
+    *,
+    min: Any = NO_VALUE,
+    max: Any = NO_VALUE,
+    **kwargs: Any,
+) -> Any:
     """np.clip, whose bounds have two names."""
     if a_min is NO_VALUE and a_max is NO_VALUE:
         a_min = None if min is NO_VALUE else min
@@ -58,7 +68,9 @@ def clip(a: Any, a_min: Any = NO_VALUE, a_max: Any = NO_VALUE, out: Any = None, 
     elif a_max is NO_VALUE:
         raise TypeError("clip() missing 1 required positional argument: 'a_max'")
     elif min is not NO_VALUE or max is not NO_VALUE:
-        raise ValueError("Passing `min` or `max` keyword argument when `a_min` and `a_max` are provided is forbidden.")
+        raise ValueError(
+            "Passing `min` or `max` keyword argument when `a_min` and `a_max` are provided is forbidden."
+        )
     return clip_method(as_traced(a), a_min, a_max, out, **kwargs)
 
 
@@ -87,8 +99,8 @@ def fix(x: Any, out: Any = None) -> Any:
 @implements(np.nan_to_num)
 def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     """Numbers for NaN and infinities; in place where `copy` is false."""
-    source = as_traced(x)
-    made = array(source) if copy else source
+    source: Any = as_traced(x)
+    made: Any = array(source) if copy else source
     if source.dtype.kind not in "fc":
         return made[()] if source.is_scalar else made
     parts = (made.real, made.imag) if source.dtype.kind == "c" else (made,)
@@ -106,7 +118,9 @@ def _signed_infinity(function: Any, negative: bool) -> None:
     def rule(x: Any, out: Any = None) -> Any:
         values = as_traced(x)
         if values.dtype.kind == "c":
-            raise TypeError(f"This operation is not supported for {values.dtype} values because it would be ambiguous.")
+            raise TypeError(
+                f"This operation is not supported for {values.dtype} values because it would be ambiguous."
+            )
         infinite = np.isinf(values)
         sign = np.less(values, 0) if negative else np.greater(values, 0)
         return np.logical_and(infinite, sign, out=out)  # type: ignore[call-overload]
@@ -185,7 +199,9 @@ def _refused(function: Any, name: str, hint: str) -> None:
 
 
 _refused(np.i0, "np.i0", "")
-_refused(np.real_if_close, "np.real_if_close", "its dtype depends on the values; take `.real` where you mean it")
+_refused(
+    np.real_if_close, "np.real_if_close", "its dtype depends on the values; take `.real` where you mean it"
+)
 
 
 def _conjugate(x: Traced, *args: Any, **kwargs: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from sparsec.frontend.layout import order_like
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.numpy_api.support import (
-    along,
     as_int64,
     axis_index,
     deliver,
@@ -27,7 +25,6 @@ from sparsec.frontend.numpy_api.support import (
     index_in,
     known_array,
     made,
-    new_array,
     operand_of,
     positions,
     refuse,
@@ -41,7 +38,7 @@ from sparsec.frontend.numpy_api.support import (
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, I64, DType
+from sparsec.ir.types import BOOL, I64
 
 DATA_DEPENDENT = "the shape of its result depends on data"
 
@@ -62,11 +59,18 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     arrays = [v for v in (mask, a, b) if isinstance(v, Traced)]
     shape = np.broadcast_shapes(*(v.shape for v in arrays))
     layout = order_like(arrays, shape)
-    values = [_laid(trace, value_of(trace, v, d), shape, layout) for v, d in ((mask, BOOL), (a, dtype), (b, dtype))]
+    # Unlike a ufunc, NumPy casts the numbers here unsafely: an int that does not fit wraps.
+    numbers = [np.asarray(v).astype(dtype).item() if type(v) in PYTHON_NUMBERS else v for v in (a, b)]
+    values = [
+        _laid(trace, value_of(trace, v, d), shape, layout)
+        for v, d in ((mask, BOOL), *((n, dtype) for n in numbers))
+    ]
     laid = shape if layout is None else tuple(shape[p] for p in layout)
     chosen = trace.op("where", *values)
     if chosen.type.shape != laid:
-        chosen = broadcast(trace, chosen, laid) if chosen.type.shape else trace.op("broadcast", chosen, shape=laid)
+        chosen = (
+            broadcast(trace, chosen, laid) if chosen.type.shape else trace.op("broadcast", chosen, shape=laid)
+        )
     return fresh_array(trace, trace.op("copy", chosen) if laid == () else chosen, layout)
 
 
@@ -123,13 +127,15 @@ def _choose_index(trace: Trace, picker: Traced, count: int, mode: str) -> Value:
     if mode != "raise":
         return index_in(trace, picker, count, 0, mode, "np.choose")
     if not np.can_cast(picker.dtype, I64, "safe"):
-        raise TypeError(f"Cannot cast array data from {picker.dtype!r} to dtype('int64') according to the rule 'safe'")
+        raise TypeError(
+            f"Cannot cast array data from {picker.dtype!r} to dtype('int64') according to the rule 'safe'"
+        )
     index = cast(trace, picker.read(), I64)
-    _check_range(trace, index, 0, count, "invalid entry in choice array")
+    check_range(trace, index, 0, count, "invalid entry in choice array")
     return index
 
 
-def _check_range(trace: Trace, index: Value, low: int, high: int, message: str) -> None:
+def check_range(trace: Trace, index: Value, low: int, high: int, message: str) -> None:
     """Raises ValueError, when the program runs, for an element outside low … high - 1."""
     if 0 in index.type.shape:
         return
@@ -149,7 +155,7 @@ def take(a: Any, indices: Any, axis: Any = None, out: Any = None, mode: str = "r
     axis = axis_index(axis, x.ndim)
     trace = x.trace
     inner = index_in(trace, index, x.shape[axis], axis, mode, "np.take")
-    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1:])
+    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
     behind = x.ndim - axis - 1
     if behind and index.ndim:
         inner = trace.op("reshape", trace.op("copy", inner), shape=(*index.shape, *(1,) * behind))
@@ -170,10 +176,13 @@ def _along_axis(x: Traced, indices: Any, axis: int) -> tuple[list[Value], tuple[
     try:
         shape = np.broadcast_shapes(others, index.shape)
     except ValueError as error:
-        raise IndexError(f"shape mismatch: indexing arrays could not be broadcast together: {error}") from None
+        raise IndexError(
+            f"shape mismatch: indexing arrays could not be broadcast together: {error}"
+        ) from None
     trace = x.trace
     found = [
-        trace.const(0, I64) if x.shape[k] == 1 and shape[k] != 1 else positions(trace, shape, k) for k in range(x.ndim)
+        trace.const(0, I64) if x.shape[k] == 1 and shape[k] != 1 else positions(trace, shape, k)
+        for k in range(x.ndim)
     ]
     found[axis] = checked_index(trace, as_int64(index), x.shape[axis], axis)
     return found, shape
@@ -213,12 +222,14 @@ def _new_elements(x: Traced, values: Any, shape: tuple[int, ...]) -> Value:
         return assigned_number(x.trace, values, x)
     given = as_traced(values)
     if np.broadcast_shapes(given.shape, shape) != shape:
-        raise ValueError(f"shape mismatch: value array of shape {given.shape} could not be broadcast to indexing "
-                         f"result of shape {shape}")
+        raise ValueError(
+            f"shape mismatch: value array of shape {given.shape} could not be broadcast to indexing "
+            f"result of shape {shape}"
+        )
     return broadcast(x.trace, cast(x.trace, given.read(), x.dtype), shape)
 
 
-def _cycled(values: Any, x: Traced, count: int) -> Value:
+def cycled(values: Any, x: Traced, count: int) -> Value:
     """The first `count` of the values repeated for ever, in x's dtype."""
     if type(values) in PYTHON_NUMBERS:
         return assigned_number(x.trace, values, x)
@@ -238,7 +249,7 @@ def put(a: Any, ind: Any, v: Any, mode: str = "raise") -> None:
     if index.size == 0 or (type(v) not in PYTHON_NUMBERS and as_traced(v).size == 0):
         return
     position = index_in(x.trace, index, x.size, 0, mode, "np.put")
-    scattered(x, flat_index(x.trace, position, x.shape), _cycled(v, x, index.size), (index.size,))
+    scattered(x, flat_index(x.trace, position, x.shape), cycled(v, x, index.size), (index.size,))
 
 
 @implements(np.putmask)
@@ -248,7 +259,7 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
         raise ValueError("putmask: mask and data must be the same size")
     if type(values) not in PYTHON_NUMBERS and as_traced(values).size == 0:
         return
-    value = _cycled(values, x, x.size)
+    value = cycled(values, x, x.size)
     if value.type.shape:
         value = x.trace.op("reshape", x.trace.op("copy", value), shape=x.shape)
     store(x.trace, x, value, reshaped(where_, x.shape))
@@ -268,11 +279,16 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
 def _true_positions(a: Any, function: str) -> tuple[np.ndarray, ...]:
     x = strong(a)
     if x.ndim == 0:
-        raise ValueError("Calling nonzero on 0d arrays is not allowed. Use np.atleast_1d(scalar).nonzero() instead.")
+        raise ValueError(
+            "Calling nonzero on 0d arrays is not allowed. Use np.atleast_1d(scalar).nonzero() instead."
+        )
     known = concrete_value(x)
     if known is None:
-        raise UnsupportedError(f"{function} is not supported: {DATA_DEPENDENT}", loc=user_loc(),
-                               hint="use np.where(condition, x, y) or write through the mask (`x[mask] = …`)")
+        raise UnsupportedError(
+            f"{function} is not supported: {DATA_DEPENDENT}",
+            loc=user_loc(),
+            hint="use np.where(condition, x, y) or write through the mask (`x[mask] = …`)",
+        )
     return np.nonzero(known)
 
 
@@ -285,7 +301,9 @@ def nonzero(a: Any) -> tuple[Traced, ...]:
 
 @implements(np.flatnonzero)
 def flatnonzero(a: Any) -> Traced:
-    return literal(require_trace("np.flatnonzero"), _true_positions(flattened(strong(a)), "np.flatnonzero")[0])
+    return literal(
+        require_trace("np.flatnonzero"), _true_positions(flattened(strong(a)), "np.flatnonzero")[0]
+    )
 
 
 @implements(np.argwhere)
@@ -302,8 +320,12 @@ def _compress(condition: Any, a: Any, axis: Any, out: Any) -> Any:
     known = known_array(condition, "np.compress", "condition")
     if known.ndim != 1:
         raise ValueError("condition must be a 1-d array")
-    return take(a, np.flatnonzero(known).tolist() or literal(require_trace("np.compress"), np.zeros(0, np.int64)),
-                axis, out)
+    return take(
+        a,
+        np.flatnonzero(known).tolist() or literal(require_trace("np.compress"), np.zeros(0, np.int64)),
+        axis,
+        out,
+    )
 
 
 @implements(method="compress")
@@ -317,12 +339,27 @@ def extract(condition: Any, arr: Any) -> Any:
     return _compress(known.ravel().tolist(), flattened(strong(arr)), 0, None)
 
 
-for _function in ("unique", "unique_all", "unique_counts", "unique_inverse", "unique_values", "union1d", "intersect1d",
-                  "setdiff1d", "setxor1d", "trim_zeros"):
+for _function in (
+    "unique",
+    "unique_all",
+    "unique_counts",
+    "unique_inverse",
+    "unique_values",
+    "union1d",
+    "intersect1d",
+    "setdiff1d",
+    "setxor1d",
+    "trim_zeros",
+):
     refuse(getattr(np, _function), why=DATA_DEPENDENT)
-refuse(np.piecewise, why="it calls functions on selections whose size depends on data",
-       hint="use np.where or np.select")
-refuse(np.resize, why="it repeats its argument in an order that is rarely meant", hint="use np.tile or np.pad")
+refuse(
+    np.piecewise,
+    why="it calls functions on selections whose size depends on data",
+    hint="use np.where or np.select",
+)
+refuse(
+    np.resize, why="it repeats its argument in an order that is rarely meant", hint="use np.tile or np.pad"
+)
 
 
 # --- membership ------------------------------------------------------------------------------------------
@@ -331,8 +368,9 @@ _FEW_TESTS = 16  # so many values are compared one by one; more are sorted and s
 
 
 @implements(np.isin)
-def isin(element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *,
-         kind: Any = None) -> Traced:
+def isin(
+    element: Any, test_elements: Any, assume_unique: bool = False, invert: bool = False, *, kind: Any = None
+) -> Traced:
     """NaN is in nothing, as in NumPy: it equals nothing."""
     x, tests = strong(element), flattened(strong(test_elements))
     trace = x.trace
@@ -360,205 +398,3 @@ def _in_sorted(x: Traced, tests: Traced) -> Value:
     at = trace.op("searchsorted", row, value, side="left")
     at = trace.op("minimum", at, trace.const(tests.size - 1, I64))
     return trace.op("equal", trace.op("gather", row, at), value)
-
-
-# --- diagonals and triangles -----------------------------------------------------------------------------
-
-
-@implements(np.tri, creates=True)
-def tri(N: int, M: int | None = None, k: int = 0, dtype: Any = float, *, like: Any = None) -> Traced:
-    trace = require_trace("np.tri")
-    shape = (int(N), int(N if M is None else M))
-    return made(trace, cast(trace, _lower_triangle(trace, shape, int(k)), np.dtype(dtype)), shape)
-
-
-def _lower_triangle(trace: Trace, shape: tuple[int, int], k: int) -> Value:
-    """True on and below the k-th diagonal."""
-    below = trace.op("add", positions(trace, shape, 0), trace.const(k, I64))
-    return trace.op("greater_equal", below, positions(trace, shape, 1))
-
-
-def _triangle(m: Any, k: Any, lower: bool) -> Traced:
-    x = strong(m)
-    if x.ndim == 0:
-        raise TypeError("tri() needs an array with at least one axis")
-    trace = x.trace
-    rows = (x.shape[0], x.shape[0]) if x.ndim == 1 else x.shape[-2:]
-    mask = Traced.fresh(trace, _lower_triangle(trace, rows, int(k) - (not lower)))  # type: ignore[arg-type]
-    zero = Traced.scalar(trace, trace.const(0, x.dtype))
-    return where(mask, x, zero) if lower else where(mask, zero, x)  # type: ignore[no-any-return]
-
-
-@implements(np.tril)
-def tril(m: Any, k: int = 0) -> Traced:
-    return _triangle(m, k, True)
-
-
-@implements(np.triu)
-def triu(m: Any, k: int = 0) -> Traced:
-    return _triangle(m, k, False)
-
-
-@implements(np.tril_indices_from)
-def tril_indices_from(arr: Any, k: int = 0) -> tuple[Traced, ...]:
-    return _static_indices(np.tril_indices, strong(arr), k)
-
-
-@implements(np.triu_indices_from)
-def triu_indices_from(arr: Any, k: int = 0) -> tuple[Traced, ...]:
-    return _static_indices(np.triu_indices, strong(arr), k)
-
-
-def _static_indices(function: Any, x: Traced, k: int) -> tuple[Traced, ...]:
-    if x.ndim != 2:
-        raise ValueError("input array must be 2-d")
-    return tuple(literal(x.trace, i) for i in function(x.shape[0], k=int(k), m=x.shape[1]))
-
-
-@implements(np.diag_indices_from)
-def diag_indices_from(arr: Any) -> tuple[Traced, ...]:
-    x = strong(arr)
-    if x.ndim < 2:
-        raise ValueError("input array must be at least 2-d")
-    if len(set(x.shape)) > 1:
-        raise ValueError("All dimensions of input must be of equal length")
-    return tuple(literal(x.trace, i) for i in np.diag_indices(x.shape[0], x.ndim))
-
-
-@implements(np.fill_diagonal)
-def fill_diagonal(a: Any, val: Any, wrap: bool = False) -> None:
-    x = as_traced(a)
-    if x.ndim < 2:
-        raise ValueError("array must be at least 2-d")
-    if x.ndim > 2 and len(set(x.shape)) > 1:
-        raise ValueError("All dimensions of input must be of equal length")
-    if wrap and x.ndim == 2 and x.shape[0] > x.shape[1]:
-        raise unsupported_argument("np.fill_diagonal", "wrap=True for a tall matrix")
-    diagonal = x
-    while diagonal.ndim > 1:
-        diagonal = diagonal.view("diagonal", offset=0, axis1=0, axis2=diagonal.ndim - 1)
-    store(x.trace, diagonal, _cycled(val, x, diagonal.size))
-
-
-# --- grids -----------------------------------------------------------------------------------------------
-
-
-@implements(np.ix_)
-def ix_(*args: Any) -> tuple[Traced, ...]:
-    out = []
-    for k, arg in enumerate(args):
-        x = strong(arg)
-        if x.ndim != 1:
-            raise ValueError("Cross index must be 1 dimensional")
-        if x.dtype == BOOL:
-            (x,) = nonzero(x)
-        elif x.size == 0:
-            x = x.astype(I64)
-        out.append(reshaped(x, tuple(x.size if j == k else 1 for j in range(len(args)))))
-    return tuple(out)
-
-
-@implements(np.meshgrid)
-def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = "xy") -> tuple[Traced, ...]:
-    if indexing not in ("xy", "ij"):
-        raise ValueError("Valid values for `indexing` are 'xy' and 'ij'.")
-    ndim = len(xi)
-    out = [_on_axis(strong(x), k, ndim) for k, x in enumerate(xi)]
-    if indexing == "xy" and ndim > 1:
-        swap = (1, 0, *range(2, ndim))
-        out = [_swapped_ones(x, swap) for x in out]
-    shape = np.broadcast_shapes(*(x.shape for x in out))
-    if copy:
-        target = [x.shape if sparse else shape for x in out]
-        return tuple(made(x.trace, x.trace.op("copy", broadcast(x.trace, x.read(), s)), s) for x, s in zip(out, target))
-    if sparse:
-        return tuple(out)
-    return tuple(_broadcast_view(x, shape) for x in out)
-
-
-def _broadcast_view(x: Traced, shape: tuple[int, ...]) -> Traced:
-    if x.shape == shape:
-        return x
-    raise unsupported_argument("np.meshgrid", "copy=False without sparse=True",
-                               "NumPy returns arrays here whose elements overlap, and lets them be written")
-
-
-def _on_axis(x: Traced, axis: int, ndim: int) -> Traced:
-    return reshaped(x, tuple(x.size if j == axis else 1 for j in range(ndim)))
-
-
-def _swapped_ones(x: Traced, swap: Sequence[int]) -> Traced:
-    return reshaped(x, tuple(x.shape[k] for k in swap))
-
-
-@implements(np.indices, creates=True)
-def indices(dimensions: Any, dtype: Any = int, sparse: bool = False) -> Any:
-    trace = require_trace("np.indices")
-    dims, target = tuple(int(d) for d in dimensions), np.dtype(dtype)
-    if sparse:
-        shapes = [tuple(d if j == k else 1 for j in range(len(dims))) for k, d in enumerate(dims)]
-        return tuple(made(trace, _counter(trace, s, k, target), s) for k, s in enumerate(shapes))
-    result = new_array(trace, (len(dims), *dims), target)
-    for k in range(len(dims)):
-        store(trace, along(result, 0, k), _counter(trace, dims, k, target))
-    return result
-
-
-def _counter(trace: Trace, shape: tuple[int, ...], axis: int, dtype: DType) -> Value:
-    return cast(trace, positions(trace, shape, axis), dtype)
-
-
-# --- flat positions --------------------------------------------------------------------------------------
-
-
-@implements(np.unravel_index)
-def unravel_index(indices: Any, shape: Any, order: str = "C") -> tuple[Any, ...]:
-    x = as_traced(indices)
-    dims = _dims(shape, "np.unravel_index")
-    trace = x.trace
-    if x.dtype.kind not in "iu":
-        raise TypeError("only int indices permitted")
-    flat = cast(trace, x.read(), I64)
-    size = int(np.prod(dims, dtype=np.int64))
-    _check_range(trace, flat, 0, size, f"index is out of bounds for array with size {size}")
-    parts = flat_index(trace, flat, dims if order == "C" else dims[::-1])
-    parts = parts if order == "C" else parts[::-1]
-    return tuple(Traced.scalar(trace, p) if x.ndim == 0 else made(trace, p, x.shape) for p in parts)
-
-
-@implements(np.ravel_multi_index)
-def ravel_multi_index(multi_index: Any, dims: Any, mode: Any = "raise", order: str = "C") -> Any:
-    indexes = [as_traced(i) for i in multi_index]
-    sizes = _dims(dims, "np.ravel_multi_index")
-    if len(indexes) != len(sizes):
-        raise ValueError("parameter multi_index must be a sequence of length " + str(len(sizes)))
-    trace = indexes[0].trace
-    shape = np.broadcast_shapes(*(i.shape for i in indexes))
-    modes = [mode] * len(sizes) if isinstance(mode, str) else list(mode)
-    total: Value | None = None
-    pairs = list(zip(indexes, sizes, modes))
-    for index, size, how in pairs if order == "C" else pairs[::-1]:
-        if index.dtype.kind not in "iu":
-            raise TypeError("only int indices permitted")
-        value = _coordinate(trace, index, size, how)
-        value = broadcast(trace, value, shape)
-        if total is not None:
-            total = trace.op("mul", total, trace.const(size, I64))
-            value = trace.op("add", total, value)
-        total = value
-    assert total is not None
-    return Traced.scalar(trace, total) if shape == () else made(trace, total, shape)
-
-
-def _coordinate(trace: Trace, index: Traced, size: int, mode: str) -> Value:
-    if mode != "raise":
-        return index_in(trace, index, size, 0, mode, "np.ravel_multi_index")
-    value = cast(trace, index.read(), I64)
-    _check_range(trace, value, 0, size, "invalid entry in coordinates array")
-    return value
-
-
-def _dims(shape: Any, function: str) -> tuple[int, ...]:
-    known = known_array(shape, function, "shape")
-    return tuple(int(d) for d in np.atleast_1d(known))
-

@@ -25,8 +25,9 @@ from sparsec.frontend.ufuncs import fresh_array
 
 def same(x: Traced) -> Traced:
     """A new view object of the whole array."""
-    return Traced(x.trace, x.type, storage=x.storage, steps=x.steps, value=x.value, weak=x.weak,
-                  readonly=x.readonly)
+    return Traced(
+        x.trace, x.type, storage=x.storage, steps=x.steps, value=x.value, weak=x.weak, readonly=x.readonly
+    )
 
 
 def transposed(x: Traced, perm: Sequence[int]) -> Traced:
@@ -45,7 +46,11 @@ def f_contiguous(x: Traced) -> bool:
 def _dims(shape: Any) -> tuple[int, ...]:
     if isinstance(shape, Traced):
         shape = tuple(shape) if shape.ndim else (shape,)
-    return tuple(operator.index(d) for d in shape) if isinstance(shape, (tuple, list)) else (operator.index(shape),)
+    return (
+        tuple(operator.index(d) for d in shape)
+        if isinstance(shape, (tuple, list))
+        else (operator.index(shape),)
+    )
 
 
 def _target_shape(size: int, shape: Any) -> tuple[int, ...]:
@@ -159,7 +164,9 @@ def transpose_method(x: Traced, *axes: Any) -> Traced:
 def matrix_transpose(x: Any, /) -> Traced:
     array = as_traced(x)
     if array.ndim < 2:
-        raise ShapeError(f"Input array must be at least 2-dimensional, but it is {array.ndim}", loc=user_loc())
+        raise ShapeError(
+            f"Input array must be at least 2-dimensional, but it is {array.ndim}", loc=user_loc()
+        )
     return swapaxes(array, -1, -2)
 
 
@@ -177,8 +184,9 @@ def moveaxis(a: Any, source: Any, destination: Any) -> Traced:
     x = as_traced(a)
     origins, places = _axes(_dims(source), x.ndim), _axes(_dims(destination), x.ndim)
     if len(origins) != len(places):
-        raise ShapeError("`source` and `destination` arguments must have the same number of elements",
-                         loc=user_loc())
+        raise ShapeError(
+            "`source` and `destination` arguments must have the same number of elements", loc=user_loc()
+        )
     perm = [k for k in range(x.ndim) if k not in origins]
     for place, origin in sorted(zip(places, origins)):
         perm.insert(place, origin)
@@ -192,8 +200,9 @@ def rollaxis(a: Any, axis: int, start: int = 0) -> Traced:
     start = operator.index(start)
     begin = start + x.ndim if start < 0 else start
     if not 0 <= begin <= x.ndim:
-        raise np.exceptions.AxisError(f"'start' arg requires {-x.ndim} <= start < {x.ndim + 1}, but {start} was "
-                                      "passed in")
+        raise np.exceptions.AxisError(
+            f"'start' arg requires {-x.ndim} <= start < {x.ndim + 1}, but {start} was passed in"
+        )
     begin -= axis < begin
     perm = [k for k in range(x.ndim) if k != axis]
     perm.insert(begin, axis)
@@ -222,7 +231,9 @@ def squeeze(a: Any, axis: Any = None) -> Traced:
     else:
         drop = _axes(axis if isinstance(axis, tuple) else (axis,), x.ndim) if x.ndim else ()
         if any(x.shape[k] != 1 for k in drop):
-            raise ShapeError("cannot select an axis to squeeze out which has size not equal to one", loc=user_loc())
+            raise ShapeError(
+                "cannot select an axis to squeeze out which has size not equal to one", loc=user_loc()
+            )
     if not drop:
         return x
     return x.view("reshape", shape=tuple(d for k, d in enumerate(x.shape) if k not in drop))
@@ -230,8 +241,9 @@ def squeeze(a: Any, axis: Any = None) -> Traced:
 
 def _at_least(rank: int, function: Any, expand: Any) -> None:
     def rule(*arys: Any) -> Any:
-        made = tuple(x if x.ndim >= rank else x.view("reshape", shape=expand(x.shape))
-                     for x in map(as_traced, arys))
+        made = tuple(
+            x if x.ndim >= rank else x.view("reshape", shape=expand(x.shape)) for x in map(as_traced, arys)
+        )
         return made[0] if len(made) == 1 else made
 
     implements(function)(rule)
@@ -261,7 +273,9 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Traced:
     except ValueError:
         raise ShapeError(
             "operands could not be broadcast together with remapped shapes [original->remapped]: "
-            f"{x.shape} and requested shape {dims}", loc=user_loc()) from None
+            f"{x.shape} and requested shape {dims}",
+            loc=user_loc(),
+        ) from None
 
 
 @implements(np.broadcast_arrays)
@@ -270,8 +284,10 @@ def broadcast_arrays(*args: Any, subok: bool = False) -> tuple[Traced, ...]:
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     if all(a.shape == shape for a in arrays):
         return tuple(arrays)
-    # NumPy lets such views be written, with a warning; a write to an element that stands for many is refused here.
-    return tuple(a.view("broadcast", shape=shape, readonly="" if a.shape == shape else _SHARED) for a in arrays)
+    # NumPy lets such views be written, with a warning; here a write to what stands for many is refused.
+    return tuple(
+        a.view("broadcast", shape=shape, readonly="" if a.shape == shape else _SHARED) for a in arrays
+    )
 
 
 # --- diagonals ---------------------------------------------------------------------------------------------
@@ -286,8 +302,13 @@ def diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Traced:
     one, two = normalize_axis(axis1, x.ndim), normalize_axis(axis2, x.ndim)
     if one == two:
         raise ShapeError("axis1 and axis2 cannot be the same", loc=user_loc())
-    return x.view("diagonal", readonly="`diagonal` gives a read-only view", offset=operator.index(offset), axis1=one,
-                  axis2=two)
+    return x.view(
+        "diagonal",
+        readonly="`diagonal` gives a read-only view",
+        offset=operator.index(offset),
+        axis1=one,
+        axis2=two,
+    )
 
 
 @implements(np.diag)
@@ -393,7 +414,7 @@ def size(a: Any, axis: Any = None) -> int:
 
 @method("view")
 def view(x: Traced, dtype: Any = NO_VALUE, type: Any = NO_VALUE) -> Traced:
-    """A new view object. Another dtype would need two dtypes in one storage, so only scalars can be reread."""
+    """A new view object. A storage has one dtype, so only scalars can be read as another."""
     if type is not NO_VALUE and type is not np.ndarray:
         raise refuse("the type= argument of ndarray.view")
     if dtype is NO_VALUE or dtype is None or dtype is np.ndarray:

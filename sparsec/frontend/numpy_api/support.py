@@ -60,8 +60,11 @@ def known_array(x: Any, function: str, argument: str) -> np.ndarray:
             return np.asarray(x)
     found = concrete_value(x)
     if found is None:
-        raise UnsupportedError(f"{function}: {argument} is computed at run time, and the result's shape depends on it",
-                               loc=user_loc(), hint="pass it as a Python number, tuple or list")
+        raise UnsupportedError(
+            f"{function}: {argument} is computed at run time, and the result's shape depends on it",
+            loc=user_loc(),
+            hint="pass it as a Python number, tuple or list",
+        )
     return found
 
 
@@ -152,11 +155,16 @@ def value_of(trace: Trace, x: Any, dtype: DType) -> Value:
 
 def spread(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
     """`value` with exactly this shape."""
-    return broadcast(trace, value, shape) if value.type.shape else (
-        value if shape == () else full(trace, value, shape))
+    return (
+        broadcast(trace, value, shape)
+        if value.type.shape
+        else (value if shape == () else full(trace, value, shape))
+    )
 
 
-def new_array(trace: Trace, shape: tuple[int, ...], dtype: DType, layout: tuple[int, ...] | None = None) -> Traced:
+def new_array(
+    trace: Trace, shape: tuple[int, ...], dtype: DType, layout: tuple[int, ...] | None = None
+) -> Traced:
     """An array that is not filled yet, laid out with its axes in the order `layout`."""
     laid = shape if layout is None else tuple(shape[p] for p in layout)
     return fresh_array(trace, trace.op("empty", dtype=dtype, shape=laid), layout)
@@ -184,8 +192,10 @@ def deliver(result: Traced, out: Any, function: str, casting: str = "same_kind")
     if target.shape != result.shape:
         raise ValueError(f"{function}: output array has shape {target.shape}, the result {result.shape}")
     if not np.can_cast(result.dtype, target.dtype, casting):  # type: ignore[arg-type]
-        raise TypeError(f"Cannot cast array data from {result.dtype!r} to {target.dtype!r} according to the rule "
-                        f"'{casting}'")
+        raise TypeError(
+            f"Cannot cast array data from {result.dtype!r} to {target.dtype!r} according to the rule "
+            f"'{casting}'"
+        )
     store(target.trace, target, result.read())
     return target
 
@@ -203,7 +213,9 @@ def index_in(trace: Trace, index: Traced, dim: int, axis: int, mode: str, functi
     from sparsec.frontend.indexing import checked_index
 
     if not np.can_cast(index.dtype, I64, "safe" if mode == "raise" else "same_kind"):
-        raise TypeError(f"Cannot cast array data from {index.dtype!r} to dtype('int64') according to the rule 'safe'")
+        raise TypeError(
+            f"Cannot cast array data from {index.dtype!r} to dtype('int64') according to the rule 'safe'"
+        )
     if mode == "raise":
         return checked_index(trace, as_int64(index), dim, axis)
     if dim == 0 and index.size:
@@ -241,7 +253,9 @@ def gathered(x: Traced, indexes: Sequence[Value], shape: tuple[int, ...]) -> Tra
     return made(trace, value, shape)
 
 
-def scattered(x: Traced, indexes: Sequence[Value], value: Value, shape: tuple[int, ...], combine: str = "set") -> None:
+def scattered(
+    x: Traced, indexes: Sequence[Value], value: Value, shape: tuple[int, ...], combine: str = "set"
+) -> None:
     """Writes elements of `value` (of x's dtype) at one position each, in C order."""
     trace = x.trace
     storage = trace.check_writable(x)
@@ -250,6 +264,7 @@ def scattered(x: Traced, indexes: Sequence[Value], value: Value, shape: tuple[in
     if value.storage == storage.name:
         value = trace.op("copy", value)
     spread_indexes = [broadcast(trace, i, shape) for i in indexes]
-    version = trace.op("scatter", storage.newest, x.read(), *spread_indexes, broadcast(trace, value, shape),
-                       combine=combine)
+    version = trace.op(
+        "scatter", storage.newest, x.read(), *spread_indexes, broadcast(trace, value, shape), combine=combine
+    )
     trace.advance(storage, version)

@@ -1,0 +1,44 @@
+"""Positions of true elements: where shapes begin to depend on data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sparsec.errors import DTypeError
+from sparsec.ir.graph import Attrs
+from sparsec.ir.nest import NestBuilder
+from sparsec.ir.ops.record import Kind, OpRecord, case, register
+from sparsec.ir.scalar import const, index
+from sparsec.ir.types import BOOL, I64, TensorType, dtype_name
+
+
+def _positions_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    (mask,) = types
+    if mask.dtype != BOOL or not mask.rank:
+        raise DTypeError(f"nonzero takes a bool array, not {dtype_name(mask.dtype)} of rank {mask.rank}")
+    return [TensorType(I64, (attrs["count"],))] * mask.rank
+
+
+def _positions_lower(nest: NestBuilder, count: object) -> None:
+    """Walks the mask in C order; the next free place is carried along."""
+    shape = nest.shape(0)
+    place = nest.mut(index(0))
+    with nest.loops(shape) as at:
+        with nest.if_(nest.read(0, *at)):
+            for axis, i in enumerate(at):
+                nest.write(axis, (place,), i)
+            nest.assign(place, nest.s.add(place, const(1, I64)))
+
+
+register(OpRecord(
+    name="nonzero", kind=Kind.NEST, attrs=("count",),
+    doc="The positions of the true elements in C order, one i64 array per axis; `count` is how many there are.",
+    infer=_positions_types, ref=lambda mask, count: tuple(np.nonzero(mask)), lower=_positions_lower,
+    cases=(
+        case(np.array([True, False, True]), dtypes="bool", count=2),
+        case(np.array([[False, True], [True, True], [False, False]]), dtypes="bool", count=3),
+        case(np.array([False, False]), dtypes="bool", count=0),
+    ),
+))
