@@ -17,7 +17,7 @@ from typing import ClassVar
 from sparsec.errors import OutOfMemory, UnsupportedError
 from sparsec.ir.dims import upper_bound
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Func, Op, Placement, Value, free_values, walk
+from sparsec.ir.graph import Func, Op, Placement, Value, free_values, symbol_uses, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import is_contiguous, span
 from sparsec.ir.types import TensorType
@@ -174,8 +174,13 @@ def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
 
 
 def touched_storages(op: Op) -> set[str]:
-    """Storages that an op outside kernels reads or writes."""
-    return {v.storage for v in (*free_values(op), *op.results)}
+    """Storages that an op outside kernels reads or writes, the integers behind its dims included."""
+    around = (*free_values(op), *op.results)
+    names = dict.fromkeys(symbol_uses(op))
+    for value in around:
+        names.update(dict.fromkeys(symbol_uses(Op("", (), (value,)))))
+    # An integer that a symbol stands for is a scalar: a storage of its own, by its own name.
+    return {v.storage for v in around} | set(names)
 
 
 # --- sharing ---
