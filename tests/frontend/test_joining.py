@@ -159,9 +159,22 @@ def test_like_numpy(name):
     check(PROGRAMS[name], args(A, B), "interp")
 
 
-ON_CPU = ("concatenate axis", "concatenate conflict", "concatenate into argument", "stack middle", "block zeros",
-          "split writes", "insert unsorted", "delete many", "tile deep", "repeat counts", "roll two", "pad values",
-          "pad reflect far", "r_")
+ON_CPU = (
+    "concatenate axis",
+    "concatenate conflict",
+    "concatenate into argument",
+    "stack middle",
+    "block zeros",
+    "split writes",
+    "insert unsorted",
+    "delete many",
+    "tile deep",
+    "repeat counts",
+    "roll two",
+    "pad values",
+    "pad reflect far",
+    "r_",
+)
 
 
 @pytest.mark.parametrize("backend", backends("cpu"))

@@ -15,6 +15,7 @@ from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.sorting import search
 from sparsec.frontend.numpy_api.support import (
     flattened,
+    gathered,
     made,
     result_dtype,
     scattered,
@@ -133,7 +134,7 @@ def _check_classes(trace: Trace, values: Traced, size: int) -> None:
         "check",
         trace.op("less", index, trace.const(size, I64)),
         kind="value",
-        message=f"np.bincount: a value is not below minlength={size}, which fixes the size of the result here",
+        message=f"np.bincount: a value is not below minlength={size}, which is the result's size here",
     )
 
 
@@ -246,13 +247,14 @@ def _equal_bins(x: Traced, count: int, range_: Any, weights: Traced | None) -> t
         trace, trace.op("where", inside.read(), cast(trace, scaled.read(), I64), trace.const(0, I64))
     )
     place = _limited(trace, place, count)
-    below = (data < edges[place]).astype(I64)
-    above = ((data >= edges[place + 1]) & (place != count - 1)).astype(I64)
+    low_edge, high_edge = (gathered(edges, [(place + k).read()], place.shape) for k in (0, 1))
+    below = (data < low_edge).astype(I64)
+    above = ((data >= high_edge) & (place != count - 1)).astype(I64)
     _add_inside(result, _limited(trace, place - below + above, count).read(), inside, weights)
     return result, edges
 
 
-def _limited(trace: Trace, place: Traced, count: int) -> Traced:
+def _limited(trace: Trace, place: Any, count: int) -> Any:
     """Positions cut to 0 … count - 1: the last edge belongs to the last bin."""
     low = trace.op("maximum", place.read(), trace.const(0, I64))
     return Traced.fresh(trace, trace.op("minimum", low, trace.const(count - 1, I64)))
@@ -264,12 +266,12 @@ def _range(x: Traced, given: Any) -> tuple[Any, Any]:
     if given is None:
         if x.size == 0:
             return 0.0, 1.0
-        low, high = (Traced.scalar(trace, trace.op(op, x.read(), axes=(0,))) for op in ("min", "max"))
+        low, high = (_extreme(x, op) for op in ("min", "max"))
         words = "autodetected range"
     else:
         if all(type(e) in PYTHON_NUMBERS for e in given):
             return _known_range(*given)
-        low, high = (as_traced(e) for e in given)
+        low, high = map(_bound, given)
         words = "supplied range"
         trace.ops(
             "check",
@@ -277,10 +279,18 @@ def _range(x: Traced, given: Any) -> tuple[Any, Any]:
             kind="value",
             message="max must be larger than min in range parameter.",
         )
-    finite = np.logical_and(np.isfinite(low), np.isfinite(high)).read()
-    trace.ops("check", finite, kind="value", message=f"{words} is not finite")
+    finite: Any = np.logical_and(np.isfinite(low), np.isfinite(high))
+    trace.ops("check", finite.read(), kind="value", message=f"{words} is not finite")
     same = low == high
     return _moved(same, low, -0.5), _moved(same, high, 0.5)
+
+
+def _bound(x: Any) -> Any:
+    return as_traced(x)
+
+
+def _extreme(x: Traced, op: str) -> Any:
+    return Traced.scalar(x.trace, x.trace.op(op, x.read(), axes=(0,)))
 
 
 def _known_range(low: Any, high: Any) -> tuple[Any, Any]:
@@ -291,7 +301,7 @@ def _known_range(low: Any, high: Any) -> tuple[Any, Any]:
     return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
-def _moved(when: Traced, x: Traced, by: float) -> Traced:
+def _moved(when: Any, x: Any, by: float) -> Traced:
     moved = x + by
     value = x.trace.op("where", when.read(), moved.read(), cast(x.trace, x.read(), moved.dtype))
     return Traced.scalar(x.trace, value, moved.weak)

@@ -84,15 +84,18 @@ def _joined_shape(parts: Sequence[Traced], axis: int) -> tuple[int, ...]:
         for dim in range(first.ndim):
             if dim != axis and part.shape[dim] != first.shape[dim]:
                 raise ValueError(
-                    "all the input array dimensions except for the concatenation axis must match exactly, but "
-                    f"along dimension {dim}, the array at index 0 has size {first.shape[dim]} and the array at "
-                    f"index {k} has size {part.shape[dim]}"
+                    "all the input array dimensions except for the concatenation axis must match exactly, "
+                    f"but along dimension {dim}, the array at index 0 has size {first.shape[dim]} and "
+                    f"the array at index {k} has size {part.shape[dim]}"
                 )
     return (*first.shape[:axis], sum(p.shape[axis] for p in parts), *first.shape[axis + 1 :])
 
 
 def joined_layout(parts: Sequence[Traced], shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The axis order, outermost first, in which NumPy lays out a join (PyArray_CreateMultiSortedStridePerm)."""
+    """The axis order, outermost first, in which NumPy lays out a join.
+
+    Its rule is PyArray_CreateMultiSortedStridePerm.
+    """
     strides = [(p.shape, tuple(map(abs, phantom(p).strides))) for p in parts]
     order: list[int] = []
     for axis in range(len(shape)):

@@ -26,14 +26,14 @@ from sparsec.frontend.numpy_api.support import (
 from sparsec.ir.types import F64
 
 
-def _inexact(x: Any) -> Traced:
+def _inexact(x: Any) -> Any:
     found = strong(x)
     return found if found.dtype.kind in "fc" else found.astype(F64)
 
 
-def _squares(x: Traced) -> Traced:
+def _squares(x: Any) -> Any:
     """|x|² as NumPy computes it."""
-    return (np.conjugate(x) * x).real if x.dtype.kind == "c" else x * x  # type: ignore[no-any-return]
+    return (np.conjugate(x) * x).real if x.dtype.kind == "c" else x * x
 
 
 @implements(np.linalg.norm)
@@ -60,25 +60,25 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
     raise ValueError("Improper number of dimensions to norm.")
 
 
-def _vector_norm(x: Traced, ord: Any, axis: Any, keepdims: bool) -> Any:
+def _vector_norm(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
     if isinstance(ord, str):
         raise ValueError(f"Invalid norm order '{ord}' for vectors")
     if ord is None or ord == 2:
         return np.sqrt(_squares(x).sum(axis=axis, keepdims=keepdims))
     size = np.abs(x)
     if ord == math.inf:
-        return size.max(axis=axis, keepdims=keepdims)  # type: ignore[union-attr]
+        return size.max(axis=axis, keepdims=keepdims)
     if ord == -math.inf:
-        return size.min(axis=axis, keepdims=keepdims)  # type: ignore[union-attr]
+        return size.min(axis=axis, keepdims=keepdims)
     if ord == 0:
         return (x != 0).astype(size.dtype).sum(axis=axis, keepdims=keepdims)
     if ord == 1:
-        return size.sum(axis=axis, keepdims=keepdims)  # type: ignore[union-attr]
+        return size.sum(axis=axis, keepdims=keepdims)
     total = np.power(size, ord).sum(axis=axis, keepdims=keepdims)
     return np.power(total, np.reciprocal(float(ord)).astype(total.dtype).item())
 
 
-def _matrix_norm(x: Traced, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
+def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any:
     rows, columns = axes
     if rows == columns:
         raise ValueError("Duplicate axes given.")

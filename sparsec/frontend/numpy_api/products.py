@@ -182,7 +182,7 @@ def _conjugate(x: Traced) -> Traced:
 def _gufunc(
     ufunc: np.ufunc, a: Traced, b: Traced, out: Any, casting: str, dtype: Any, dropped: tuple[int, ...]
 ) -> Any:
-    """Delivers a product of matrices, the axes `dropped` taken away; batch axes in the operands' memory order."""
+    """Delivers a product of matrices less the axes `dropped`; batch axes in the operands' memory order."""
     target = _single(out)
     dtypes = _loop_dtypes(ufunc, (a, b), target, dtype, casting)
     value = product_value(a, b, dtypes[-1])
@@ -355,7 +355,8 @@ def kron(a: Any, b: Any) -> Any:
     x, y = at_least(x, rank), at_least(y, rank)
     spread_x = reshaped(x, tuple(d for n in x.shape for d in (n, 1)))
     spread_y = reshaped(y, tuple(d for n in y.shape for d in (1, n)))
-    return reshaped(np.multiply(spread_x, spread_y), tuple(m * n for m, n in zip(x.shape, y.shape)))
+    product: Any = np.multiply(spread_x, spread_y)
+    return reshaped(product, tuple(m * n for m, n in zip(x.shape, y.shape)))
 
 
 @implements(np.cross)

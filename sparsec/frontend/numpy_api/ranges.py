@@ -1,4 +1,4 @@
-"""Ranges with bounds known only at run time: linspace, logspace, geomspace, vander; the static grids of mgrid."""
+"""Ranges with bounds known at run time (linspace and its kin), vander, and the static grids of np.mgrid."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def _numbers(*bounds: Any) -> tuple[list[Any], np.dtype[Any]]:
     return operands, result_dtype(*operands, 0.0)
 
 
-def _as(x: Any, dtype: np.dtype[Any]) -> Traced:
+def _as(x: Any, dtype: np.dtype[Any]) -> Any:
     """An operand as a traced scalar or array of a dtype."""
-    return strong(x).astype(dtype) if as_traced(x).ndim else as_traced(x).astype(dtype)  # type: ignore[no-any-return]
+    return strong(x).astype(dtype) if as_traced(x).ndim else as_traced(x).astype(dtype)
 
 
 @implements(np.linspace)
@@ -64,7 +64,7 @@ def linspace(
     trace = low.trace
     delta = high - low
     counter = made(trace, positions(trace, (count,), 0), (count,)).astype(found)
-    y = reshaped(counter, (count, *(1,) * delta.ndim))
+    y: Any = reshaped(counter, (count, *(1,) * delta.ndim))
     step: Any = np.nan
     if div > 0:
         step = delta / found.type(div)

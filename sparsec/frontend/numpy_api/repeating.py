@@ -155,7 +155,7 @@ def _pad_from_inside(region: Traced, axis: int, width: tuple[int, int], size: in
     before, after = width
     if not before and not after:
         return
-    source = np.pad(np.arange(size), width, mode)  # which element each place repeats
+    source = np.pad(np.arange(size), width, mode)  # type: ignore[call-overload]  # which element each place repeats
     for start, index in ((0, source[:before]), (before + size, source[before + size :])):
         for first, count, step in _runs(index):
             low = before + first
