@@ -22,6 +22,7 @@ from sparsec.passes.accesses import (
     ordered,
     symbol_reads,
 )
+from sparsec.passes.history import History
 
 Shape = tuple[Dim, ...]
 
@@ -81,7 +82,7 @@ class Grouping:
         self.groups: list[Group] = []
         self.decisions: list[Decision] = []
         self._params, self._values, self._max_ops = params, values, max_ops
-        self._touched: dict[str, list[tuple[int, Access]]] = {}
+        self._history = History()
         self._by_shape: dict[Shape, list[int]] = {}
         self._floor = 0  # nothing moves before a control op
         self._checks: list[tuple[int, Op]] = []
@@ -118,7 +119,7 @@ class Grouping:
         kind = record(op.name).kind
         self.groups[at].add(op)
         for item in touched:
-            self._touched.setdefault(item.storage, []).append((at, item))
+            self._history.add(at, item)
         if may_stop(op):
             self._checks.append((at, op))
         if self._writes_param(op):
@@ -140,7 +141,7 @@ class Grouping:
         if record(op.name).kind is Kind.CONTROL:
             return len(self.groups), "control flow"
         for new in touched:
-            for number, old in self._touched.get(new.storage, ()):
+            for number, old in self._history.near(new):
                 if number < first or not ordered(old, new):
                     continue
                 if not element_for_element(old, new):

@@ -64,7 +64,8 @@ class _ProgramWriter:
         self.dtypes.update((name, t.dtype) for name, t in storage_types(func).items())
         self.literals = {op.result.storage: op for op in walk(func.ops) if record(op.name).kind is Kind.CONST}
         self.values = {p.name: p for p in func.params}
-        self.values.update((r.name, r) for op in walk(func.ops) for r in op.results)
+        for op in walk(func.ops):
+            self.values.update((v.name, v) for v in (*op.results, *(p for r in op.regions for p in r.params)))
         self.slots: dict[str, Slot] = {}
         self.kernels: list[Kernel] = []
         self.failures: list[Failure] = []

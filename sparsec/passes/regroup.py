@@ -43,6 +43,7 @@ class Regroup:
 
     def __init__(self, definitions: Mapping[str, Op], names: Names) -> None:
         self._definitions, self._names = definitions, names
+        self._origins: dict[str, Value] = {}
 
     def emit(
         self, groups: Sequence[Group], ends: Sequence[Value], scope: Scope, visible: Mapping[int, set[str]]
@@ -107,10 +108,16 @@ class Regroup:
 
     def _origin(self, value: Value) -> Value:
         """The first version of the value's storage in this op list."""
-        op = self._definitions.get(value.name)
-        while op is not None and record(op.name).kind in (Kind.VIEW, Kind.UPDATE):
-            value = op.operands[0]
+        passed = []
+        while value.name not in self._origins:
             op = self._definitions.get(value.name)
+            if op is None or record(op.name).kind not in (Kind.VIEW, Kind.UPDATE):
+                self._origins[value.name] = value
+                break
+            passed.append(value.name)
+            value = op.operands[0]
+        value = self._origins[value.name]
+        self._origins.update(dict.fromkeys(passed, value))
         return value
 
     def _newest(self, value: Value, scope: Scope) -> Value:
