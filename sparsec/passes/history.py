@@ -1,8 +1,8 @@
 """Finds the earlier accesses that a new one may meet, without looking at all of them.
 
-A program that writes a thousand elements one by one has half a million pairs of writes; nearly all are far apart.
-Accesses lie in a grid of cells per storage, each at the level whose cells are as large as its own byte range; so it
-is in two cells at most, and a query looks only at the cells that its range crosses.
+A program that writes a thousand elements one by one has half a million pairs of writes, nearly all far apart.
+Accesses lie in a grid of cells per storage, each at the level whose cells are as large as its own byte range:
+it is in two cells at most, and a query looks only at the cells that its range crosses.
 """
 
 from __future__ import annotations
