@@ -22,11 +22,20 @@ LAYOUTS = {
 
 FUNCTIONS = {
     "reshape": lambda x: (x.reshape(-1), x.reshape((x.size, 1)), np.reshape(x, (1, -1)) if x.size else x),
-    "reshape F": lambda x: (x.reshape(-1, order="F"), np.reshape(x, (1, x.size), order="F"), x.reshape(-1, order="A")),
+    "reshape F": lambda x: (
+        x.reshape(-1, order="F"),
+        np.reshape(x, (1, x.size), order="F"),
+        x.reshape(-1, order="A"),
+    ),
     "same shape": lambda x: (x.reshape(x.shape), x.reshape(x.shape, order="F"), x.view()),
     "ravel": lambda x: (x.ravel(), x.ravel("F"), np.ravel(x, "A"), np.ravel(x, order="K")),
     "flatten": lambda x: (x.flatten(), x.flatten("F"), x.flatten("A"), x.flatten(order="K")),
-    "transpose": lambda x: (x.T, x.transpose(), np.transpose(x, tuple(range(x.ndim))[::-1]), np.permute_dims(x)),
+    "transpose": lambda x: (
+        x.T,
+        x.transpose(),
+        np.transpose(x, tuple(range(x.ndim))[::-1]),
+        np.permute_dims(x),
+    ),
     "axes": lambda x: (np.swapaxes(x, 0, -1), np.moveaxis(x, 0, -1), np.rollaxis(x, -1), x.swapaxes(-1, 0)),
     "matrix": lambda x: (np.matrix_transpose(x), x.mT),
     "expand": lambda x: (np.expand_dims(x, 0), np.expand_dims(x, (0, -1)), x[None], x[..., None]),
@@ -56,8 +65,21 @@ def test_on_cpu(name):
         check(FUNCTIONS[name], lambda layout=layout: (LAYOUTS[layout](),), "cpu")
 
 
-WRITABLE = ["reshape", "reshape F", "same shape", "ravel", "flatten", "transpose", "axes", "expand", "squeeze",
-            "atleast", "flip", "rot90", "diag"]
+WRITABLE = [
+    "reshape",
+    "reshape F",
+    "same shape",
+    "ravel",
+    "flatten",
+    "transpose",
+    "axes",
+    "expand",
+    "squeeze",
+    "atleast",
+    "flip",
+    "rot90",
+    "diag",
+]
 
 
 @pytest.mark.parametrize("backend", ["interp", "cpu"])

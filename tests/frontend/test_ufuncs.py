@@ -1,4 +1,4 @@
-"""Every ufunc of NumPy on every dtype: values, dtypes, memory order and errors are NumPy's, or the error says no."""
+"""Every ufunc of NumPy on every dtype: values, dtypes, memory order and errors are NumPy's, or it says no."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def samples(dtype: str, name: str) -> np.ndarray:
         info = np.iinfo(dtype)
         if name in SMALL:
             return np.array([0, 1, 2, 3, 5, 7, 12], dtype)
-        return np.array([0, 1, 2, 3, 7, 100, info.max, info.min, info.max // 2] + [-1, -7] * (kind == "i"), dtype)
+        return np.array(
+            [0, 1, 2, 3, 7, 100, info.max, info.min, info.max // 2] + [-1, -7] * (kind == "i"), dtype
+        )
     with np.errstate(all="ignore"):
         values = np.array(EDGES, "f8")
         if kind == "c":
@@ -196,9 +198,15 @@ def test_promotion_of_two_dtypes(one):
     for other in DTYPES:
 
         def f(x, y):
-            return x + y, np.minimum(x, y), np.arctan2(x, y) if x.dtype.kind + y.dtype.kind == "ff" else x == y
+            return (
+                x + y,
+                np.minimum(x, y),
+                np.arctan2(x, y) if x.dtype.kind + y.dtype.kind == "ff" else x == y,
+            )
 
-        check(f, lambda other=other: (np.array([0, 1, 1], one), np.array([1, 0, 1], other)), "interp", rtol=1e-6)
+        check(
+            f, lambda other=other: (np.array([0, 1, 1], one), np.array([1, 0, 1], other)), "interp", rtol=1e-6
+        )
 
 
 METHOD_ARRAYS = {
@@ -214,14 +222,22 @@ METHOD_ARRAYS = {
 def test_reduce_and_accumulate(array, backend):
     sample = METHOD_ARRAYS[array]()
     names = ["add", "multiply", "maximum", "minimum", "logical_and", "logical_or", "logical_xor", "fmax"]
-    names += {"f": ["subtract", "true_divide", "hypot"], "i": ["bitwise_or", "bitwise_and", "gcd", "subtract"],
-              "b": ["bitwise_xor", "bitwise_and"]}[sample.dtype.kind]
+    names += {
+        "f": ["subtract", "true_divide", "hypot"],
+        "i": ["bitwise_or", "bitwise_and", "gcd", "subtract"],
+        "b": ["bitwise_xor", "bitwise_and"],
+    }[sample.dtype.kind]
     for name in names:
         ufunc = getattr(np, name)
 
         def f(x, ufunc=ufunc):
-            return (ufunc.reduce(x), ufunc.reduce(x, axis=1, keepdims=True), ufunc.reduce(x, axis=-1),
-                    ufunc.accumulate(x), ufunc.accumulate(x, axis=1).ravel("K"))
+            return (
+                ufunc.reduce(x),
+                ufunc.reduce(x, axis=1, keepdims=True),
+                ufunc.reduce(x, axis=-1),
+                ufunc.accumulate(x),
+                ufunc.accumulate(x, axis=1).ravel("K"),
+            )
 
         check(f, lambda: (METHOD_ARRAYS[array](),), backend, rtol=1e-12, check_warnings=False)
 
@@ -245,8 +261,12 @@ def test_outer_and_at(backend):
 
 def test_refused():
     x = np.arange(200.0)
-    for f in (lambda x: np.add.reduceat(x, [0, 1]), lambda x: np.subtract.reduce(x),
-              lambda x: np.hypot.at(x, [0], 1.0), lambda x: np.nextafter(x.astype("f2"), np.float16(1))):
+    for f in (
+        lambda x: np.add.reduceat(x, [0, 1]),
+        lambda x: np.subtract.reduce(x),
+        lambda x: np.hypot.at(x, [0], 1.0),
+        lambda x: np.nextafter(x.astype("f2"), np.float16(1)),
+    ):
         with pytest.raises(UnsupportedError):
             sparsec.jit(f, backend="interp")(x)
 

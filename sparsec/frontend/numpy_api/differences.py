@@ -256,7 +256,7 @@ def interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period
 
 
 def _between(at: Any, places: Any, values: Any) -> Any:
-    """By the slope of the interval; where that is NaN, from its right end, or the value that both ends have."""
+    """By the slope of the interval; where that is NaN, from its right end, or the value of both ends."""
     count = places.size
     k = np.clip(np.searchsorted(places, at, side="right") - 1, 0, count - 2)
     x0, x1, y0, y1 = places[k], places[k + 1], values[k], values[k + 1]

@@ -33,7 +33,7 @@ def round_(a: Any, decimals: Any = 0, out: Any = None) -> Any:
         made.imag[...] = round_(x.imag, decimals)
         return into(made[()], x.dtype, out)
     if decimals == 0:
-        return np.rint(x, out=single_out(out))  # type: ignore[call-overload]
+        return apply_ufunc(np.rint, (x,), out=single_out(out))
     there, back = (np.multiply, np.true_divide) if decimals > 0 else (np.true_divide, np.multiply)
     scale = 10.0 ** abs(decimals)
     return into(back(np.rint(there(x, scale)), scale), x.dtype, out)
