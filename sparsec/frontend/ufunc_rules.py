@@ -15,10 +15,9 @@ from sparsec.frontend.convert import cast
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import composite
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, I32, I64, DType
+from sparsec.ir.types import BOOL, I32, DType
 
 Values = list[Value]
-U64 = np.dtype("u8")
 
 
 @composite("positive")
@@ -199,32 +198,3 @@ def _spacing(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
     away = trace.op("nextafter", x, trace.op("copysign", trace.const(float("inf"), dtype), x))
     step = trace.op("sub", away, x)
     return [trace.op("where", trace.op("isinf", x), trace.const(float("nan"), dtype), step)]
-
-
-# --- comparisons of signed with unsigned -------------------------------------------------------------------
-
-
-def _comparison(name: str) -> None:
-    @composite(name)
-    def rule(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
-        x, y = values
-        if x.type.dtype == y.type.dtype:
-            return [trace.op(name, x, y)]
-        # int64 with uint64: a negative number is less than all; any other one fits in uint64.
-        signed = x if x.type.dtype.kind == "i" else y
-        zero = trace.const(0, I64)
-        below = trace.op("less", signed, zero)
-        answer = {
-            "less": signed is x,
-            "less_equal": signed is x,
-            "greater": signed is y,
-            "greater_equal": signed is y,
-            "equal": False,
-            "not_equal": True,
-        }[name]
-        fits = trace.op(name, cast(trace, x, U64), cast(trace, y, U64))
-        return [trace.op("where", below, trace.const(answer, BOOL), fits)]
-
-
-for _name in ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"):
-    _comparison(_name)
