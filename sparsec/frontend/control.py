@@ -212,13 +212,13 @@ def _finish_loop(signal: Signal, orelse: Any) -> Any:
     return signal
 
 
-def after(signal: Any, rest: Callable[[], Any]) -> Any:
+def after(signal: Any, rest: Callable[[], Any], names: Sequence[str], get: Get, set_: Set) -> Any:
     """What follows a loop that may return."""
     if signal is None:
         return rest()
     if isinstance(signal, Pending):
         taken = signal.code == RETURNED
-        return if_(taken, lambda: Return(signal.value), rest, (), tuple, lambda state: None)
+        return if_(taken, lambda: Return(signal.value), rest, names, get, set_)
     return signal
 
 

@@ -113,6 +113,7 @@ class _Function:
         self.node = node
         self.locals = _assigned(node.body)
         self.count = 0
+        self.changed_by: dict[str, tuple[str, ...]] = {}  # a `rest` function -> variables that it assigns
 
     def rewrite(self) -> ast.FunctionDef:
         node = self.node
@@ -132,8 +133,11 @@ class _Function:
 
     # --- statements ---
 
-    def block(self, stmts: Sequence[ast.stmt], *, top: bool) -> list[ast.stmt]:
-        """A statement list. Not at the top, its value is a signal: None, or what a jump made."""
+    def block(self, stmts: Sequence[ast.stmt], *, top: bool, then: str | None = None) -> list[ast.stmt]:
+        """A statement list. Not at the top, its value is a signal: None, or what a jump made.
+
+        then: the inner function that goes on where the list is left without a jump.
+        """
         out: list[ast.stmt] = []
         for k, stmt in enumerate(stmts):
             if isinstance(stmt, (ast.Return, ast.Break, ast.Continue)):
@@ -144,12 +148,14 @@ class _Function:
                 if leaves and not self.can_jump(stmt):
                     out.append(stmt)
                     continue
-                rest = stmts[k + 1:] if leaves else []
-                out.extend(self.compound(stmt, rest, leaves, top=top))
                 if leaves:
+                    out.extend(self.leaving(stmt, stmts[k + 1:], top=top, then=then))
                     return out
+                out.append(ast.copy_location(ast.Expr(self.compound(stmt, None, out)), stmt))
                 continue
             out.append(self.other(stmt, top=top))
+        if then is not None:
+            out.append(ast.copy_location(ast.Return(_call(then, [], self.node)), stmts[-1] if stmts else self.node))
         return out or [ast.Pass()]
 
     @staticmethod
@@ -185,35 +191,36 @@ class _Function:
                 block[:] = self.block(block, top=False) if block else []
         return stmt
 
-    def compound(self, stmt: ast.stmt, rest: Sequence[ast.stmt], leaves: bool, *, top: bool) -> list[ast.stmt]:
-        """An `if` or a loop as inner functions and a call; with `leaves`, its value is the block's."""
+    def leaving(
+        self, stmt: ast.stmt, rest: Sequence[ast.stmt], *, top: bool, then: str | None
+    ) -> list[ast.stmt]:
+        """An `if` or a loop that may jump, with all that follows it: its value is the block's."""
         out: list[ast.stmt] = []
-        rest_name = None
         if rest:
-            rest_name = self.fresh("rest")
-            out.append(self.inner(rest_name, [], self.block(rest, top=False), stmt))
-        if isinstance(stmt, ast.If):
-            call = self.if_(stmt, rest_name, out)
-        else:
-            call = self.loop(stmt, out)
-            if rest_name is not None:
-                call = _call(AFTER, [call, ast.Name(rest_name, ast.Load())], stmt)
-        if not leaves:
-            out.append(ast.copy_location(ast.Expr(call), stmt))
-        else:
-            out.append(ast.copy_location(ast.Return(_call(UNWRAP, [call], stmt) if top else call), stmt))
+            name = self.fresh("rest")
+            out.append(self.inner(name, [], self.block(rest, top=False, then=then), stmt))
+            self.changed_by[name] = (*_assigned(rest), *self.changed_by.get(then or "", ()))
+            then = name
+        call = self.compound(stmt, then, out)
+        out.append(ast.copy_location(ast.Return(_call(UNWRAP, [call], stmt) if top else call), stmt))
         return out
 
-    def if_(self, stmt: ast.If, rest: str | None, out: list[ast.stmt]) -> ast.expr:
+    def compound(self, stmt: ast.stmt, then: str | None, out: list[ast.stmt]) -> ast.expr:
+        """The call that an `if` or a loop becomes; its inner functions go to `out`."""
+        if isinstance(stmt, ast.If):
+            return self.if_(stmt, then, out)
+        call = self.loop(stmt, out)
+        if then is None:
+            return call
+        return _call(AFTER, [call, ast.Name(then, ast.Load()), *self.state(self.changed_by[then], stmt, out)], stmt)
+
+    def if_(self, stmt: ast.If, then: str | None, out: list[ast.stmt]) -> ast.expr:
         names = []
         for stem, body in (("then", stmt.body), ("orelse", stmt.orelse)):
-            inner = self.block(body, top=False) if body else []
-            if rest is not None and not _ends(inner):
-                inner.append(ast.copy_location(ast.Return(_call(rest, [], stmt)), stmt))
             name = self.fresh(stem)
-            out.append(self.inner(name, [], inner or [ast.Pass()], stmt))
+            out.append(self.inner(name, [], self.block(body, top=False, then=then), stmt))
             names.append(name)
-        changed = _assigned([*stmt.body, *stmt.orelse])
+        changed = tuple(dict.fromkeys((*_assigned([*stmt.body, *stmt.orelse]), *self.changed_by.get(then or "", ()))))
         return _call(IF, [_Expressions().visit(stmt.test), *(ast.Name(n, ast.Load()) for n in names),
                           *self.state(changed, stmt, out)], stmt)
 
@@ -242,7 +249,7 @@ class _Function:
 
     def state(self, names: Sequence[str], at: ast.stmt, out: list[ast.stmt]) -> list[ast.expr]:
         """Defines how to read and set the variables that a statement assigns; returns (names, get, set)."""
-        names = [n for n in names if n in self.locals or n in _parameters(self.node)]
+        names = list(dict.fromkeys(n for n in names if n in self.locals or n in _parameters(self.node)))
         get, set_ = self.fresh("get"), self.fresh("set")
         reads: list[ast.expr] = [ast.Lambda(_no_arguments(), ast.Name(n, ast.Load())) for n in names]
         out.append(self.inner(get, [], [ast.Return(_call(LOCALS, reads, at))], at, shares=False))
@@ -316,10 +323,6 @@ def _thunk(node: ast.expr) -> ast.expr:
 def _call(name: str, args: Sequence[ast.expr], at: ast.AST) -> ast.expr:
     func = ast.copy_location(ast.Name(name, ast.Load()), at)
     return ast.copy_location(ast.Call(func, list(args), []), at)
-
-
-def _ends(body: Sequence[ast.stmt]) -> bool:
-    return bool(body) and isinstance(body[-1], ast.Return)
 
 
 def _has_docstring(body: Sequence[ast.stmt]) -> bool:

@@ -145,6 +145,8 @@ def _check_plan(func: Func) -> None:
             raise VerifyError(f"@{name} {problem}", loc=func.loc)
         placed.add(name)
     for low, high in _sharing(func.plan):
+        if low.storage not in alive or high.storage not in alive:
+            continue  # nobody reads or writes it
         (a, b), (c, d) = alive[low.storage], alive[high.storage]
         # An op may read one where it writes the other: that is what in place means.
         if b > c and d > a:
