@@ -282,3 +282,16 @@ def test_wrong_calls_are_typed_errors():
         sparsec.jit(no_such_loop, backend="interp")(np.array([True]))
     with pytest.raises(OverflowError):
         sparsec.jit(out_of_bounds, backend="interp")(np.arange(3))
+
+
+@pytest.mark.parametrize("backend", ["interp", "cpu"])
+@pytest.mark.parametrize("name", ["floor_divide", "remainder", "fmod", "divmod", "reciprocal"])
+def test_integer_warnings(name, backend):
+    ufunc = getattr(np, name)
+    low = np.iinfo("i4").min
+    for pair in ((5, 0), (low, -1), (7, 2)):
+
+        def f(x, y, ufunc=ufunc):
+            return ufunc(*(x, y)[-ufunc.nin :])
+
+        check(f, lambda pair=pair: (np.array(pair[:1], "i4"), np.array(pair[1:], "i4")), backend)
