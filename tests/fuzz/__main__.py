@@ -30,7 +30,8 @@ def _options(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--stop-on-fail", action="store_true")
     parser.add_argument("--save", action="store_true", help="write shrunk programs to tests/fuzz/found/")
-    parser.add_argument("--shrink", type=int, default=5, help="how many different findings to shrink (0: none)")
+    parser.add_argument("--shrink", type=int, default=5, help="how many findings to shrink (0: none)")
+    parser.add_argument("--seeded", action="store_true", help="how many programs find each seeded error")
     parser.add_argument("--show", type=int, metavar="NUMBER", help="print one program and leave")
     return parser.parse_args(argv)
 
@@ -42,10 +43,23 @@ def main(argv: list[str] | None = None) -> int:
         program = generate(options.seed, options.show)
         print(program.source, *map(recipe_text, program.calls), sep="\n")
         return 0
+    if options.seeded:
+        return _seeded()
     ways = configs(options.backend.split(","), options.optimise)
     tally = _run(options, ways)
     _report(options, tally)
     return 1 if tally.mismatches else 0
+
+
+def _seeded() -> int:
+    from tests.fuzz.seeded import SEEDED, programs_needed
+
+    missed = 0
+    for name, case in SEEDED.items():
+        needed = programs_needed(name)
+        missed += needed is None
+        print(f"{needed or 'not found':>9} {case.way}: {name}", flush=True)
+    return 1 if missed else 0
 
 
 def _run(options: argparse.Namespace, ways: list[Config]) -> Tally:
@@ -81,13 +95,23 @@ def _report(options: argparse.Namespace, tally: Tally) -> None:
     _shrink_some(options, tally)
 
 
+#: What is worse comes first.
+_ORDER = ("crash", "value", "sharing", "refused", "dtype", "structure", "type", "error", "writeable")
+
+
+def _weight(mismatch: tuple[int, Config, str]) -> tuple[int, int]:
+    number, _, text = mismatch
+    return _ORDER.index(kind(text)) if kind(text) in _ORDER else len(_ORDER), number
+
+
 def _shrink_some(options: argparse.Namespace, tally: Tally) -> None:
     """The first findings of each kind, small; findings that shrink to one program count once."""
     workshop, seen, spent = Workshop(), set(), 0
     by_kind: dict[str, int] = {}
-    for number, way, text in sorted(tally.mismatches, key=lambda m: m[0]):
+    for number, way, text in sorted(tally.mismatches, key=_weight):
         by_kind[kind(text)] = by_kind.get(kind(text), 0) + 1
-        if spent >= options.shrink or kind(text) == "crash" or by_kind[kind(text)] > max(2, options.shrink // 3):
+        enough = spent >= options.shrink or by_kind[kind(text)] > max(2, options.shrink // 3)
+        if enough or kind(text) == "crash":
             continue
         spent += 1
         small = shrink(generate(options.seed, number), way, text, workshop)

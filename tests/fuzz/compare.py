@@ -14,7 +14,14 @@ from typing import Any
 import numpy as np
 
 from tests.fuzz.recipe import Recipe
-from tests.programs.harness import Difference, Tolerance, is_sparsec_error, leaves, required_classes, same_values
+from tests.programs.harness import (
+    Difference,
+    Tolerance,
+    is_sparsec_error,
+    leaves,
+    required_classes,
+    same_values,
+)
 
 #: For values that carry rounding: what a few ULP of float32 may become after a product or two.
 LOOSE = Tolerance(rtol=2e-5, atol=1e-6)
@@ -112,8 +119,8 @@ def compare_values(got: Any, want: Any, where: str, tolerance: Tolerance) -> Non
         same = same_values(one, other, tolerance)
         if not same.all():
             at = tuple(int(i) for i in np.argwhere(~same)[0])
-            raise Difference(f"value: {where}, {int((~same).sum())} of {same.size} differ, first at {list(at)}: "
-                             f"{one[at]!r}, NumPy's {other[at]!r}")
+            raise Difference(f"value: {where}, {int((~same).sum())} of {same.size} differ, "
+                             f"first at {list(at)}: {one[at]!r}, NumPy's {other[at]!r}")
     elif got != want:
         raise Difference(f"value: {where} is {got!r}, NumPy's {want!r}")
 
@@ -163,4 +170,5 @@ def _compare_pair(where: str, one: np.ndarray, near: tuple[str, np.ndarray], oth
     if mine and _address(one) - _address(near[1]) != _address(other) - _address(other_near):
         raise Difference(f"layout: {where} lies elsewhere in {near[0]} than NumPy's")
     if (one is near[1]) != (other is other_near):
-        raise Difference(f"identity: {where} is {'' if one is near[1] else 'not '}{near[0]}, NumPy's otherwise")
+        raise Difference(f"identity: {where} is {'' if one is near[1] else 'not '}{near[0]}, "
+                         "NumPy's otherwise")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -11,8 +12,8 @@ import numpy as np
 from tests.fuzz.recipe import Buffer, Leaf, Recipe, Same, Scalar, View, width
 
 #: dtype -> weight.
-DTYPES = {"f8": 30, "f4": 16, "i8": 14, "i4": 10, "u1": 6, "b1": 6, "i1": 3, "i2": 3, "u2": 2, "u4": 3, "u8": 3,
-          "c8": 3, "c16": 4}
+DTYPES = {"f8": 30, "f4": 16, "i8": 14, "i4": 10, "u1": 6, "b1": 6, "i1": 3, "i2": 3, "u2": 2, "u4": 3,
+          "u8": 3, "c8": 3, "c16": 4}
 _NAMES, _WEIGHTS = list(DTYPES), list(DTYPES.values())
 #: (dims of an argument) -> weight.
 _RANKS = ([0, 1, 2, 3, 4], [6, 34, 38, 17, 5])
@@ -108,7 +109,8 @@ def laid_out(rng: Random, shape: tuple[int, ...], dtype: str, buffer: int) -> tu
             reach *= max(shape[axis], 1) * abs(steps[axis])
     before, after = (rng.choice((0, 0, 1, 3)), rng.choice((0, 0, 2))) if style > 0.4 else (0, 0)
     data = numbers(rng, dtype, before + reach + after)
-    return Buffer(dtype, data, shift), View(buffer, before + low, shape, tuple(strides), writeable and not stretched)
+    view = View(buffer, before + low, shape, tuple(strides), writeable and not stretched)
+    return Buffer(dtype, data, shift), view
 
 
 def derived(rng: Random, view: View) -> View:
@@ -214,7 +216,7 @@ def realiased(rng: Random, recipe: Recipe) -> Recipe:
 
     def moved(arg: Any) -> Any:
         if isinstance(arg, View):
-            return View(place[arg.buffer], arg.offset + shift[arg.buffer], arg.shape, arg.strides, arg.writeable)
+            return replace(arg, buffer=place[arg.buffer], offset=arg.offset + shift[arg.buffer])
         if isinstance(arg, dict):
             return {k: moved(v) for k, v in arg.items()}
         return type(arg)(map(moved, arg)) if isinstance(arg, (tuple, list)) else arg

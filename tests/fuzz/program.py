@@ -97,13 +97,17 @@ def _draw(scope: Scope, wanted: int) -> bool:
 def _result(scope: Scope) -> str:
     """What is returned: variables (the last ones likelier), views made on the spot, in some container."""
     rng = scope.rng
-    newest = scope.names[-4:]
-    items = [rng.choice(newest) if rng.random() < 0.7 else rng.choice(scope.names)
-             for _ in range(rng.choices((0, 1, 2, 3), (4, 36, 40, 20))[0])]
+    newest, made = scope.names[-4:], [n for n in scope.names if n[0] == "v"]
+    if rng.random() < 0.35:
+        items = made[-6:]  # all that was computed: nothing wrong stays unseen
+    else:
+        items = [rng.choice(newest) if rng.random() < 0.7 else rng.choice(scope.names)
+                 for _ in range(rng.choices((0, 1, 2, 3), (4, 36, 40, 20))[0])]
     for k, name in enumerate(items):
         value = scope.space[name]
         if rng.random() < 0.15 and isinstance(value, np.ndarray):
-            items[k] = f"{name}[...]" if value.ndim == 0 or rng.random() < 0.3 else f"{name}[{rng.choice(('1:', '::-1', ':1'))}]"
+            key = "..." if value.ndim == 0 else rng.choice(("...", "1:", "::-1", ":1"))
+            items[k] = f"{name}[{key}]"
     if not items:
         return rng.choice(("None", "3", "()"))
     if len(items) == 1 and rng.random() < 0.8:

@@ -86,7 +86,8 @@ def _build(arg: Any, roots: list[np.ndarray], leaves: list[Any]) -> Any:
         case View():
             root = roots[arg.buffer]
             size = root.itemsize
-            made: Any = np.ndarray(arg.shape, root.dtype, root, arg.offset * size, [s * size for s in arg.strides])
+            strides = [s * size for s in arg.strides]
+            made: Any = np.ndarray(arg.shape, root.dtype, root, arg.offset * size, strides)
             made.flags.writeable = arg.writeable
         case Scalar(type=kind, value=value):
             number = complex(*value) if isinstance(value, tuple) else value
@@ -113,11 +114,12 @@ def recipe_text(value: Any, indent: str = "") -> str:
     """Python source of a recipe, one buffer or argument per line; NaN and inf print as `nan` and `inf`."""
     if isinstance(value, Recipe):
         inner = indent + "    "
-        lines = [f"{inner}buffers={_lines(value.buffers, inner)},", f"{inner}args={_lines(value.args, inner)},"]
-        return "Recipe(\n" + "\n".join(lines) + f"\n{indent})"
+        parts = {"buffers": value.buffers, "args": value.args}
+        lines = "".join(f"{inner}{name}={_lines(items, inner)},\n" for name, items in parts.items())
+        return f"Recipe(\n{lines}{indent})"
     if isinstance(value, (Buffer, View, Scalar, Same)):
-        parts = [recipe_text(getattr(value, f.name)) for f in fields(value) if getattr(value, f.name) is not f.default]
-        return f"{type(value).__name__}({', '.join(parts)})"
+        given = [getattr(value, f.name) for f in fields(value) if getattr(value, f.name) is not f.default]
+        return f"{type(value).__name__}({', '.join(map(recipe_text, given))})"
     if isinstance(value, tuple):
         return "(" + ", ".join(map(recipe_text, value)) + ("," if len(value) == 1 else "") + ")"
     if isinstance(value, list):

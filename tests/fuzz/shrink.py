@@ -139,9 +139,8 @@ def _edit_list(tree: ast.Module, parent: ast.AST, name: str, items: list[Any]) -
 def _smaller(node: ast.expr) -> Iterator[ast.expr]:
     """Expressions that may stand for `node`: its parts, and plainer literals and slices."""
     if isinstance(node, ast.Slice):
-        for part in ("step", "lower", "upper"):
-            if getattr(node, part) is not None:
-                yield ast.Slice(**{p: None if p == part else getattr(node, p) for p in ("lower", "upper", "step")})
+        parts = {name: getattr(node, name) for name in ("step", "lower", "upper")}
+        yield from (ast.Slice(**{**parts, name: None}) for name, part in parts.items() if part is not None)
         return
     if isinstance(node, ast.Constant):
         if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):

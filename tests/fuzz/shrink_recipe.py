@@ -31,7 +31,8 @@ def smaller_recipes(recipe: Recipe) -> Iterator[Recipe]:
 def without_argument(recipe: Recipe, position: int) -> Recipe | None:
     """The recipe less one plain argument; None where another leaf is that object, or it is a container."""
     args = recipe.args
-    if not isinstance(args[position], (View, Scalar)) or any(isinstance(x, Same) for x in recipe_leaves(args)):
+    same = any(isinstance(x, Same) for x in recipe_leaves(args))
+    if same or not isinstance(args[position], (View, Scalar)):
         return None
     return pruned(Recipe(recipe.buffers, args[:position] + args[position + 1:]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.fuzz.program import generate
+from tests.fuzz.recipe import recipe_text
 from tests.fuzz.runner import Workshop, configs
 from tests.fuzz.shrink import shrink
 from tests.fuzz.workers import Tally, run_range
@@ -27,7 +28,8 @@ def test_random_programs(backend: str, numbers: range) -> None:
         pytest.skip(f"{backend} is left out")
     workshop = Workshop()
     try:
-        tally = run_range(_SEED, numbers, configs([backend], "on" if backend == "opencl" else "both"), workshop)
+        ways = configs([backend], "on" if backend == "opencl" else "both")
+        tally = run_range(_SEED, numbers, ways, workshop)
         if tally.mismatches:
             pytest.fail(_story(tally, workshop), pytrace=False)
     finally:
@@ -39,7 +41,8 @@ def _story(tally: Tally, workshop: Workshop) -> str:
     number, way, text = tally.mismatches[0]
     small = shrink(generate(_SEED, number), way, text, workshop, seconds=10)
     again = f"python -m tests.fuzz --seed {_SEED} --start {number} --count 1 --backend {way.backend} --save"
-    return f"{len(tally.mismatches)} programs differ; {number} ({way}): {text}\n{small.source}\n{small.calls}\n{again}"
+    head = f"{len(tally.mismatches)} programs differ; {number} ({way}): {text}"
+    return "\n".join((head, small.source, *map(recipe_text, small.calls), again))
 
 
 def test_programs_depend_on_their_seed_alone() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import time
@@ -55,9 +56,13 @@ def run_range(seed: int, numbers: range, ways: list[Config], workshop: Workshop,
 def _work(pipe: Any, current: Any, seed: int, ways: list[Config]) -> None:
     """A worker: ranges in, tallies out, until None."""
     workshop = Workshop()
+
+    def note(number: int) -> None:
+        current.value = number
+
     try:
         while (numbers := pipe.recv()) is not None:
-            pipe.send(run_range(seed, numbers, ways, workshop, lambda number: setattr(current, "value", number)))
+            pipe.send(run_range(seed, numbers, ways, workshop, note))
     except (EOFError, KeyboardInterrupt):
         pass
     finally:
@@ -80,10 +85,8 @@ class _Worker:
         self.pipe.send(numbers)
 
     def stop(self) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.pipe.send(None)
-        except OSError:
-            pass
         self.process.join(5)
         if self.process.is_alive():
             self.process.kill()
@@ -123,7 +126,9 @@ def run_parallel(seed: int, numbers: range, ways: list[Config], jobs: int) -> It
             worker.process.kill()
 
 
-def _receive(worker: _Worker, todo: list[range], seed: int, ways: list[Config]) -> tuple[Tally, _Worker | None]:
+def _receive(
+    worker: _Worker, todo: list[range], seed: int, ways: list[Config]
+) -> tuple[Tally, _Worker | None]:
     """The worker's tally, and another worker if this one died or is old."""
     try:
         tally = worker.pipe.recv()

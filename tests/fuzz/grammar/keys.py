@@ -15,7 +15,8 @@ def slice_text(rng: Random, dim: int, start: int, step: int, count: int) -> str:
     if step > 0:
         # The last step may overshoot; any stop beyond the last element does.
         stop = rng.randint(start + step * (count - 1) + 1, stop)
-        first = "" if start == 0 and rng.random() < 0.7 else str(start - dim if rng.random() < 0.25 else start)
+        first = str(start - dim if rng.random() < 0.25 else start)
+        first = "" if start == 0 and rng.random() < 0.7 else first
         last = "" if stop >= dim and (rng.random() < 0.7 or stop > dim + 2) else str(stop)
         if last and stop < dim and rng.random() < 0.3:
             last = str(stop - dim)
@@ -93,7 +94,9 @@ def key_of_shape(rng: Random, shape: tuple[int, ...], wanted: tuple[int, ...]) -
         count = left.pop(0)
         if count > dim:
             raise Rejected
-        items.append(placed_slice(rng, dim, count) if count != dim or rng.random() < 0.3 else ":")
+        style = rng.random()
+        items.append(placed_slice(rng, dim, count) if count != dim or style < 0.15 else
+                     "::-1" if style < 0.45 and dim > 1 else ":")
     if not items:
         return "..."
     return ", ".join(items)

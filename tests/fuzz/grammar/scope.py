@@ -16,7 +16,7 @@ MAX_ELEMENTS = 400
 _EXACT = 256
 
 
-class Rejected(Exception):  # noqa: N818
+class Rejected(Exception):
     """This statement cannot be made here; draw another."""
 
 
@@ -66,7 +66,7 @@ class Scope:
             return False
         value = self.space[name]
         mark = root(value) if isinstance(value, np.ndarray) else name
-        return any(mark is m or isinstance(m, str) and isinstance(mark, str) and mark == m for m in self._inexact)
+        return any(mark is m or (type(m) is type(mark) is str and mark == m) for m in self._inexact)
 
     def is_inexact_value(self, value: Any) -> bool:
         return any(value is self.space[n] and self.is_inexact(n) for n in self.names)
@@ -82,7 +82,7 @@ class Scope:
     # --- statements ---
 
     def add(self, text: str, *made: str) -> None:
-        """Runs a statement and keeps it; `made` are the variables that it defines. Raises what NumPy raises."""
+        """Runs a statement and keeps it; `made` are the variables that it defines. Raises what NumPy does."""
         self.attempt = text
         exec(text, self.space)
         self.attempt = ""
@@ -129,7 +129,7 @@ def exact_product(x: Any) -> bool:
 
 
 def one_zero(*operands: Any) -> bool:
-    """Whether there are no zeros of both signs: NumPy's choice between them depends on the loop it takes."""
+    """Whether there are no zeros of both signs: NumPy's order of them depends on the loop it takes."""
     seen = set()
     for x in operands:
         x = np.asarray(x)
@@ -140,6 +140,13 @@ def one_zero(*operands: Any) -> bool:
         else:
             seen |= {False} if (x == 0).any() else set()
     return len(seen) < 2
+
+
+def tied_zeros(x: Any, y: Any) -> bool:
+    """Whether somewhere one operand is 0.0 and the other -0.0: NumPy's maximum depends on its loop."""
+    if np.asarray(x).dtype.kind not in "fc" and np.asarray(y).dtype.kind not in "fc":
+        return False
+    return bool(((x == 0) & (y == 0) & (np.signbit(x * 1.0) != np.signbit(y * 1.0))).any())
 
 
 def fits_cast(x: Any, dtype: Any) -> bool:
