@@ -24,6 +24,8 @@ __all__ = ["COMMANDS", "main"]
 
 #: Name and one-line help of each subcommand; its module has the same name.
 COMMANDS = {
+    "dump": "show the stages of a compiled Python function",
+    "ops": "list the ops of the IR and the NumPy functions that are supported",
     "doctor": "show what sparsec finds on this machine, and whether it can work",
     "opt": "run passes over the text of the IR",
     "run": "run a function from the text of the IR",

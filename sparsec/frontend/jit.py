@@ -186,6 +186,7 @@ class Jitted(Generic[P, R]):
         self.__sparsec_function__ = fn
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         self._fn, self._backend, self._optimise = fn, backend, optimise
+        self.static_argnames = names
         self._binder = Binder(fn, names)
         self._lock = threading.RLock()
         self._found: dict[Any, list[Specialisation]] = {}
