@@ -111,14 +111,14 @@ def _shrink_some(options: argparse.Namespace, tally: Tally) -> None:
     for number, way, text in sorted(tally.mismatches, key=_weight):
         by_kind[kind(text)] = by_kind.get(kind(text), 0) + 1
         enough = spent >= options.shrink or by_kind[kind(text)] > max(2, options.shrink // 3)
-        if enough or kind(text) == "crash":
+        if enough:
             continue
         spent += 1
         small = shrink(generate(options.seed, number), way, text, workshop)
         if small.source in seen:
             continue
         seen.add(small.source)
-        message = workshop.check(small, (way,)).mismatches.get(way, text)
+        message = text if kind(text) == "crash" else workshop.check(small, (way,)).mismatches.get(way, text)
         print(f"\n# program {number} of seed {options.seed}, {way}\n{case_text(small, message)}")
         if options.save:
             print(f"# saved as {save_case(small, message).name}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import linecache
 import os
+import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +19,8 @@ import numpy as np
 from tests.fuzz.compare import Run, compare_runs, refusal, run
 from tests.fuzz.program import Program
 from tests.programs.harness import Difference, jit
+
+Note = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -79,18 +83,46 @@ class Workshop:
             linecache.cache.pop(path, None)
             os.unlink(path)
 
-    def check(self, program: Program, ways: Sequence[Config]) -> Outcome:
-        """Runs one program every way."""
+    def check(self, program: Program, ways: Sequence[Config], note: Note = lambda way: None) -> Outcome:
+        """Runs one program every way. `note` is told the number of each way before it runs."""
         with quiet(), self.function(program.source) as f:
-            return check_function(f, program, ways)
+            return check_function(f, program, ways, note)
+
+    def check_apart(self, program: Program, way: Config) -> Outcome:
+        """The same in a process of its own: one that dies is a mismatch."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                faulthandler.disable()
+                os.write(writer, pickle.dumps(self.check(program, (way,))))
+                status = 0
+            finally:
+                os._exit(status)
+        os.close(writer)
+        with open(reader, "rb") as pipe:
+            found = pipe.read()
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            return Outcome({way: crash_text(-os.WTERMSIG(status))})
+        return pickle.loads(found)  # type: ignore[no-any-return]
 
 
-def check_function(f: Callable[..., Any], program: Program, ways: Sequence[Config]) -> Outcome:
+def crash_text(code: int | None) -> str:
+    """The message for a process that ended with this exit code."""
+    return f"crash: the process ended with {code}"
+
+
+def check_function(
+    f: Callable[..., Any], program: Program, ways: Sequence[Config], note: Note = lambda way: None
+) -> Outcome:
     """`f` is the program's function. NumPy runs once for every call, sparsec once for every way and call."""
     outcome = Outcome()
     wanted = [run(f, recipe) for recipe in program.calls]
     outcome.raised = any(w.error is not None for w in wanted)
-    for way in ways:
+    for position, way in enumerate(ways):
+        note(position)
         compiled = jit(f, way.backend, optimise=way.optimise)
         for number, (recipe, want) in enumerate(zip(program.calls, wanted)):
             got = run(compiled, recipe)

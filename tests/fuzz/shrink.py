@@ -27,14 +27,15 @@ def kind(message: str) -> str:
 def shrink(program: Program, way: Config, message: str, workshop: Workshop, seconds: float = 30.0) -> Program:
     """The smallest program found in time whose difference is of the same kind."""
     raises = workshop.check(program, ()).raised
+    crashes = kind(message) == "crash"
 
     def differs(candidate: Program) -> bool:
         try:
-            outcome = workshop.check(candidate, (way,))
+            outcome = workshop.check_apart(candidate, way) if crashes else workshop.check(candidate, (way,))
         except Exception:  # a candidate need not even be a program
             return False
         found = outcome.mismatches.get(way, "")
-        return kind(found) == kind(message) and outcome.raised == raises
+        return kind(found) == kind(message) and (crashes or outcome.raised == raises)
 
     return minimise(program, differs, time.monotonic() + seconds)
 

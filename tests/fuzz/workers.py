@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import multiprocessing
 import multiprocessing.connection
 import time
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.fuzz.program import generate
-from tests.fuzz.runner import Config, Workshop, collect_garbage
+from tests.fuzz.runner import Config, Workshop, collect_garbage, crash_text
 
 #: A worker is replaced after so many programs, which bounds what leaks can cost.
 LIFE = 5000
@@ -38,12 +39,12 @@ class Tally:
 
 
 def run_range(seed: int, numbers: range, ways: list[Config], workshop: Workshop,
-              note: Callable[[int], None] = lambda number: None) -> Tally:
-    """The programs with these numbers, in this process. `note` is told each number before it runs."""
+              note: Callable[[int, int], None] = lambda number, way: None) -> Tally:
+    """The programs with these numbers, in this process. `note` is told what runs next: number, way."""
     tally = Tally()
     for number in numbers:
-        note(number)
-        outcome = workshop.check(generate(seed, number), ways)
+        note(number, 0)
+        outcome = workshop.check(generate(seed, number), ways, functools.partial(note, number))
         tally.programs += 1
         tally.raised += outcome.raised
         tally.mismatches += [(number, way, text) for way, text in outcome.mismatches.items()]
@@ -57,8 +58,8 @@ def _work(pipe: Any, current: Any, seed: int, ways: list[Config]) -> None:
     """A worker: ranges in, tallies out, until None."""
     workshop = Workshop()
 
-    def note(number: int) -> None:
-        current.value = number
+    def note(number: int, way: int) -> None:
+        current.value = number * len(ways) + way
 
     try:
         while (numbers := pipe.recv()) is not None:
@@ -94,10 +95,10 @@ class _Worker:
     def died(self, ways: list[Config]) -> tuple[Tally, range]:
         """A tally that blames the program that was running, and the numbers that are left of the chunk."""
         self.process.join()
-        number = max(self.current.value, self.numbers.start)
-        text = f"crash: the process ended with {self.process.exitcode}"
+        number, way = divmod(max(self.current.value, self.numbers.start * len(ways)), len(ways))
+        text = crash_text(self.process.exitcode)
         before = number - self.numbers.start
-        return Tally(before + 1, mismatches=[(number, ways[-1], text)]), range(number + 1, self.numbers.stop)
+        return Tally(before + 1, mismatches=[(number, ways[way], text)]), range(number + 1, self.numbers.stop)
 
 
 def run_parallel(seed: int, numbers: range, ways: list[Config], jobs: int) -> Iterator[Tally]:
