@@ -27,7 +27,9 @@ from sparsec.errors import SparsecError
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkout", type=Path)
     parser.add_argument("--preset", default="S")
     parser.add_argument("--only", default="", help="comma-separated kernel names")
@@ -69,7 +71,7 @@ def run(kernel: Kernel, args: argparse.Namespace) -> tuple[str, float]:
             if args.trace:
                 traceback.print_exc()
             return f"refused: {str(error).splitlines()[0]} ({error.loc})", 0.0
-        except Exception as error:  # noqa: BLE001  a crash of ours is a result to show like any other
+        except Exception as error:
             if args.trace:
                 traceback.print_exc()
             return f"FAILED: {type(error).__name__}: {str(error)[:150]}", 0.0
@@ -80,7 +82,10 @@ def run(kernel: Kernel, args: argparse.Namespace) -> tuple[str, float]:
         if not args.time:
             return text, 0.0
         mine, theirs = timed(compiled, kernel.function, given)
-    return f"{text}   NumPy {theirs * 1e3:9.3f} ms   ours {mine * 1e3:9.3f} ms   {theirs / mine:6.2f}x", theirs / mine
+    return (
+        f"{text}   NumPy {theirs * 1e3:9.3f} ms   ours {mine * 1e3:9.3f} ms   {theirs / mine:6.2f}x",
+        theirs / mine,
+    )
 
 
 def timed(compiled: Any, function: Any, given: list[Any], budget: float = 2.0) -> tuple[float, float]:
@@ -112,9 +117,17 @@ def difference(want: Any, got: Any, path: str = "") -> str:
     if a.shape != b.shape or a.dtype != b.dtype:
         return f"{path}: {b.dtype}{b.shape} for {a.dtype}{a.shape}"
     exact = a.dtype.kind in "biu"
-    same = np.array_equal(a, b) if exact else np.allclose(a, b, rtol=1e-5 if a.dtype.itemsize <= 4 else 1e-9,
-                                                           atol=1e-6 * (np.abs(a[np.isfinite(a)]).max(initial=0)),
-                                                           equal_nan=True)
+    same = (
+        np.array_equal(a, b)
+        if exact
+        else np.allclose(
+            a,
+            b,
+            rtol=1e-5 if a.dtype.itemsize <= 4 else 1e-9,
+            atol=1e-6 * (np.abs(a[np.isfinite(a)]).max(initial=0)),
+            equal_nan=True,
+        )
+    )
     return "" if same else f"{path}: values differ"
 
 

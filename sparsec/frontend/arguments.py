@@ -29,7 +29,11 @@ class Static:
         if not isinstance(other, Static) or type(self.value) is not type(other.value):
             return False
         # -0.0 and 0.0 differ; NaN equals itself.
-        return repr(self.value) == repr(other.value) if isinstance(self.value, float) else self.value == other.value
+        return (
+            repr(self.value) == repr(other.value)
+            if isinstance(self.value, float)
+            else self.value == other.value
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +76,10 @@ class Arguments:
         try:
             hash(static)
         except TypeError:
-            raise ArgumentError(f"an argument of type {type(leaf).__name__} is neither an array nor hashable",
-                                hint="pass arrays, numbers, and tuples, lists or dicts of them") from None
+            raise ArgumentError(
+                f"an argument of type {type(leaf).__name__} is neither an array nor hashable",
+                hint="pass arrays, numbers, and tuples, lists or dicts of them",
+            ) from None
         return static
 
 

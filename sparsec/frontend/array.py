@@ -33,8 +33,15 @@ class Traced:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(
-        self, trace: Trace, type: TensorType, *, storage: Storage | None = None, steps: tuple[Step, ...] = (),
-        value: Value | None = None, weak: type | None = None, readonly: str = "",
+        self,
+        trace: Trace,
+        type: TensorType,
+        *,
+        storage: Storage | None = None,
+        steps: tuple[Step, ...] = (),
+        value: Value | None = None,
+        weak: type | None = None,
+        readonly: str = "",
     ) -> None:
         self.trace, self.type, self.storage, self.steps = trace, type, storage, steps
         self.value: Value = value  # type: ignore[assignment]
@@ -62,8 +69,13 @@ class Traced:
             return self.as_array().view(name, readonly=readonly, **attrs)
         step: Step = (name, tuple(sorted(attrs.items())))
         type = self.trace.view_type(self.type, step)
-        return Traced(self.trace, type, storage=self.storage, steps=(*self.steps, step),
-                      readonly=readonly or self.readonly)
+        return Traced(
+            self.trace,
+            type,
+            storage=self.storage,
+            steps=(*self.steps, step),
+            readonly=readonly or self.readonly,
+        )
 
     def as_array(self) -> Traced:
         """A 0-d array with a scalar's value; an array as it is."""
@@ -133,8 +145,11 @@ class Traced:
 
     def __array__(self, *args: Any, **kwargs: Any) -> Any:
         self.trace.check_open()
-        raise ConcretizationError("a traced array has no values yet", loc=user_loc(),
-                                  hint="use NumPy functions on it; move code that needs values out of the function")
+        raise ConcretizationError(
+            "a traced array has no values yet",
+            loc=user_loc(),
+            hint="use NumPy functions on it; move code that needs values out of the function",
+        )
 
     def _concrete(self, what: str) -> Any:
         from sparsec.frontend.concrete import concrete_value
@@ -143,9 +158,10 @@ class Traced:
         if found is None:
             raise ConcretizationError(
                 f"{what} needs a concrete value, but this one is computed at run time "
-                f"({self.type.with_ref(None)})", loc=user_loc(),
+                f"({self.type.with_ref(None)})",
+                loc=user_loc(),
                 hint="use np.where for a choice between values; pass sizes and flags as static arguments "
-                     "(`static_argnames=`)",
+                "(`static_argnames=`)",
             )
         return found
 
@@ -207,8 +223,11 @@ class Traced:
         if name == "real" or name == "imag":
             getattr(self, name)[...] = value
             return
-        raise UnsupportedError(f"assignment to `.{name}` of an array", loc=user_loc(),
-                               hint="make a new view (`reshape`, `T`, …) instead")
+        raise UnsupportedError(
+            f"assignment to `.{name}` of an array",
+            loc=user_loc(),
+            hint="make a new view (`reshape`, `T`, …) instead",
+        )
 
     def __repr__(self) -> str:
         return f"Traced<{self.type}>"
@@ -245,15 +264,32 @@ def _binary(ufunc: np.ufunc) -> tuple[Any, Any, Any]:
 _FOREIGN = (str, bytes, dict, set)
 
 _OPERATORS = {
-    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "floordiv": np.floor_divide,
-    "mod": np.remainder, "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor,
-    "lshift": np.left_shift, "rshift": np.right_shift, "pow": np.power, "matmul": np.matmul, "divmod": np.divmod,
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "truediv": np.true_divide,
+    "floordiv": np.floor_divide,
+    "mod": np.remainder,
+    "and": np.bitwise_and,
+    "or": np.bitwise_or,
+    "xor": np.bitwise_xor,
+    "lshift": np.left_shift,
+    "rshift": np.right_shift,
+    "pow": np.power,
+    "matmul": np.matmul,
+    "divmod": np.divmod,
 }
 for _name, _ufunc in _OPERATORS.items():
     for _prefix, _method in zip(("", "r", "i"), _binary(_ufunc), strict=True):
         setattr(Traced, f"__{_prefix}{_name}__", _method)
-for _name, _ufunc in {"eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater,
-                      "ge": np.greater_equal}.items():
+for _name, _ufunc in {
+    "eq": np.equal,
+    "ne": np.not_equal,
+    "lt": np.less,
+    "le": np.less_equal,
+    "gt": np.greater,
+    "ge": np.greater_equal,
+}.items():
     setattr(Traced, f"__{_name}__", _binary(_ufunc)[0])
 
 
@@ -261,7 +297,12 @@ def _unary(ufunc: np.ufunc) -> Callable[[Traced], Any]:
     return lambda self: self.__array_ufunc__(ufunc, "__call__", self)
 
 
-for _name, _ufunc in {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}.items():
+for _name, _ufunc in {
+    "neg": np.negative,
+    "pos": np.positive,
+    "abs": np.absolute,
+    "invert": np.invert,
+}.items():
     setattr(Traced, f"__{_name}__", _unary(_ufunc))
 
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparsec.frontend.convert import as_bool
 from sparsec.frontend.array import Traced
+from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
+    CannotStage,
     Kind,
     Undefined,
-    CannotStage,
     is_array,
     is_scalar,
     join,
@@ -24,8 +24,8 @@ from sparsec.frontend.merge import (
 from sparsec.frontend.regions import Block, emit_control, run_block
 from sparsec.frontend.signals import (
     Pending,
-    ReturnShape,
     Return,
+    ReturnShape,
     Signal,
     code_of,
     codes_of,
@@ -50,8 +50,12 @@ class Path:
 
 
 def stage_if(
-    trace: Trace, cond: Traced, thunks: Sequence[Callable[[], Any]], names: Sequence[str],
-    get: Callable[[], State], set_: Callable[[State], None],
+    trace: Trace,
+    cond: Traced,
+    thunks: Sequence[Callable[[], Any]],
+    names: Sequence[str],
+    get: Callable[[], State],
+    set_: Callable[[State], None],
 ) -> Signal:
     """Traces both branches into an `if` op; sets the joined variables; gives the joined signal.
 
@@ -78,7 +82,11 @@ def stage_if(
 
 
 def _path(
-    trace: Trace, outer: dict[Any, Value], thunk: Callable[[], Any], before: State, get: Callable[[], State],
+    trace: Trace,
+    outer: dict[Any, Value],
+    thunk: Callable[[], Any],
+    before: State,
+    get: Callable[[], State],
     set_: Callable[[State], None],
 ) -> Path:
     set_(before)
@@ -104,8 +112,9 @@ def _plan(names: Sequence[str], paths: Sequence[Path]) -> _Plan:
     codes = frozenset().union(*(codes_of(p.signal) for p in paths))
     returned = None
     if any(returns(p.signal) for p in paths):
-        returned = return_shape([p.signal.value for p in paths if isinstance(p.signal, (Return, Pending))
-                                 and returns(p.signal)])
+        returned = return_shape(
+            [p.signal.value for p in paths if isinstance(p.signal, (Return, Pending)) and returns(p.signal)]
+        )
     # Where a path certainly returns, its variables are never read again: the other path's stand.
     kinds = tuple(_kind(name, *(p.state[k] for p in paths)) for k, name in enumerate(names))
     return _Plan(tuple(names), kinds, codes, returned)

@@ -50,8 +50,10 @@ def truth(x: Any) -> bool | Traced:
     if not isinstance(x, Traced):
         return bool(x)
     if x.type.size != 1:
-        raise ShapeError("The truth value of an array with more than one element is ambiguous. "
-                         "Use a.any() or a.all()", loc=user_loc())
+        raise ShapeError(
+            "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()",
+            loc=user_loc(),
+        )
     known = concrete_value(x)
     return x.as_scalar() if known is None else bool(known.reshape(())[()])
 
@@ -59,7 +61,9 @@ def truth(x: Any) -> bool | Traced:
 # --- statements ----------------------------------------------------------------------------------------------
 
 
-def if_(cond: Any, then: Callable[[], Any], orelse: Callable[[], Any], names: Sequence[str], get: Get, set_: Set) -> Any:
+def if_(
+    cond: Any, then: Callable[[], Any], orelse: Callable[[], Any], names: Sequence[str], get: Get, set_: Set
+) -> Any:
     """An `if` statement: its value is the signal of the branch taken."""
     test = truth(cond)
     if not isinstance(test, Traced):
@@ -67,11 +71,16 @@ def if_(cond: Any, then: Callable[[], Any], orelse: Callable[[], Any], names: Se
     try:
         return stage_if(test.trace, test, (then, orelse), names, get, set_)
     except CannotStage as why:
-        raise ConcretizationError(f"this branch depends on run-time values, and {why.what}", loc=user_loc(),
-                                  hint="give the variable one kind on both paths, or use np.where") from None
+        raise ConcretizationError(
+            f"this branch depends on run-time values, and {why.what}",
+            loc=user_loc(),
+            hint="give the variable one kind on both paths, or use np.where",
+        ) from None
 
 
-def for_(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set, orelse: Any) -> Any:
+def for_(
+    items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set, orelse: Any
+) -> Any:
     """A `for` statement."""
     items = _iterable(items)
     if isinstance(items, TracedRange):
@@ -117,17 +126,25 @@ def _range(items: range, body: Callable[[Any], Any], names: Sequence[str], get: 
         return stage_for(trace, TracedRange.of(items), body, Variables(names, get(), get, set_))
     except CannotStage as why:
         if len(items) > UNROLL_IF_NEEDED:
-            raise ConcretizationError(f"this loop of {len(items)} turns cannot be one loop: {why.what}", loc=user_loc(),
-                                      hint="keep the kind of every variable the same in each turn") from None
+            raise ConcretizationError(
+                f"this loop of {len(items)} turns cannot be one loop: {why.what}",
+                loc=user_loc(),
+                hint="keep the kind of every variable the same in each turn",
+            ) from None
     return _python_for(items, body, names, get, set_)
 
 
-def _staged(items: TracedRange, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
+def _staged(
+    items: TracedRange, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set
+) -> Signal:
     try:
         return stage_for(require_trace("a loop"), items, body, Variables(names, get(), get, set_))
     except CannotStage as why:
-        raise ConcretizationError(f"this loop has a run-time length, and {why.what}", loc=user_loc(),
-                                  hint="keep the kind of every variable the same in each turn") from None
+        raise ConcretizationError(
+            f"this loop has a run-time length, and {why.what}",
+            loc=user_loc(),
+            hint="keep the kind of every variable the same in each turn",
+        ) from None
 
 
 def _python_for(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
@@ -164,7 +181,9 @@ def _guarded(signal: Pending, rest: Callable[[], Any], names: Sequence[str], get
     return stage_if(trace, left, (leave, rest), names, get, set_)
 
 
-def while_(cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set, orelse: Any) -> Any:
+def while_(
+    cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set, orelse: Any
+) -> Any:
     """A `while` statement."""
     trace = require_trace("a loop")
     turns = 0
@@ -182,18 +201,24 @@ def while_(cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str
         signal = body()
         turns += 1
         if isinstance(signal, Pending):
-            return _finish_loop(_guarded(signal, lambda: while_(cond, body, names, get, set_, None), names, get, set_),
-                                orelse)
+            return _finish_loop(
+                _guarded(signal, lambda: while_(cond, body, names, get, set_, None), names, get, set_), orelse
+            )
         if signal is not None and signal is not CONTINUE:
             return _finish_loop(signal, orelse)
 
 
-def _staged_while(cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
+def _staged_while(
+    cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set
+) -> Signal:
     try:
         return stage_while(require_trace("a loop"), cond, body, Variables(names, get(), get, set_))
     except CannotStage as why:
-        raise ConcretizationError(f"this loop depends on run-time values, and {why.what}", loc=user_loc(),
-                                  hint="keep the kind of every variable the same in each turn") from None
+        raise ConcretizationError(
+            f"this loop depends on run-time values, and {why.what}",
+            loc=user_loc(),
+            hint="keep the kind of every variable the same in each turn",
+        ) from None
 
 
 def _finish_loop(signal: Signal, orelse: Any) -> Any:
@@ -202,7 +227,9 @@ def _finish_loop(signal: Signal, orelse: Any) -> Any:
         return None
     if isinstance(signal, Pending) and BROKE in signal.codes:
         if orelse is not None:
-            raise UnsupportedError("the `else` of a loop with a run-time `break`", loc=user_loc(), hint="use a flag")
+            raise UnsupportedError(
+                "the `else` of a loop with a run-time `break`", loc=user_loc(), hint="use a flag"
+            )
         if RETURNED not in signal.codes:
             return None
         code = apply_ufunc(np.multiply, (signal.code == RETURNED, RETURNED))
@@ -227,8 +254,11 @@ def unwrap(signal: Any) -> Any:
     if isinstance(signal, Return):
         return signal.value
     if isinstance(signal, Pending):
-        raise ConcretizationError("the function returns on some run-time paths and not on others", loc=user_loc(),
-                                  hint="return a value of the same kind on every path")
+        raise ConcretizationError(
+            "the function returns on some run-time paths and not on others",
+            loc=user_loc(),
+            hint="return a value of the same kind on every path",
+        )
     return None
 
 
@@ -299,9 +329,20 @@ def chain(tests: Sequence[Callable[[Any, Any], Any]], *operands: Callable[[], An
 
 #: What staged code calls, by name.
 RUNTIME = {
-    desugar.IF: if_, desugar.WHILE: while_, desugar.FOR: for_, desugar.AFTER: after, desugar.UNWRAP: unwrap,
-    desugar.CHOOSE: choose, desugar.AND: and_, desugar.OR: or_, desugar.NOT: not_, desugar.CHAIN: chain,
-    desugar.RETURN: Return, desugar.BREAK: BREAK, desugar.CONTINUE: CONTINUE, desugar.LOCALS: locals_,
+    desugar.IF: if_,
+    desugar.WHILE: while_,
+    desugar.FOR: for_,
+    desugar.AFTER: after,
+    desugar.UNWRAP: unwrap,
+    desugar.CHOOSE: choose,
+    desugar.AND: and_,
+    desugar.OR: or_,
+    desugar.NOT: not_,
+    desugar.CHAIN: chain,
+    desugar.RETURN: Return,
+    desugar.BREAK: BREAK,
+    desugar.CONTINUE: CONTINUE,
+    desugar.LOCALS: locals_,
 }
 
 __all__ = ["RUNTIME", "UNROLL", "Jump", "codes_of", "is_scalar", "truth"]

@@ -47,8 +47,9 @@ def as_traced(x: Any) -> Traced:
     if isinstance(x, (list, tuple)):
         return from_sequence(trace, x)
     if isinstance(x, np.ndarray):
-        raise ArgumentError(f"array subclass {type(x).__name__} is not supported", loc=user_loc(),
-                            hint="pass `np.asarray(x)`")
+        raise ArgumentError(
+            f"array subclass {type(x).__name__} is not supported", loc=user_loc(), hint="pass `np.asarray(x)`"
+        )
     raise DTypeError(f"{type(x).__name__} is not an array or a number", loc=user_loc())
 
 
@@ -104,7 +105,7 @@ def broadcast(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
     if have == shape or have == ():
         return value
     # Lengths that a check found equal may have different names: the target's stands for both.
-    named = tuple(h if h == 1 else w for h, w in zip(have, shape[len(shape) - len(have):]))
+    named = tuple(h if h == 1 else w for h, w in zip(have, shape[len(shape) - len(have) :]))
     if named != have:
         value = trace.op("slice", value, start=(0,) * len(have), size=named, step=(1,) * len(have))
     return value if named == shape else trace.op("broadcast", value, shape=shape)
@@ -118,4 +119,5 @@ def full(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
 
 
 def as_bool(trace: Trace, value: Value) -> Value:
+    """Whether each element is not zero."""
     return cast(trace, value, BOOL)

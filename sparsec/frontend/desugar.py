@@ -98,7 +98,11 @@ def _returns(nodes: Sequence[ast.stmt]) -> bool:
 
 def _blocks(node: ast.stmt) -> list[list[ast.stmt]]:
     """The statement lists inside a statement."""
-    found = [getattr(node, name) for name in ("body", "orelse", "finalbody") if isinstance(getattr(node, name, None), list)]
+    found = [
+        getattr(node, name)
+        for name in ("body", "orelse", "finalbody")
+        if isinstance(getattr(node, name, None), list)
+    ]
     for handler in getattr(node, "handlers", []):
         found.append(handler.body)
     for case in getattr(node, "cases", []):
@@ -121,8 +125,11 @@ class _Function:
         body = self.block(node.body, top=True)
         if self.locals and branches:
             # Never run: makes every local a variable of this function, which the inner ones then share.
-            never = ast.If(ast.Constant(False), [
-                ast.Assign([ast.Name(n, ast.Store()) for n in self.locals], ast.Constant(None))], [])
+            never = ast.If(
+                ast.Constant(False),
+                [ast.Assign([ast.Name(n, ast.Store()) for n in self.locals], ast.Constant(None))],
+                [],
+            )
             body.insert(1 if _has_docstring(body) else 0, ast.copy_location(never, node))
         node.body = body
         return node
@@ -149,13 +156,15 @@ class _Function:
                     out.append(stmt)
                     continue
                 if leaves:
-                    out.extend(self.leaving(stmt, stmts[k + 1:], top=top, then=then))
+                    out.extend(self.leaving(stmt, stmts[k + 1 :], top=top, then=then))
                     return out
                 out.append(ast.copy_location(ast.Expr(self.compound(stmt, None, out)), stmt))
                 continue
             out.append(self.other(stmt, top=top))
         if then is not None:
-            out.append(ast.copy_location(ast.Return(_call(then, [], self.node)), stmts[-1] if stmts else self.node))
+            out.append(
+                ast.copy_location(ast.Return(_call(then, [], self.node)), stmts[-1] if stmts else self.node)
+            )
         return out or [ast.Pass()]
 
     @staticmethod
@@ -212,7 +221,9 @@ class _Function:
         call = self.loop(stmt, out)
         if then is None:
             return call
-        return _call(AFTER, [call, ast.Name(then, ast.Load()), *self.state(self.changed_by[then], stmt, out)], stmt)
+        return _call(
+            AFTER, [call, ast.Name(then, ast.Load()), *self.state(self.changed_by[then], stmt, out)], stmt
+        )
 
     def if_(self, stmt: ast.If, then: str | None, out: list[ast.stmt]) -> ast.expr:
         names = []
@@ -220,9 +231,18 @@ class _Function:
             name = self.fresh(stem)
             out.append(self.inner(name, [], self.block(body, top=False, then=then), stmt))
             names.append(name)
-        changed = tuple(dict.fromkeys((*_assigned([*stmt.body, *stmt.orelse]), *self.changed_by.get(then or "", ()))))
-        return _call(IF, [_Expressions().visit(stmt.test), *(ast.Name(n, ast.Load()) for n in names),
-                          *self.state(changed, stmt, out)], stmt)
+        changed = tuple(
+            dict.fromkeys((*_assigned([*stmt.body, *stmt.orelse]), *self.changed_by.get(then or "", ())))
+        )
+        return _call(
+            IF,
+            [
+                _Expressions().visit(stmt.test),
+                *(ast.Name(n, ast.Load()) for n in names),
+                *self.state(changed, stmt, out),
+            ],
+            stmt,
+        )
 
     def loop(self, stmt: ast.stmt, out: list[ast.stmt]) -> ast.expr:
         assert isinstance(stmt, (ast.For, ast.While))
@@ -230,7 +250,9 @@ class _Function:
         body = self.block(stmt.body, top=False)
         if isinstance(stmt, ast.For):
             item = f"{PREFIX}item"
-            body.insert(0, ast.copy_location(ast.Assign([stmt.target], ast.Name(item, ast.Load())), stmt.target))
+            body.insert(
+                0, ast.copy_location(ast.Assign([stmt.target], ast.Name(item, ast.Load())), stmt.target)
+            )
             out.append(self.inner(body_name, [item], body, stmt))
             first: ast.expr = _Expressions().visit(stmt.iter)
             changed = _assigned([stmt.target, *stmt.body])
@@ -266,7 +288,9 @@ class _Function:
         self, name: str, args: Sequence[str], body: list[ast.stmt], at: ast.stmt, *, shares: bool = True
     ) -> ast.stmt:
         """An inner function over the variables of this one."""
-        shared = [n for n in _assigned(body) if n in self.locals or n in _parameters(self.node)] if shares else []
+        shared = (
+            [n for n in _assigned(body) if n in self.locals or n in _parameters(self.node)] if shares else []
+        )
         if shared:
             body = [ast.copy_location(ast.Nonlocal(shared), at), *body]
         return ast.copy_location(define(name, arguments(args), body), at)
@@ -298,8 +322,15 @@ class _Expressions(ast.NodeTransformer):
         if len(node.ops) == 1 or _binds(node):
             return node
         x, y = f"{PREFIX}x", f"{PREFIX}y"
-        tests: list[ast.expr] = [ast.copy_location(ast.Lambda(arguments([x, y]), ast.Compare(
-            ast.Name(x, ast.Load()), [op], [ast.Name(y, ast.Load())])), node) for op in node.ops]
+        tests: list[ast.expr] = [
+            ast.copy_location(
+                ast.Lambda(
+                    arguments([x, y]), ast.Compare(ast.Name(x, ast.Load()), [op], [ast.Name(y, ast.Load())])
+                ),
+                node,
+            )
+            for op in node.ops
+        ]
         operands = [_thunk(v) for v in (node.left, *node.comparators)]
         return _call(CHAIN, [ast.Tuple(tests, ast.Load()), *operands], node)
 

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from sparsec.frontend import numpy_api as _numpy_api  # fills the dispatch table
+from sparsec.frontend.dispatch import SUBSCRIPTS
 from sparsec.frontend.staged import Outside
 from sparsec.frontend.trace import current_trace
 
@@ -34,6 +35,17 @@ class Explicit:
         return f"<sparsec.numpy form of {self.__wrapped__!r}>"
 
 
+class ExplicitSubscript:
+    """`np.r_`, `np.mgrid` and their kin: the subscript goes through the table while a function is traced."""
+
+    def __init__(self, owner: Any) -> None:
+        self.__wrapped__ = owner
+
+    def __getitem__(self, key: Any) -> Any:
+        trace = current_trace()
+        return self.__wrapped__[key] if trace is None else Outside(trace).load_item(self.__wrapped__, key)
+
+
 def explicit(module: ModuleType, name: str, found: dict[str, Any]) -> Any:
     """`name` of a NumPy module: functions wrapped, everything else as it is; kept in `found`.
 
@@ -42,7 +54,9 @@ def explicit(module: ModuleType, name: str, found: dict[str, Any]) -> Any:
     value = None if name.startswith("__") else getattr(module, name, None)
     if (value is None and name != "newaxis") or isinstance(value, ModuleType):
         raise AttributeError(f"module '{found['__name__']}' has no attribute {name!r}")
-    if callable(value) and not inspect.isclass(value):
+    if type(value) in SUBSCRIPTS:
+        value = ExplicitSubscript(value)
+    elif callable(value) and not inspect.isclass(value):
         value = Explicit(value)
     found[name] = value
     return value

@@ -17,8 +17,8 @@ from sparsec.errors import IndexOutOfRange, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
-from sparsec.frontend.locate import user_loc
 from sparsec.frontend.layout import MAX_RANK
+from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import (
     broadcast_shapes,
     checked,
@@ -65,15 +65,17 @@ def parse_key(x: Traced, key: Any) -> list[Part]:
     parts = [Ellipsis if k is Ellipsis else _part(k) for k in items]
     used = sum(_axes(p) for p in parts if p is not Ellipsis)
     if used > x.ndim:
-        raise IndexOutOfRange(f"too many indices for array: array is {x.ndim}-dimensional, but {used} were indexed",
-                              loc=user_loc())
+        raise IndexOutOfRange(
+            f"too many indices for array: array is {x.ndim}-dimensional, but {used} were indexed",
+            loc=user_loc(),
+        )
     if x.ndim - used + len(parts) > MAX_RANK:
         raise IndexOutOfRange(f"number of dimensions must be within [0, {MAX_RANK}]", loc=user_loc())
     dots = [k for k, p in enumerate(parts) if p is Ellipsis]
     if len(dots) > 1:
         raise IndexOutOfRange("an index can only have a single ellipsis ('...')", loc=user_loc())
     at = dots[0] if dots else len(parts)
-    return [*parts[:at], *[slice(None)] * (x.ndim - used), *parts[at + 1:]]  # type: ignore[list-item]
+    return [*parts[:at], *[slice(None)] * (x.ndim - used), *parts[at + 1 :]]  # type: ignore[list-item]
 
 
 def _axes(part: Any) -> int:
@@ -86,7 +88,9 @@ def _part(item: Any) -> Part:
     if item is None or isinstance(item, slice):
         return item
     if isinstance(item, (bool, np.bool_)):
-        raise UnsupportedError("a Python bool as an index is not supported", loc=user_loc(), hint="use an array mask")
+        raise UnsupportedError(
+            "a Python bool as an index is not supported", loc=user_loc(), hint="use an array mask"
+        )
     if isinstance(item, (int, np.integer)):
         return int(item)
     if isinstance(item, (float, str, complex, np.inexact)):
@@ -105,8 +109,12 @@ def _part(item: Any) -> Part:
 
 
 def _bad_index(message: str = "") -> IndexOutOfRange:
-    return IndexOutOfRange(message or "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
-                           "integer or boolean arrays are valid indices", loc=user_loc())
+    return IndexOutOfRange(
+        message
+        or "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and "
+        "integer or boolean arrays are valid indices",
+        loc=user_loc(),
+    )
 
 
 # --- reading ---------------------------------------------------------------------------------------------
@@ -163,12 +171,17 @@ def index_of(trace: Trace, index: int | Dynamic, dim: Dim, axis: int) -> Dim:
         return index_dim(trace, index.index, dim, axis)
     if isinstance(dim, Poly):
         size = value_of(trace, dim)
-        inside = trace.op("less" if index >= 0 else "greater_equal", trace.const(index, I64),
-                          size if index >= 0 else trace.op("neg", size))
+        inside = trace.op(
+            "less" if index >= 0 else "greater_equal",
+            trace.const(index, I64),
+            size if index >= 0 else trace.op("neg", size),
+        )
         trace.ops("check", inside, kind="index", message=f"index {index} is out of bounds for axis {axis}")
         return index + dim if index < 0 else index
     if not -dim <= index < dim:
-        raise IndexOutOfRange(f"index {index} is out of bounds for axis {axis} with size {dim}", loc=user_loc())
+        raise IndexOutOfRange(
+            f"index {index} is out of bounds for axis {axis} with size {dim}", loc=user_loc()
+        )
     return index + dim if index < 0 else index
 
 
@@ -217,10 +230,14 @@ def _masks_to_arrays(x: Traced, parts: list[Part]) -> list[Part]:
         known = concrete_value(part.mask)
         if known is None:
             positions = true_positions(x.trace, part.mask.read())
-            out.extend(Array(Traced(x.trace, p.type.with_ref(p.ref), storage=x.trace.new_storage(p)), checked=True)
-                       for p in positions)
+            out.extend(
+                Array(Traced(x.trace, p.type.with_ref(p.ref), storage=x.trace.new_storage(p)), checked=True)
+                for p in positions
+            )
             continue
-        out.extend(Array(as_traced(list(k.tolist()) if k.size else np.zeros(0, np.int64))) for k in np.nonzero(known))
+        out.extend(
+            Array(as_traced(list(k.tolist()) if k.size else np.zeros(0, np.int64))) for k in np.nonzero(known)
+        )
     return out
 
 
@@ -231,7 +248,7 @@ class Selection:
 
     region: Traced
     indexes: tuple[Value, ...]
-    shape: tuple[int, ...]
+    shape: tuple[Any, ...]
 
 
 def select(x: Traced, parts: list[Part]) -> Selection:
@@ -241,8 +258,7 @@ def select(x: Traced, parts: list[Part]) -> Selection:
     arrays: dict[int, Traced | int] = {}  # axis of the region -> its index
     sure: set[int] = set()  # axes whose indexes are known to be in range
     position: list[int] = []  # where, among the key's result axes, arrays stand
-    axis = 0
-    for part in parts:
+    for axis, part in enumerate(parts):
         if isinstance(part, (int, Array, Dynamic)):
             if isinstance(part, Array) and part.checked:
                 sure.add(axis)
@@ -251,7 +267,6 @@ def select(x: Traced, parts: list[Part]) -> Selection:
             basic.append(slice(None))
         else:
             basic.append(part)
-        axis += 1
     region = basic_view(x, basic)
     common = _broadcast_shape(list(arrays.values()))
     adjacent = position == list(range(position[0], position[0] + len(position)))
@@ -270,14 +285,16 @@ def select(x: Traced, parts: list[Part]) -> Selection:
     return Selection(region, tuple(indexes), shape)
 
 
-def _broadcast_shape(indexes: list[Traced | int]) -> tuple[int, ...]:
+def _broadcast_shape(indexes: list[Traced | int]) -> tuple[Dim, ...]:
     shapes = [() if isinstance(i, int) else i.shape for i in indexes]
     try:
         return broadcast_shapes(*shapes)
     except ShapeError:
         text = " ".join("(" + ",".join(map(str, s)) + ("," if len(s) == 1 else "") + ")" for s in shapes)
-        raise IndexOutOfRange(f"shape mismatch: indexing arrays could not be broadcast together with shapes {text}",
-                              loc=user_loc()) from None
+        raise IndexOutOfRange(
+            f"shape mismatch: indexing arrays could not be broadcast together with shapes {text}",
+            loc=user_loc(),
+        ) from None
 
 
 def _place(trace: Trace, index: Value, common: tuple[int, ...], front: int, shape: tuple[int, ...]) -> Value:
@@ -298,10 +315,13 @@ def checked_index(trace: Trace, index: Traced | int, dim: int, axis: int) -> Val
     if known is not None and not isinstance(dim, Poly):
         bad = (known < -dim) | (known >= dim)
         if bad.any():
-            raise IndexOutOfRange(f"index {known[bad].flat[0]} is out of bounds for axis {axis} with size {dim}",
-                                  loc=user_loc())
+            raise IndexOutOfRange(
+                f"index {known[bad].flat[0]} is out of bounds for axis {axis} with size {dim}", loc=user_loc()
+            )
         wrapped = np.where(known < 0, known + dim, known)
-        return trace.const(tuple(wrapped.ravel().tolist()) if wrapped.ndim else wrapped.item(), I64, wrapped.shape)
+        return trace.const(
+            tuple(wrapped.ravel().tolist()) if wrapped.ndim else wrapped.item(), I64, wrapped.shape
+        )
     assert isinstance(index, Traced)
     value = cast(trace, index.read(), I64)
     if index.type.size == 0:
@@ -333,9 +353,13 @@ def setitem(x: Traced, key: Any, value: Any) -> None:
     trace.check_writable(x)
     parts = parse_key(x, key)
     masks = [p for p in parts if isinstance(p, Mask)]
-    if len(masks) == 1 and not any(isinstance(p, Array) for p in parts) and concrete_value(masks[0].mask) is None:
-        if _write_mask(x, parts, masks[0], value):
-            return
+    if (
+        len(masks) == 1
+        and not any(isinstance(p, Array) for p in parts)
+        and concrete_value(masks[0].mask) is None
+        and _write_mask(x, parts, masks[0], value)
+    ):
+        return
     parts = _masks_to_arrays(x, parts)
     if any(isinstance(p, Array) for p in parts):
         _scatter(x, parts, value)
@@ -377,11 +401,14 @@ def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
     except ShapeError:
         fits = False
     if not fits:
-        def words(dims: tuple[int, ...]) -> str:
+
+        def words(dims: tuple[Dim, ...]) -> str:
             return "(" + ",".join(map(str, dims)) + ("," if len(dims) == 1 else "") + ")"
 
-        raise ShapeError(f"could not broadcast input array from shape {words(have)} into shape {words(shape)}",
-                         loc=user_loc())
+        raise ShapeError(
+            f"could not broadcast input array from shape {words(have)} into shape {words(shape)}",
+            loc=user_loc(),
+        )
     return broadcast(trace, value, shape)
 
 
@@ -391,7 +418,9 @@ def _check_mask(x: Traced, mask: Traced, axis: int) -> None:
         if have != want:
             raise IndexOutOfRange(
                 f"boolean index did not match indexed array along axis {k}; size of axis is {have} but size of "
-                f"corresponding boolean axis is {want}", loc=user_loc())
+                f"corresponding boolean axis is {want}",
+                loc=user_loc(),
+            )
 
 
 def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> bool:
@@ -404,9 +433,9 @@ def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> bool:
     _check_mask(x, mask, axis)
     others = [p for p in parts if p is not part]
     plain = all(p == slice(None) for p in others)
-    stretched = [*parts[:at], *[slice(None)] * mask.ndim, *parts[at + 1:]]
+    stretched = [*parts[:at], *[slice(None)] * mask.ndim, *parts[at + 1 :]]
     region = basic_view(x, stretched)
-    rest = len([p for p in parts[at + 1:] if p is None or isinstance(p, slice)])
+    rest = len([p for p in parts[at + 1 :] if p is None or isinstance(p, slice)])
     spread = mask.read()
     if rest:
         spread = as_view(trace, spread, (*mask.shape, *[1] * rest))
@@ -414,11 +443,11 @@ def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> bool:
         new = assigned_number(trace, value, region)
     else:
         array = as_traced(value)
-        if array.ndim and not (plain and at == 0 and _fits_rest(array.shape, region.shape[mask.ndim:])):
+        if array.ndim and not (plain and at == 0 and _fits_rest(array.shape, region.shape[mask.ndim :])):
             return False
         new = array.read()
         if new.type.shape not in ((), region.shape):
-            new = fit(trace, new, (1,) * mask.ndim + region.shape[mask.ndim:])
+            new = fit(trace, new, (1,) * mask.ndim + region.shape[mask.ndim :])
     store(trace, region, new, Traced.fresh(trace, trace.op("copy", spread)))
     return True
 
@@ -435,7 +464,7 @@ def _fits_rest(shape: tuple[int, ...], rest: tuple[int, ...]) -> bool:
     """Whether a right side broadcasts against (count, *rest) whatever count is."""
     if len(shape) > len(rest) + 1 or (len(shape) == len(rest) + 1 and shape[0] != 1):
         return False
-    tail = shape[-len(rest):] if rest else ()
+    tail = shape[-len(rest) :] if rest else ()
     return all(have in (want, 1) for have, want in zip(reversed(tail), reversed(rest), strict=False))
 
 

@@ -51,8 +51,12 @@ class Specialisation:
         arrays = [*call.arrays, *traced.captures]
         cells = [np.array(s) for s in call.scalars]
         results = [_allocate(shape, dtype) for shape, dtype in traced.results.storages]
-        pointers = [address(arrays[p.array]) - p.offset * arrays[p.array].itemsize if p.array >= 0
-                    else address(cells[p.scalar]) for p in traced.params]
+        pointers = [
+            address(arrays[p.array]) - p.offset * arrays[p.array].itemsize
+            if p.array >= 0
+            else address(cells[p.scalar])
+            for p in traced.params
+        ]
         places = [address(r) for r in results]
         if runner.transactional and traced.written:
             flags = self._run_on_copies(arrays, pointers, places)
@@ -85,7 +89,11 @@ class Specialisation:
         return flags
 
     def _result(
-        self, call: Arguments, arrays: list[np.ndarray], pointers: list[int], results: list[np.ndarray],
+        self,
+        call: Arguments,
+        arrays: list[np.ndarray],
+        pointers: list[int],
+        results: list[np.ndarray],
         places: list[int],
     ) -> Any:
         made: list[Any] = []
@@ -104,8 +112,14 @@ def _extent(traced: TracedFunction, param: int) -> tuple[tuple[int, ...], int, t
 
 
 def _object(
-    leaf: Leaf, made: list[Any], call: Arguments, arrays: list[np.ndarray], pointers: list[int],
-    results: list[np.ndarray], places: list[int], traced: TracedFunction,
+    leaf: Leaf,
+    made: list[Any],
+    call: Arguments,
+    arrays: list[np.ndarray],
+    pointers: list[int],
+    results: list[np.ndarray],
+    places: list[int],
+    traced: TracedFunction,
 ) -> Any:
     match leaf:
         case Constant(value=value):
@@ -126,7 +140,9 @@ def _object(
             return view_of(arrays[traced.params[k].array], pointers[k], leaf)
         case View(storage=k):
             root = results[k]
-            whole = leaf.shape == root.shape and leaf.dtype == root.dtype and leaf.offset == 0 and leaf.writeable
+            whole = (
+                leaf.shape == root.shape and leaf.dtype == root.dtype and leaf.offset == 0 and leaf.writeable
+            )
             same_layout = tuple(s * root.itemsize for s in leaf.strides) == root.strides
             if whole and same_layout and not any(m is root for m in made):
                 return root
@@ -135,7 +151,9 @@ def _object(
 
 def _shared(leaf: View, traced: TracedFunction) -> bool:
     """Whether another part of the result lies in the same storage."""
-    same = [x for x in traced.results.leaves if isinstance(x, View) and not x.param and x.storage == leaf.storage]
+    same = [
+        x for x in traced.results.leaves if isinstance(x, View) and not x.param and x.storage == leaf.storage
+    ]
     return len(same) > 1
 
 
@@ -148,10 +166,16 @@ def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
 
 def _alignments(traced: TracedFunction) -> dict[str, int]:
     """Bytes that may be assumed of each parameter: its item size, or 1 where an argument is not aligned."""
-    aligned = {p.array: spec.aligned for p in traced.params if p.array >= 0
-               for spec in [traced.capture_specs[p.array]]}
-    return {value.storage: value.type.dtype.itemsize if p.array < 0 or aligned[p.array] else 1
-            for p, value in zip(traced.params, traced.func.params, strict=True)}
+    aligned = {
+        p.array: spec.aligned
+        for p in traced.params
+        if p.array >= 0
+        for spec in [traced.capture_specs[p.array]]
+    }
+    return {
+        value.storage: value.type.dtype.itemsize if p.array < 0 or aligned[p.array] else 1
+        for p, value in zip(traced.params, traced.func.params, strict=True)
+    }
 
 
 def _warn(flags: int, name: str) -> None:
@@ -174,15 +198,22 @@ class Jitted(Generic[P, R]):
     """A function that compiles itself. Call it as you would call the original."""
 
     def __init__(
-        self, fn: Callable[P, R], *, backend: str | None = None, static_argnames: str | Sequence[str] = (),
-        dynamic: Sequence[str] = (), optimise: bool = True,
+        self,
+        fn: Callable[P, R],
+        *,
+        backend: str | None = None,
+        static_argnames: str | Sequence[str] = (),
+        dynamic: Sequence[str] = (),
+        optimise: bool = True,
     ) -> None:
         if not callable(fn):
             raise ArgumentError(f"jit takes a function, not {type(fn).__name__}")
         if backend is not None and backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
         if dynamic:
-            raise UnsupportedError("dynamic= dims are not supported yet", hint="leave it out: each shape compiles anew")
+            raise UnsupportedError(
+                "dynamic= dims are not supported yet", hint="leave it out: each shape compiles anew"
+            )
         self.__sparsec_function__ = fn
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         self._fn, self._backend, self._optimise = fn, backend, optimise
@@ -233,7 +264,9 @@ class Jitted(Generic[P, R]):
     def trace(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
         """The traced function for these arguments. Nothing is run and nothing written."""
         call = self._binder.bind(args, kwargs)
-        return Stages(Specialisation(trace_function(self._fn, self._binder, call), self.backend, self._optimise))
+        return Stages(
+            Specialisation(trace_function(self._fn, self._binder, call), self.backend, self._optimise)
+        )
 
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
         """The function lowered to kernels for these arguments."""
@@ -297,21 +330,46 @@ class Compiled(Stages):
         leaves: list[Any] = []
         tree = flatten((args, dict(kwargs)), leaves)
         call = Arguments(tree, leaves)
-        if not self._specialisation.serves(call) or call.specs != self._specialisation.traced.capture_specs[
-                : len(call.specs)]:
-            raise ArgumentError("these arguments are of another kind than this function was compiled for",
-                                hint="call the jitted function itself: it compiles what it needs")
+        if (
+            not self._specialisation.serves(call)
+            or call.specs != self._specialisation.traced.capture_specs[: len(call.specs)]
+        ):
+            raise ArgumentError(
+                "these arguments are of another kind than this function was compiled for",
+                hint="call the jitted function itself: it compiles what it needs",
+            )
         return self._specialisation.run(call)
 
 
 @overload
-def jit(fn: Callable[P, R], /, *, backend: str | None = None, static_argnames: str | Sequence[str] = (),
-        dynamic: Sequence[str] = (), optimise: bool = True) -> Jitted[P, R]: ...
+def jit(
+    fn: Callable[P, R],
+    /,
+    *,
+    backend: str | None = None,
+    static_argnames: str | Sequence[str] = (),
+    dynamic: Sequence[str] = (),
+    optimise: bool = True,
+) -> Jitted[P, R]: ...
 @overload
-def jit(fn: None = None, /, *, backend: str | None = None, static_argnames: str | Sequence[str] = (),
-        dynamic: Sequence[str] = (), optimise: bool = True) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
-def jit(fn: Any = None, /, *, backend: str | None = None, static_argnames: str | Sequence[str] = (),
-        dynamic: Sequence[str] = (), optimise: bool = True) -> Any:
+def jit(
+    fn: None = None,
+    /,
+    *,
+    backend: str | None = None,
+    static_argnames: str | Sequence[str] = (),
+    dynamic: Sequence[str] = (),
+    optimise: bool = True,
+) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
+def jit(
+    fn: Any = None,
+    /,
+    *,
+    backend: str | None = None,
+    static_argnames: str | Sequence[str] = (),
+    dynamic: Sequence[str] = (),
+    optimise: bool = True,
+) -> Any:
     """Compiles a NumPy-style function; use it bare, called, or as a function.
 
     fn: takes and returns arrays, numbers, and tuples, lists or dicts of them. Slices are views, in-place
@@ -326,7 +384,8 @@ def jit(fn: Any = None, /, *, backend: str | None = None, static_argnames: str |
     """
 
     def make(function: Any) -> Any:
-        return Jitted(function, backend=backend, static_argnames=static_argnames, dynamic=dynamic,
-                      optimise=optimise)
+        return Jitted(
+            function, backend=backend, static_argnames=static_argnames, dynamic=dynamic, optimise=optimise
+        )
 
     return make if fn is None else make(fn)

@@ -69,15 +69,22 @@ class Variables:
 
     def initial(self, trace: Trace) -> list[Value]:
         """The carried values before the first turn."""
-        return [zero_of(trace, self.kinds[k]) if isinstance(self.before[k], Undefined)  # type: ignore[arg-type]
-                else value_as(trace, self.before[k], self.kinds[k])  # type: ignore[arg-type]
-                for k in self.carried()]
+        return [
+            zero_of(trace, self.kinds[k])  # type: ignore[arg-type]
+            if isinstance(self.before[k], Undefined)
+            else value_as(trace, self.before[k], self.kinds[k])  # type: ignore[arg-type]
+            for k in self.carried()
+        ]
 
     def enter(self, trace: Trace, params: Sequence[Value]) -> None:
         """Sets the variables to the block's arguments."""
         values = iter(params)
-        self.set(tuple(b if kind is None else variable(trace, next(values), kind)
-                       for b, kind in zip(self.before, self.kinds)))
+        self.set(
+            tuple(
+                b if kind is None else variable(trace, next(values), kind)
+                for b, kind in zip(self.before, self.kinds)
+            )
+        )
 
     def widen(self, after: State, runs_once: bool) -> bool:
         """Adapts the kinds to what a turn left; True if they changed. Raises CannotStage."""
@@ -129,7 +136,9 @@ def stage_for(trace: Trace, span: TracedRange, body: Callable[[Any], Any], varia
     """A loop over a range. Raises CannotStage, with nothing changed, where no loop op can express it."""
     outer = trace.versions()
     try:
-        turn = _stable(trace, outer, variables, span.runs_once, lambda block: body(_counter(trace, block, span)))
+        turn = _stable(
+            trace, outer, variables, span.runs_once, lambda block: body(_counter(trace, block, span))
+        )
         if codes_of(turn.signal) != {GO_ON} and codes_of(turn.signal) != {2}:
             return _for_as_while(trace, outer, span, body, variables)
         _check_private(trace, turn, variables, outer)
@@ -165,8 +174,12 @@ def _counter(trace: Trace, block: Block, span: TracedRange) -> Traced:
 
 
 def _stable(
-    trace: Trace, outer: dict[Storage, Value], variables: Variables, runs_once: bool,
-    run: Callable[[Block], Any], counter: bool = True,
+    trace: Trace,
+    outer: dict[Storage, Value],
+    variables: Variables,
+    runs_once: bool,
+    run: Callable[[Block], Any],
+    counter: bool = True,
 ) -> Turn:
     """Traces the body until the kinds of the carried variables no longer change."""
     for _ in range(_ATTEMPTS):
@@ -235,7 +248,9 @@ def _undo(trace: Trace, outer: dict[Storage, Value], variables: Variables) -> No
 # --- while, and loops with jumps ---------------------------------------------------------------------------
 
 
-def stage_while(trace: Trace, cond: Callable[[], Any], body: Callable[[], Any], variables: Variables) -> Signal:
+def stage_while(
+    trace: Trace, cond: Callable[[], Any], body: Callable[[], Any], variables: Variables
+) -> Signal:
     """A loop on a traced condition. Raises CannotStage, with nothing changed, where no op can express it."""
     outer = trace.versions()
     try:
@@ -246,15 +261,23 @@ def stage_while(trace: Trace, cond: Callable[[], Any], body: Callable[[], Any], 
 
 
 def _for_as_while(
-    trace: Trace, outer: dict[Storage, Value], span: TracedRange, body: Callable[[Any], Any], variables: Variables
+    trace: Trace,
+    outer: dict[Storage, Value],
+    span: TracedRange,
+    body: Callable[[Any], Any],
+    variables: Variables,
 ) -> Signal:
     """A loop over a range that may be left early: a `while` that counts."""
     return _while(trace, outer, lambda i: span.holds(i), body, variables, span)
 
 
 def _while(
-    trace: Trace, outer: dict[Storage, Value], cond: Callable[[Any], Any], body: Callable[[Any], Any],
-    variables: Variables, span: TracedRange | None,
+    trace: Trace,
+    outer: dict[Storage, Value],
+    cond: Callable[[Any], Any],
+    body: Callable[[Any], Any],
+    variables: Variables,
+    span: TracedRange | None,
 ) -> Signal:
     """Carried: the counter of a range, the variables, the jump code, the returned leaves, the storages."""
     head = [I64] if span is not None else []
@@ -278,15 +301,19 @@ def _while(
     yields += [turn.block.versions[s] for s in storages]
     test_region = _test(trace, outer, cond, variables, head, extra, storages, jumps, span)
     trace.restore(outer)
-    initial = [*([span.values(trace)[0]] if span is not None else []), *variables.initial(trace),
-               *(zero_of(trace, k) for k in extra), *(outer[s] for s in storages)]
+    initial = [
+        *([span.values(trace)[0]] if span is not None else []),
+        *variables.initial(trace),
+        *(zero_of(trace, k) for k in extra),
+        *(outer[s] for s in storages),
+    ]
     results = emit_control(trace, "while", initial, [test_region, turn.block.finish(yields, renamed)])
-    results = results[len(head):]
+    results = results[len(head) :]
     count = len(variables.carried())
     rest = results[count:]
     code = rest[0] if jumps else None
-    leaves = rest[int(jumps): len(extra)]
-    _close(trace, variables, storages, (*results[:count], *rest[len(extra):]), turn.after)
+    leaves = rest[int(jumps) : len(extra)]
+    _close(trace, variables, storages, (*results[:count], *rest[len(extra) :]), turn.after)
     if shape is None:
         return None
     value = shape.build([variable(trace, v, k) for v, k in zip(leaves, shape.traced)])
@@ -299,7 +326,12 @@ def _while(
 
 
 def _while_yields(
-    trace: Trace, turn: Turn, variables: Variables, span: TracedRange | None, jumps: bool, shape: ReturnShape | None
+    trace: Trace,
+    turn: Turn,
+    variables: Variables,
+    span: TracedRange | None,
+    jumps: bool,
+    shape: ReturnShape | None,
 ) -> list[Value]:
     out: list[Value] = []
     if span is not None:
@@ -309,13 +341,23 @@ def _while_yields(
         out.append(value_as(trace, code_of(turn.signal), Kind(I64)))
     if shape is not None:
         assert isinstance(turn.signal, (Return, Pending))
-        out += [value_as(trace, leaf, kind) for leaf, kind in zip(leaves_of(turn.signal.value, shape), shape.traced)]
+        out += [
+            value_as(trace, leaf, kind)
+            for leaf, kind in zip(leaves_of(turn.signal.value, shape), shape.traced)
+        ]
     return out
 
 
 def _test(
-    trace: Trace, outer: dict[Storage, Value], cond: Callable[[Any], Any], variables: Variables, head: list[Any],
-    extra: Sequence[Kind], storages: Sequence[Storage], jumps: bool, span: TracedRange | None,
+    trace: Trace,
+    outer: dict[Storage, Value],
+    cond: Callable[[Any], Any],
+    variables: Variables,
+    head: list[Any],
+    extra: Sequence[Kind],
+    storages: Sequence[Storage],
+    jumps: bool,
+    span: TracedRange | None,
 ) -> Any:
     """The region that decides whether another turn is made."""
     trace.restore(outer)

@@ -7,7 +7,6 @@ different array on each path becomes a new array, if nothing else can see the ol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +24,22 @@ from sparsec.ir.types import DType
 class Undefined:
     """A local variable that has no value (yet); any use is Python's own error."""
 
+    name: str
+    why: str
+
     def __init__(self, name: str = "", why: str = "") -> None:
         self.__dict__.update(name=name, why=why)
 
     def _use(self, *args: Any, **kwargs: Any) -> Any:
         if self.why:
-            raise ConcretizationError(f"variable `{self.name}` {self.why}", loc=user_loc(),
-                                      hint="give it a value before the loop or in both branches")
-        raise UnboundLocalError(f"cannot access local variable '{self.name}' where it is not associated with a value")
+            raise ConcretizationError(
+                f"variable `{self.name}` {self.why}",
+                loc=user_loc(),
+                hint="give it a value before the loop or in both branches",
+            )
+        raise UnboundLocalError(
+            f"cannot access local variable '{self.name}' where it is not associated with a value"
+        )
 
     __getattr__ = __getitem__ = __setitem__ = __call__ = __iter__ = __len__ = __bool__ = __array__ = _use
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _use
@@ -66,6 +73,7 @@ def is_scalar(x: Any) -> bool:
 
 
 def is_array(x: Any) -> bool:
+    """A traced array: something with a storage."""
     return isinstance(x, Traced) and not x.is_scalar
 
 
@@ -125,7 +133,11 @@ def same(a: Any, b: Any) -> bool:
 def value_as(trace: Trace, x: Any, kind: Kind) -> Value:
     """A variable's value in a region, as `kind`."""
     if kind.shape is None:
-        return number(trace, x, kind.dtype) if type(x) in PYTHON_NUMBERS else cast(trace, as_traced(x).read(), kind.dtype)
+        return (
+            number(trace, x, kind.dtype)
+            if type(x) in PYTHON_NUMBERS
+            else cast(trace, as_traced(x).read(), kind.dtype)
+        )
     return trace.op("copy", as_traced(x).read())
 
 
@@ -139,8 +151,8 @@ def zero_of(trace: Trace, kind: Kind) -> Value:
     zero = trace.const(0, kind.dtype)
     if kind.shape is None:
         return zero
-    return trace.op("copy", trace.op("broadcast", zero, shape=kind.shape)) if kind.shape else trace.op("copy", zero)
-
-
-def leaves_match(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    return len(a) == len(b)
+    return (
+        trace.op("copy", trace.op("broadcast", zero, shape=kind.shape))
+        if kind.shape
+        else trace.op("copy", zero)
+    )

@@ -24,7 +24,9 @@ def attribute(x: Traced, name: str) -> Any:
     import numpy as np
 
     if hasattr(np.ndarray, name):
-        raise UnsupportedError(f"ndarray.{name} is not supported", loc=user_loc(), hint="`sparsec ops` lists what is")
+        raise UnsupportedError(
+            f"ndarray.{name} is not supported", loc=user_loc(), hint="`sparsec ops` lists what is"
+        )
     raise AttributeError(f"'numpy.ndarray' object has no attribute '{name}'")
 
 
@@ -49,7 +51,11 @@ def _part(which: int) -> Any:
             from sparsec.frontend.convert import full
 
             zero = x.trace.const(0, x.dtype)
-            made = Traced.scalar(x.trace, zero) if x.is_scalar else Traced.fresh(x.trace, full(x.trace, zero, x.shape))
+            made = (
+                Traced.scalar(x.trace, zero)
+                if x.is_scalar
+                else Traced.fresh(x.trace, full(x.trace, zero, x.shape))
+            )
             made.readonly = "" if x.is_scalar else "the imaginary part of a real array"
             return made
         if x.is_scalar:
@@ -75,7 +81,10 @@ class _Flags:
 
 
 PROPERTIES = {
-    "T": _transposed, "mT": _matrix_transposed, "real": _part(0), "imag": _part(1), "flags": _Flags,
+    "T": _transposed,
+    "mT": _matrix_transposed,
+    "real": _part(0),
+    "imag": _part(1),
+    "flags": _Flags,
     "device": lambda x: "cpu",
 }
-

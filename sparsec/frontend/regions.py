@@ -55,12 +55,19 @@ def rename(op: Op, renamed: Mapping[str, Value]) -> Op:
     if not renamed:
         return op
     regions = tuple(
-        Region(r.params, tuple(rename(o, renamed) for o in r.ops), tuple(renamed.get(v.name, v) for v in r.yields))
-        for r in op.regions)
+        Region(
+            r.params,
+            tuple(rename(o, renamed) for o in r.ops),
+            tuple(renamed.get(v.name, v) for v in r.yields),
+        )
+        for r in op.regions
+    )
     return replace(op, operands=tuple(renamed.get(v.name, v) for v in op.operands), regions=regions)
 
 
-def version_params(block: Block, storages: Iterable[Storage], outer: Mapping[Storage, Value]) -> dict[str, Value]:
+def version_params(
+    block: Block, storages: Iterable[Storage], outer: Mapping[Storage, Value]
+) -> dict[str, Value]:
     """A block argument for each storage that the loop writes; outer version's name -> that argument."""
     renamed = {}
     for storage in storages:
@@ -70,9 +77,13 @@ def version_params(block: Block, storages: Iterable[Storage], outer: Mapping[Sto
     return renamed
 
 
-def emit_control(trace: Trace, name: str, operands: Sequence[Value], regions: Sequence[Region]) -> tuple[Value, ...]:
+def emit_control(
+    trace: Trace, name: str, operands: Sequence[Value], regions: Sequence[Region]
+) -> tuple[Value, ...]:
     """Appends a control op; its results have the types that its regions give them."""
-    results = len(operands) - 3 if name == "for" else len(operands) if name == "while" else len(regions[0].yields)
+    results = (
+        len(operands) - 3 if name == "for" else len(operands) if name == "while" else len(regions[0].yields)
+    )
     names = [trace.builder.names.fresh() for _ in range(results)]
     return trace.emit(control_op(name, operands, regions, names, user_loc()))
 

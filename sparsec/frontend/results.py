@@ -131,7 +131,9 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     dims = (*item.type.shape, ref.offset, *ref.strides)
     names = tuple(dict.fromkeys(s.name for d in dims for s in symbols(d)))
     held = tuple((name, _symbol_storage(trace, name, found)) for name in names)
-    return View(number, is_param, item.dtype, item.type.shape, ref.offset, ref.strides, not item.readonly, held)
+    return View(
+        number, is_param, item.dtype, item.type.shape, ref.offset, ref.strides, not item.readonly, held
+    )
 
 
 def _largest(shape: Sequence[Dim]) -> tuple[int, ...]:
@@ -155,8 +157,11 @@ class _Memory:
         self.owner = owner
         itemsize = view.dtype.itemsize
         self.__array_interface__ = {
-            "version": 3, "data": (address + view.offset * itemsize, not view.writeable), "shape": view.shape,
-            "strides": tuple(s * itemsize for s in view.strides), "typestr": view.dtype.str,
+            "version": 3,
+            "data": (address + view.offset * itemsize, not view.writeable),
+            "shape": view.shape,
+            "strides": tuple(s * itemsize for s in view.strides),
+            "typestr": view.dtype.str,
         }
 
 

@@ -62,6 +62,7 @@ def code_of(signal: Signal) -> Any:
 
 
 def returns(signal: Signal) -> bool:
+    """Whether a signal may be a `return`."""
     return RETURNED in codes_of(signal)
 
 

@@ -40,21 +40,26 @@ class ArraySpec:
 
 
 def address(array: np.ndarray) -> int:
+    """Where the first element lies."""
     return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def check_array(array: Any) -> None:
     """Raises the typed error for an array that compiled code cannot take."""
     if type(array) is not np.ndarray:
-        raise ArgumentError(f"array subclass {type(array).__module__}.{type(array).__name__} is not supported",
-                            hint="pass `np.asarray(x)`; a mask or matrix semantics would be lost")
+        raise ArgumentError(
+            f"array subclass {type(array).__module__}.{type(array).__name__} is not supported",
+            hint="pass `np.asarray(x)`; a mask or matrix semantics would be lost",
+        )
     if not is_supported(array.dtype):
         raise unsupported_dtype(array.dtype)
     if array.ndim > MAX_RANK:
         raise ArgumentError(f"arrays of rank {array.ndim} are not supported (at most {MAX_RANK})")
     if any(s % array.itemsize for s, d in zip(array.strides, array.shape, strict=True) if d > 1):
-        raise ArgumentError(f"strides {array.strides} are not multiples of the item size {array.itemsize}",
-                            hint="pass a copy (`np.ascontiguousarray(x)`)")
+        raise ArgumentError(
+            f"strides {array.strides} are not multiples of the item size {array.itemsize}",
+            hint="pass a copy (`np.ascontiguousarray(x)`)",
+        )
 
 
 def _bounds(array: np.ndarray) -> tuple[int, int]:
@@ -88,8 +93,15 @@ def describe(arrays: Sequence[np.ndarray]) -> tuple[ArraySpec, ...]:
 
 
 def _lone(array: np.ndarray, storage: int) -> ArraySpec:
-    return ArraySpec(array.dtype.str, array.shape, contiguous_strides(array.shape), 0, storage,  # type: ignore[arg-type]
-                     address(array) % array.itemsize == 0, array.flags.writeable)
+    return ArraySpec(
+        array.dtype.str,
+        array.shape,
+        contiguous_strides(array.shape),  # type: ignore[arg-type]
+        0,
+        storage,
+        address(array) % array.itemsize == 0,
+        array.flags.writeable,
+    )
 
 
 def _spec(array: np.ndarray, storage: int, base: int, conflict: str) -> ArraySpec:
@@ -98,11 +110,20 @@ def _spec(array: np.ndarray, storage: int, base: int, conflict: str) -> ArraySpe
         return _lone(array, storage)
     plain = contiguous_strides(array.shape)
     # The stride of an axis of length 1 is never used: one key for all of them.
-    strides = tuple(s // array.itemsize if d > 1 else p
-                    for s, d, p in zip(array.strides, array.shape, plain, strict=True))
+    strides = tuple(
+        s // array.itemsize if d > 1 else p for s, d, p in zip(array.strides, array.shape, plain, strict=True)
+    )
     offset = (start - base) // array.itemsize
-    return ArraySpec(array.dtype.str, array.shape, strides, offset, storage,  # type: ignore[arg-type]
-                     start % array.itemsize == 0, array.flags.writeable, conflict)
+    return ArraySpec(
+        array.dtype.str,
+        array.shape,
+        strides,  # type: ignore[arg-type]
+        offset,
+        storage,
+        start % array.itemsize == 0,
+        array.flags.writeable,
+        conflict,
+    )
 
 
 def _overlap_groups(arrays: Sequence[np.ndarray], bounds: Sequence[tuple[int, int]]) -> list[list[int]]:
@@ -116,7 +137,7 @@ def _overlap_groups(arrays: Sequence[np.ndarray], bounds: Sequence[tuple[int, in
 
     by_address = sorted((k for k in range(len(arrays)) if arrays[k].size), key=lambda k: bounds[k])
     for place, k in enumerate(by_address):
-        for j in by_address[place + 1:]:
+        for j in by_address[place + 1 :]:
             if bounds[j][0] >= bounds[k][1]:
                 break
             if _share(arrays[k], arrays[j]):
@@ -154,7 +175,9 @@ def add_arrays(trace: Trace, specs: Sequence[ArraySpec], names: Sequence[str]) -
         members.setdefault(spec.storage, []).append(k)
     made: list[Traced | None] = [None] * len(specs)
     for group in members.values():
-        for k, array in zip(group, _add_group(trace, [specs[k] for k in group], [names[k] for k in group]), strict=True):
+        for k, array in zip(
+            group, _add_group(trace, [specs[k] for k in group], [names[k] for k in group]), strict=True
+        ):
             made[k] = array
     return [m for m in made if m is not None]
 
@@ -165,12 +188,16 @@ def _add_group(trace: Trace, specs: list[ArraySpec], names: list[str]) -> list[T
         base = _add_one(trace, first, names[0])
         return [Traced(trace, base.type, storage=base.storage, readonly=_readonly(s)) for s in specs]
     # One flat storage; every argument is a view of it.
-    extent = max(s.offset + sum(max(st, 0) * (d - 1) for st, d in zip(s.strides, s.shape, strict=True)) for s in specs)
+    extent = max(
+        s.offset + sum(max(st, 0) * (d - 1) for st, d in zip(s.strides, s.shape, strict=True)) for s in specs
+    )
     name = trace.builder.names.fresh("_".join(names))
     storage = trace.add_param(tensor(np.dtype(first.dtype), extent + 1), name)
     whole = Traced(trace, storage.newest.type.with_ref(storage.newest.ref), storage=storage)
-    return [whole.view("view", readonly=_readonly(s), offset=s.offset, shape=s.shape, strides=s.strides)
-            for s in specs]
+    return [
+        whole.view("view", readonly=_readonly(s), offset=s.offset, shape=s.shape, strides=s.strides)
+        for s in specs
+    ]
 
 
 def _add_one(trace: Trace, spec: ArraySpec, name: str) -> Traced:
@@ -180,7 +207,9 @@ def _add_one(trace: Trace, spec: ArraySpec, name: str) -> Traced:
     if spec.offset or spec.strides != contiguous_strides(spec.shape):
         type = type.with_ref(TensorRef(name, spec.offset, spec.strides))
     storage = trace.add_param(type, name, conflict=spec.conflict)
-    return Traced(trace, storage.newest.type.with_ref(storage.newest.ref), storage=storage, readonly=_readonly(spec))
+    return Traced(
+        trace, storage.newest.type.with_ref(storage.newest.ref), storage=storage, readonly=_readonly(spec)
+    )
 
 
 def _readonly(spec: ArraySpec) -> str:

@@ -78,9 +78,12 @@ class _Refused(Exception):
 def _index_expression(node: ast.expr) -> ast.expr:
     """A subscript as an ordinary expression: `a:b:c` becomes `slice(a, b, c)`."""
     if isinstance(node, ast.Slice):
-        parts = [p or ast.copy_location(ast.Constant(None), node) for p in (node.lower, node.upper, node.step)]
-        return ast.copy_location(ast.Call(ast.copy_location(ast.Name(SLICE, ast.Load()), node), parts, []),
-                                 node)
+        parts = [
+            p or ast.copy_location(ast.Constant(None), node) for p in (node.lower, node.upper, node.step)
+        ]
+        return ast.copy_location(
+            ast.Call(ast.copy_location(ast.Name(SLICE, ast.Load()), node), parts, []), node
+        )
     if isinstance(node, ast.Tuple):
         return ast.copy_location(ast.Tuple([_index_expression(e) for e in node.elts], ast.Load()), node)
     return node
@@ -106,6 +109,7 @@ def template(fn: types.FunctionType) -> Template:
 
 
 def has_source(fn: Any) -> bool:
+    """Whether a function can be staged. Raises SourceError where its source has what no trace can have."""
     try:
         template(fn)
     except SourceError as error:
@@ -121,9 +125,17 @@ def _build(fn: types.FunctionType) -> Template:
         node = _Rewrite().visit(desugar(node))
     except _Refused as refused:
         line = getattr(refused.node, "lineno", 1) + first_line - 1
-        raise SourceError(f"{refused.what} is not supported", loc=Loc(fn.__code__.co_filename, line)) from None
+        raise SourceError(
+            f"{refused.what} is not supported", loc=Loc(fn.__code__.co_filename, line)
+        ) from None
     node.decorator_list = []
-    for arg in [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]:
+    for arg in [
+        *node.args.posonlyargs,
+        *node.args.args,
+        *node.args.kwonlyargs,
+        node.args.vararg,
+        node.args.kwarg,
+    ]:
         if arg is not None:
             arg.annotation = None
     node.returns = None
@@ -131,7 +143,8 @@ def _build(fn: types.FunctionType) -> Template:
     # (One node each: line numbers are moved once per appearance.)
     node.args.defaults = [ast.copy_location(ast.Constant(None), d) for d in node.args.defaults]
     node.args.kw_defaults = [
-        ast.copy_location(ast.Constant(None), d) if d is not None else None for d in node.args.kw_defaults]
+        ast.copy_location(ast.Constant(None), d) if d is not None else None for d in node.args.kw_defaults
+    ]
     freevars = fn.__code__.co_freevars
     factory = define("__sparsec_factory__", arguments(freevars), [node])
     module = ast.Module([factory], [])
@@ -172,8 +185,13 @@ def _parse_lambda_file(fn: types.FunctionType) -> tuple[ast.Module, int]:
 def _find(tree: ast.Module, fn: types.FunctionType, first_line: int) -> ast.FunctionDef:
     code = fn.__code__
     if fn.__name__ == "<lambda>":
-        found = [n for n in ast.walk(tree) if isinstance(n, ast.Lambda)
-                 and n.lineno + first_line - 1 == code.co_firstlineno and len(n.args.args) == code.co_argcount]
+        found = [
+            n
+            for n in ast.walk(tree)
+            if isinstance(n, ast.Lambda)
+            and n.lineno + first_line - 1 == code.co_firstlineno
+            and len(n.args.args) == code.co_argcount
+        ]
         exact = [n for n in found if _positions_match(n, code)]
         if len(exact or found) != 1:
             raise SourceError("several lambdas stand on this line: their source cannot be told apart")
@@ -183,13 +201,16 @@ def _find(tree: ast.Module, fn: types.FunctionType, first_line: int) -> ast.Func
     for candidate in ast.walk(tree):
         if isinstance(candidate, ast.FunctionDef) and candidate.name == code.co_name:
             return candidate
-    raise SourceError(f"`{fn.__name__}` is not a plain function", loc=Loc(code.co_filename, code.co_firstlineno))
+    raise SourceError(
+        f"`{fn.__name__}` is not a plain function", loc=Loc(code.co_filename, code.co_firstlineno)
+    )
 
 
 def _positions_match(node: ast.Lambda, code: types.CodeType) -> bool:
     cols = {p[2] for p in code.co_positions() if p[2] is not None and p[0] == code.co_firstlineno}
     return any(getattr(n, "col_offset", -1) in cols for n in ast.walk(node.body)) and all(
-        node.col_offset <= c <= (node.end_col_offset or 0) for c in cols)
+        node.col_offset <= c <= (node.end_col_offset or 0) for c in cols
+    )
 
 
 def _shift_columns(node: ast.AST, indent: int) -> None:
@@ -210,7 +231,9 @@ def instantiate(
     space.update({n: replace((fn.__globals__, n)) for n in names if n in fn.__globals__})
     space.update(runtime)
     cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True))
-    closure = tuple(types.CellType(replace(cells[n])) if _filled(cells[n]) else cells[n] for n in made.freevars)
+    closure = tuple(
+        types.CellType(replace(cells[n])) if _filled(cells[n]) else cells[n] for n in made.freevars
+    )
     staged = types.FunctionType(made.code, space, fn.__name__, fn.__defaults__, closure)
     staged.__kwdefaults__ = fn.__kwdefaults__
     functools.update_wrapper(staged, fn)

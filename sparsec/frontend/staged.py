@@ -27,8 +27,9 @@ _PLAIN = (int, float, complex, bool, str, bytes, type(None))
 
 
 #: What a traced array keeps to itself, out of the program's sight.
-_INNER = frozenset({"trace", "view"} | {
-    n for n in vars(Traced) if not n.startswith("_") and not hasattr(np.ndarray, n)})
+_INNER = frozenset(
+    {"trace", "view"} | {n for n in vars(Traced) if not n.startswith("_") and not hasattr(np.ndarray, n)}
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,11 @@ class Guard:
             return False
         if now is self.value:
             return True
-        return type(now) is type(self.value) and isinstance(now, _PLAIN) and (
-            now == self.value or (now != now and self.value != self.value))
+        return (
+            type(now) is type(self.value)
+            and isinstance(now, _PLAIN)
+            and (now == self.value or (now != now and self.value != self.value))
+        )
 
 
 @dataclass
@@ -113,7 +117,9 @@ class Outside:
         """The staged form of a user's function or method, or None for everything else."""
         if isinstance(function, functools.partial):
             inner = self._stageable(function.func)
-            return functools.partial(inner, *function.args, **function.keywords) if inner is not None else None
+            return (
+                functools.partial(inner, *function.args, **function.keywords) if inner is not None else None
+            )
         function = getattr(function, "__sparsec_function__", function)
         if isinstance(function, types.MethodType):
             inner = self._stageable(function.__func__)
@@ -134,8 +140,13 @@ class Outside:
         return self.staged(function)
 
     def runtime(self) -> dict[str, Any]:
-        return {stage.CALL: self.call, stage.ATTR: self.load_attr, stage.ITEM: self.load_item, stage.SLICE: slice,
-                **RUNTIME}
+        return {
+            stage.CALL: self.call,
+            stage.ATTR: self.load_attr,
+            stage.ITEM: self.load_item,
+            stage.SLICE: slice,
+            **RUNTIME,
+        }
 
     def load_attr(self, owner: Any, name: str) -> Any:
         if isinstance(owner, Traced) and name in _INNER:
@@ -145,7 +156,7 @@ class Outside:
             dims = value if isinstance(value, tuple) else (value,)
             seen = tuple(as_int(self.trace, d) for d in dims)
             return seen if isinstance(value, tuple) else seen[0]
-        if isinstance(owner, Traced) or isinstance(owner, types.ModuleType):
+        if isinstance(owner, (Traced, types.ModuleType)):
             if type(value) is np.ndarray:
                 self.watch(owner, name, lambda: getattr(owner, name), value)
                 return as_traced(value)
@@ -185,8 +196,10 @@ def _refuse_random(function: Any) -> None:
     homes = (module, type(owner).__module__)
     if any(home in ("random", "secrets") or home.startswith("numpy.random") for home in homes):
         raise UnsupportedError(
-            f"{qualified_name(function)}: random numbers drawn while tracing would be frozen", loc=user_loc(),
-            hint="draw them outside and pass them as an argument")
+            f"{qualified_name(function)}: random numbers drawn while tracing would be frozen",
+            loc=user_loc(),
+            hint="draw them outside and pass them as an argument",
+        )
 
 
 def _is_user_code(function: types.FunctionType) -> bool:

@@ -91,8 +91,12 @@ def checked(trace: Trace, value: Value, dim: Dim, axis: int) -> Value:
     size = value_of(trace, dim)
     low = trace.op("greater_equal", value, trace.op("neg", size))
     high = trace.op("less", value, size)
-    trace.ops("check", trace.op("logical_and", low, high), kind="index",
-              message=f"index out of bounds for axis {axis} with size {dim}")
+    trace.ops(
+        "check",
+        trace.op("logical_and", low, high),
+        kind="index",
+        message=f"index out of bounds for axis {axis} with size {dim}",
+    )
     negative = trace.op("less", value, trace.const(0, I64))
     return trace.op("where", negative, trace.op("add", value, size), value)
 
@@ -190,7 +194,11 @@ def broadcast_shapes(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
                 found = dim
             else:
                 words = " ".join(str(tuple(map(str, s))) for s in shapes)
-                found = same_dim(require_trace("broadcasting"), found, dim,
-                                 f"operands could not be broadcast together with shapes {words}")
+                found = same_dim(
+                    require_trace("broadcasting"),
+                    found,
+                    dim,
+                    f"operands could not be broadcast together with shapes {words}",
+                )
         out.append(found)
     return tuple(out)

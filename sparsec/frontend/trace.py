@@ -104,9 +104,10 @@ class Trace:
         """Raises LeakedTracer for a value of a loop body or branch whose tracing is over."""
         if not self.visible(value):
             raise LeakedTracer(
-                "a value made inside a traced loop or branch is used after it", loc=user_loc(),
+                "a value made inside a traced loop or branch is used after it",
+                loc=user_loc(),
                 hint="assign it to a variable that exists before the loop, or write it into an array; a list that "
-                     "grows in a loop over a large range cannot be traced",
+                "grows in a loop over a large range cannot be traced",
             )
 
     def const(self, value: Any, dtype: DType, shape: tuple[int, ...] = ()) -> Value:
@@ -119,7 +120,8 @@ class Trace:
     def check_open(self) -> None:
         if self.closed or current_trace() is not self:
             raise LeakedTracer(
-                f"a traced array of `{self.name}` is used outside the call that made it", loc=user_loc(),
+                f"a traced array of `{self.name}` is used outside the call that made it",
+                loc=user_loc(),
                 hint="return arrays from the function instead of keeping them in globals or attributes",
             )
 
@@ -214,8 +216,11 @@ class Trace:
             raise ReadOnlyError("a NumPy scalar cannot be written in place", loc=user_loc())
         why = storage.readonly or array.readonly
         if why:
-            raise ReadOnlyError(f"assignment destination is read-only: {why}", loc=user_loc(),
-                                hint="write to a copy (`x = x.copy()`)")
+            raise ReadOnlyError(
+                f"assignment destination is read-only: {why}",
+                loc=user_loc(),
+                hint="write to a copy (`x = x.copy()`)",
+            )
         if storage.conflict:
             raise AliasError(storage.conflict, loc=user_loc(), hint="pass copies, or arrays of one dtype")
         return storage

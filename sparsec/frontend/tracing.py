@@ -22,7 +22,7 @@ from sparsec.frontend.staged import Guard, Outside
 from sparsec.frontend.trace import Captures, Trace, tracing
 from sparsec.frontend.tree import unflatten
 from sparsec.ir.graph import Func
-from sparsec.ir.types import DType, tensor
+from sparsec.ir.types import F64, DType, tensor
 
 assert _numpy_api
 
@@ -35,7 +35,7 @@ class Param:
     array: int = -1
     offset: int = 0
     scalar: int = -1
-    dtype: DType = np.dtype("f8")
+    dtype: DType = F64
 
 
 @dataclass(frozen=True)
@@ -93,24 +93,35 @@ def _trace_once(
             if explained is error:
                 raise
             raise explained from error
-        for k, array in enumerate(trace.captures.arrays[len(known):], len(call.arrays) + len(known)):
+        for k, array in enumerate(trace.captures.arrays[len(known) :], len(call.arrays) + len(known)):
             (spec,) = describe([array])
             params.append(Param(array=k, offset=spec.offset))
             arrays.append(trace.captures.traced[id(array)])
         func = trace.finish(results.values)
     everything = (*call.arrays, *trace.captures.arrays)
-    return TracedFunction(func, tuple(params), results, _written(trace, func, arrays), tuple(trace.captures.arrays),
-                          describe(everything), outside.relied_on())
+    return TracedFunction(
+        func,
+        tuple(params),
+        results,
+        _written(trace, func, arrays),
+        tuple(trace.captures.arrays),
+        describe(everything),
+        outside.relied_on(),
+    )
 
 
 def _array_inputs(
-    trace: Trace, specs: tuple[ArraySpec, ...], names: list[str], call: Arguments, known: tuple[np.ndarray, ...]
+    trace: Trace,
+    specs: tuple[ArraySpec, ...],
+    names: list[str],
+    call: Arguments,
+    known: tuple[np.ndarray, ...],
 ) -> list[Traced]:
     """Traced arrays for the arguments, then for the captured arrays known from an earlier attempt."""
     array_names = [n for n, leaf in zip(names, call.leaves, strict=True) if isinstance(leaf, np.ndarray)]
     arrays = add_arrays(trace, specs, [*array_names, *(f"captured{k}" for k in range(len(known)))])
     assert trace.captures is not None
-    for array, traced in zip(known, arrays[len(call.arrays):], strict=True):
+    for array, traced in zip(known, arrays[len(call.arrays) :], strict=True):
         traced.readonly = traced.readonly or trace.captures.refuse_write()
         trace.captures.arrays.append(array)
         trace.captures.traced[id(array)] = traced
@@ -151,7 +162,8 @@ def _written(trace: Trace, func: Func, arrays: list[Traced]) -> dict[int, tuple[
     names = {w.storage for w in func.writes}
     return {
         s.param: tuple(k for k, a in enumerate(arrays) if a.storage is s and not a.readonly)
-        for s in trace.storages if s.name in names
+        for s in trace.storages
+        if s.name in names
     }
 
 

@@ -19,16 +19,19 @@ from sparsec.frontend.layout import MAX_RANK, order_like
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
-from sparsec.ir.dims import Dim
+from sparsec.ir.dims import Dim, lower_bound, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.ops.record import REGISTRY, Kind
-from sparsec.ir.types import BOOL, DType
+from sparsec.ir.types import BOOL, I64, DType
 
 F16, F32 = np.dtype("f2"), np.dtype("f4")
 
 #: ufunc name -> op name, from the records (`np.add` is computed by the op that says so).
 OP_OF_UFUNC = {
-    name: rec.name for rec in REGISTRY.values() if rec.kind is Kind.ELEMENTWISE for name in rec.numpy
+    name: rec.name
+    for rec in REGISTRY.values()
+    if rec.kind is Kind.ELEMENTWISE
+    for name in rec.numpy
     if isinstance(getattr(np, name, None), np.ufunc)
 }
 
@@ -65,19 +68,38 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], kwargs: dict
 
 
 def apply_ufunc(
-    ufunc: np.ufunc, inputs: Sequence[Any], *, out: Any = None, where: Any = True, dtype: Any = None,
-    casting: str = "same_kind", order: str = "K", subok: bool = True, sig: Any = None, signature: Any = None,
+    ufunc: np.ufunc,
+    inputs: Sequence[Any],
+    *,
+    out: Any = None,
+    where: Any = True,
+    dtype: Any = None,
+    casting: str = "same_kind",
+    order: str = "K",
+    subok: bool = True,
+    sig: Any = None,
+    signature: Any = None,
 ) -> Any:
     """A call of an elementwise ufunc, with NumPy's promotion, broadcasting, `out` and `where`."""
     if sig is not None or signature is not None:
-        raise UnsupportedError("the signature= argument of ufuncs is not supported", loc=user_loc(), hint="use dtype=")
+        raise UnsupportedError(
+            "the signature= argument of ufuncs is not supported", loc=user_loc(), hint="use dtype="
+        )
     operands = list(inputs)
     if len(operands) > ufunc.nin:  # positional out
-        out = tuple(operands[ufunc.nin:])
+        out = tuple(operands[ufunc.nin :])
         operands = operands[: ufunc.nin]
     if len(operands) != ufunc.nin:
-        raise wrap(TypeError(f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(operands)} "
-                             "were given"), user_loc()) or RuntimeError
+        raise (
+            wrap(
+                TypeError(
+                    f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(operands)} "
+                    "were given"
+                ),
+                user_loc(),
+            )
+            or RuntimeError
+        )
     as_array = out is Ellipsis or (isinstance(out, tuple) and out[0] is Ellipsis)  # never a scalar
     outs = _outs(ufunc, None if as_array else out)
     operands = [x if type(x) in PYTHON_NUMBERS else as_traced(x) for x in operands]
@@ -92,19 +114,20 @@ def apply_ufunc(
         values = [_operand(trace, x, d, inner, layout) for x, d in zip(operands, dtypes, strict=False)]
         if where is not True and ufunc.__name__ in _COMPLAINS_OF_SECOND:
             values[1] = _where_used(trace, values[1], where, inner, layout)
-        results = compute(trace, ufunc, values, dtypes[ufunc.nin:], inner)
+        results = compute(trace, ufunc, values, dtypes[ufunc.nin :], inner)
     else:
         results = [trace.const(constant, BOOL)]
     scalar = shape == () and all(o is None for o in outs) and not as_array
     finished = [
         _deliver(trace, value, o, where, inner, layout, scalar, casting, d)
-        for value, o, d in zip(results, outs, dtypes[ufunc.nin:], strict=True)
+        for value, o, d in zip(results, outs, dtypes[ufunc.nin :], strict=True)
     ]
     weak = _weak_result(ufunc, operands)
     if weak is not None and scalar:
         for result in finished:
             result.weak = weak if result.dtype != BOOL else bool
-            result.dim = index_arithmetic(ufunc, operands)
+            if result.weak is int:
+                result.dim = index_arithmetic(ufunc, operands, result)
     return finished[0] if len(finished) == 1 else tuple(finished)
 
 
@@ -129,8 +152,7 @@ def resolve(
     if dtype is not None:
         options["signature"] = (None,) * ufunc.nin + (np_dtype(dtype),) * ufunc.nout
     try:
-        found = ufunc.resolve_dtypes(
-            (*spec, *(None if o is None else o.dtype for o in outs)), **options)
+        found = ufunc.resolve_dtypes((*spec, *(None if o is None else o.dtype for o in outs)), **options)
     except (TypeError, ValueError) as error:
         raise wrap(error, user_loc()) or error from None
     for d in found:
@@ -170,7 +192,7 @@ def _out_of_range_comparison(ufunc: np.ufunc, operands: Sequence[Any]) -> bool |
     return None
 
 
-def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -> tuple[int, ...]:
+def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -> tuple[Any, ...]:
     shapes = [x.shape for x in operands if isinstance(x, Traced)]
     if where is not True:
         shapes.append(as_traced(where).shape)
@@ -178,16 +200,22 @@ def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -
         shape = broadcast_shapes(*shapes)
         for o in outs:
             if o is not None and broadcast_shapes(shape, o.shape) != o.shape:
-                raise ValueError(f"non-broadcastable output operand with shape {o.shape} doesn't match the "
-                                 f"broadcast shape {shape}")
+                raise ValueError(
+                    f"non-broadcastable output operand with shape {o.shape} doesn't match the "
+                    f"broadcast shape {shape}"
+                )
     except ValueError as error:
         raise ShapeError(str(error), loc=user_loc()) from None
     if len(shape) > MAX_RANK:
-        raise ShapeError(f"arrays of rank {len(shape)} are not supported (at most {MAX_RANK})", loc=user_loc())
+        raise ShapeError(
+            f"arrays of rank {len(shape)} are not supported (at most {MAX_RANK})", loc=user_loc()
+        )
     return shape
 
 
-def _operand(trace: Trace, x: Any, dtype: DType, shape: tuple[int, ...], layout: tuple[int, ...] | None) -> Value:
+def _operand(
+    trace: Trace, x: Any, dtype: DType, shape: tuple[int, ...], layout: tuple[int, ...] | None
+) -> Value:
     """An input as a value of `dtype`, broadcast to `shape` and permuted into memory order."""
     if type(x) in PYTHON_NUMBERS:
         return number(trace, x, dtype)
@@ -206,8 +234,11 @@ def compute(
     """The op or composite of a ufunc on values of its loop's dtypes; float16 loops run in float32."""
     if any(v.type.dtype == F16 for v in values):
         if ufunc.__name__ in _BITS_OF_HALF:
-            raise UnsupportedError(f"np.{ufunc.__name__} of float16 is not supported", loc=user_loc(),
-                                   hint="cast to float32 where that is what you mean")
+            raise UnsupportedError(
+                f"np.{ufunc.__name__} of float16 is not supported",
+                loc=user_loc(),
+                hint="cast to float32 where that is what you mean",
+            )
         wide = [cast(trace, v, F32) if v.type.dtype == F16 else v for v in values]
         results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes], shape)
         return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
@@ -232,8 +263,15 @@ def _compare_signs(trace: Trace, name: str, a: Value, b: Value) -> Value:
 
 
 def _deliver(
-    trace: Trace, value: Value, out: Traced | None, where: Any, shape: tuple[int, ...],
-    layout: tuple[int, ...] | None, scalar: bool, casting: str, dtype: DType,
+    trace: Trace,
+    value: Value,
+    out: Traced | None,
+    where: Any,
+    shape: tuple[int, ...],
+    layout: tuple[int, ...] | None,
+    scalar: bool,
+    casting: str,
+    dtype: DType,
 ) -> Traced:
     """The result as a new array, or written into `out` where `where` says so."""
     if out is None and where is True:
@@ -248,8 +286,16 @@ def _deliver(
     if out is None:
         out = Traced.fresh(trace, trace.op("empty", dtype=dtype, shape=shape))
     if not np.can_cast(value.type.dtype, out.dtype, casting):  # type: ignore[arg-type]
-        raise wrap(TypeError(f"cannot cast ufunc output from {value.type.dtype} to {out.dtype} with casting rule "
-                             f"'{casting}'"), user_loc()) or RuntimeError
+        raise (
+            wrap(
+                TypeError(
+                    f"cannot cast ufunc output from {value.type.dtype} to {out.dtype} with casting rule "
+                    f"'{casting}'"
+                ),
+                user_loc(),
+            )
+            or RuntimeError
+        )
     store(trace, out, value, where)
     return out
 
@@ -284,17 +330,50 @@ def _weak_result(ufunc: np.ufunc, operands: Sequence[Any]) -> type | None:
         return None
     order = [bool, int, float, complex]
     widest = order[max(order.index(k) for k in kinds)]
-    return float if ufunc is np.true_divide and widest is not complex else widest if widest is not bool else int
+    return (
+        float if ufunc is np.true_divide and widest is not complex else widest if widest is not bool else int
+    )
 
 
-_INDEX_ARITHMETIC = {np.add: lambda a, b: a + b, np.subtract: lambda a, b: a - b, np.multiply: lambda a, b: a * b}
+_INDEX_ARITHMETIC: dict[Any, Callable[[Any, Any], Dim]] = {
+    np.add: lambda a, b: a + b,
+    np.subtract: lambda a, b: a - b,
+    np.multiply: lambda a, b: a * b,
+}
 
 
-def index_arithmetic(ufunc: np.ufunc, operands: Sequence[Any]) -> Dim | None:
-    """What is known of an integer computed from loop variables: `i - 1` stays a dim, and so a static offset."""
+def index_arithmetic(ufunc: np.ufunc, operands: Sequence[Any], result: Traced) -> Dim | None:
+    """What is known of an integer computed from loop variables: `i - 1` stays a dim, and so a static offset.
+
+    Other Python integers have no width in Python: one that outgrows 64 bits stops the program.
+    """
     rule = _INDEX_ARITHMETIC.get(ufunc)
+    if rule is None:
+        return None
     dims = [x if type(x) is int else x.dim if isinstance(x, Traced) else None for x in operands]
-    return None if rule is None or any(d is None for d in dims) else rule(*dims)
+    known = None if any(d is None for d in dims) else rule(*dims)
+    if known is None or upper_bound(known) is None or lower_bound(known) is None:
+        _check_overflow(result.trace, ufunc, [as_traced(x).read() for x in operands], result.value)
+    return known
+
+
+def _check_overflow(trace: Trace, ufunc: np.ufunc, operands: Sequence[Value], result: Value) -> None:
+    """Checks that an i64 sum, difference or product is the true one."""
+    a, b = (cast(trace, v, I64) for v in operands)
+    zero = trace.const(0, I64)
+    if ufunc is np.multiply:
+        # Division undoes a product that did not wrap; -1 times the least integer is the one that it cannot tell.
+        least = trace.op("equal", a, trace.const(-(1 << 63), I64))
+        back = trace.op("equal", trace.op("floor_div", result, b), a)
+        minus = trace.op("equal", b, trace.const(-1, I64))
+        good = trace.op("logical_or", trace.op("equal", b, zero),
+                        trace.op("logical_and", back, trace.op("logical_not", trace.op("logical_and", least, minus))))
+    else:
+        # The sum wrapped where its sign differs from that of both terms (the second one negated to subtract).
+        other = b if ufunc is np.add else trace.op("bit_not", b)
+        flips = trace.op("bit_and", trace.op("bit_xor", a, result), trace.op("bit_xor", other, result))
+        good = trace.op("greater_equal", flips, zero)
+    trace.ops("check", good, kind="overflow", message="a Python integer outgrows 64 bits")
 
 
 def power_operator(x: Traced, y: Any) -> Any:

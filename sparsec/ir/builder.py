@@ -1,11 +1,11 @@
 """Builds ops one at a time: types come from the op's record, names from a counter.
 
-    b = Builder()
-    x = b.param(tensor(F32, 8, 6), "x")
-    v = b.op("slice", x, start=(0, 1), size=(4, 2), step=(2, 2))
-    e = b.op("exp", v)
-    x1 = b.op("update", x, v, e)
-    func = b.func("f", results=(), writes=(x1,))
+b = Builder()
+x = b.param(tensor(F32, 8, 6), "x")
+v = b.op("slice", x, start=(0, 1), size=(4, 2), step=(2, 2))
+e = b.op("exp", v)
+x1 = b.op("update", x, v, e)
+func = b.func("f", results=(), writes=(x1,))
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Builder:
         self.params.append(value)
         return value
 
-    def ops_of(self, name: str, *operands: Value, result_names: tuple[str, ...] = (), **attrs: Attr) -> tuple[Value, ...]:
+    def ops_of(
+        self, name: str, *operands: Value, result_names: tuple[str, ...] = (), **attrs: Attr
+    ) -> tuple[Value, ...]:
         """Appends an op and returns its results. Raises what the record's `infer` raises."""
         rec = record(name)
         full = {**rec.defaults, **attrs}
@@ -72,7 +74,16 @@ class Builder:
     def const(self, value: Any, type: TensorType) -> Value:
         """A literal: one Python number for every element, or a flat tuple of them."""
         result = Value(self.names.fresh("c"), type)
-        self.ops.append(Op("const", (), (result,), {"value": value, "dtype": type.dtype, "shape": type.shape}, (), self.loc))
+        self.ops.append(
+            Op(
+                "const",
+                (),
+                (result,),
+                {"value": value, "dtype": type.dtype, "shape": type.shape},
+                (),
+                self.loc,
+            )
+        )
         return result
 
     def region(self, params: tuple[Value, ...], yields: tuple[Value, ...]) -> Region:

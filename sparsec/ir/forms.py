@@ -47,10 +47,13 @@ def _canonical(func: Func) -> None:
 
 
 def _views_resolved(func: Func) -> None:
-    views = {op.result.name for op in _of_kind(func.ops, Kind.VIEW)}
+    # A view of another dtype (the parts of complex numbers) has no other spelling: it may stand between.
+    views = {
+        op.result.name for op in _of_kind(func.ops, Kind.VIEW)
+        if op.result.type.dtype == op.operands[0].type.dtype
+    }
     for op in _of_kind(func.ops, Kind.VIEW):
         source = op.operands[0]
-        # A view of another dtype has no spelling of its own: it may stand between.
         if source.name in views and source.type.dtype == op.result.type.dtype:
             raise op_error(op, f"%{op.result.name} is a view of the view %{source.name}")
 

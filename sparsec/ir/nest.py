@@ -197,7 +197,9 @@ class NestBuilder:
     def note(self, flag: int) -> None:
         self.emit(Note(flag))
 
-    def extern(self, name: str, buffers: Sequence[tuple[str, Expr]], args: Sequence[Expr], dtype: DType) -> None:
+    def extern(
+        self, name: str, buffers: Sequence[tuple[str, Expr]], args: Sequence[Expr], dtype: DType
+    ) -> None:
         self.emit(Extern(name, tuple(buffers), tuple(args), dtype))
 
     # --- scratch memory ---

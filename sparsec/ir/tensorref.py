@@ -60,13 +60,14 @@ def broadcast_ref(ref: TensorRef, shape: Sequence[Dim], target: Sequence[Dim]) -
     """NumPy broadcasting: new leading axes and stretched axes of length 1 get stride 0."""
     pad = len(target) - len(shape)
     strides = [
-        s if have == want else 0
-        for s, have, want in zip(ref.strides, shape, target[pad:], strict=True)
+        s if have == want else 0 for s, have, want in zip(ref.strides, shape, target[pad:], strict=True)
     ]
     return TensorRef(ref.storage, ref.offset, (*([0] * pad), *strides))
 
 
-def diagonal_ref(ref: TensorRef, shape: Shape, offset: int, axis1: int, axis2: int) -> tuple[TensorRef, Shape]:
+def diagonal_ref(
+    ref: TensorRef, shape: Shape, offset: int, axis1: int, axis2: int
+) -> tuple[TensorRef, Shape]:
     """The diagonal of two axes as a new last axis (`np.diagonal`)."""
     rows, cols = shape[axis1], shape[axis2]
     if isinstance(rows, Poly) or isinstance(cols, Poly):
@@ -74,8 +75,10 @@ def diagonal_ref(ref: TensorRef, shape: Shape, offset: int, axis1: int, axis2: i
     first = (0, offset) if offset >= 0 else (-offset, 0)
     length = max(min(rows - first[0], cols - first[1]), 0)
     keep = [k for k in range(len(shape)) if k not in (axis1, axis2)]
-    start = ref.offset if not length else (
-        ref.offset + first[0] * ref.strides[axis1] + first[1] * ref.strides[axis2]
+    start = (
+        ref.offset
+        if not length
+        else (ref.offset + first[0] * ref.strides[axis1] + first[1] * ref.strides[axis2])
     )
     strides = (*(ref.strides[k] for k in keep), ref.strides[axis1] + ref.strides[axis2])
     return TensorRef(ref.storage, start, strides), (*(shape[k] for k in keep), length)
@@ -144,7 +147,11 @@ class _Memory:
 
     def __init__(self, address: int, shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> None:
         self.__array_interface__ = {
-            "version": 3, "data": (address, False), "shape": shape, "strides": strides, "typestr": f"|V{itemsize}",
+            "version": 3,
+            "data": (address, False),
+            "shape": shape,
+            "strides": strides,
+            "typestr": f"|V{itemsize}",
         }
 
 
@@ -153,7 +160,12 @@ _MAX_WORK = 10_000
 
 
 def regions_overlap(
-    a: TensorRef, a_shape: Sequence[Dim], a_itemsize: int, b: TensorRef, b_shape: Sequence[Dim], b_itemsize: int
+    a: TensorRef,
+    a_shape: Sequence[Dim],
+    a_itemsize: int,
+    b: TensorRef,
+    b_shape: Sequence[Dim],
+    b_itemsize: int,
 ) -> bool:
     """Whether two views share an element. Exact where bounded; "too hard" and symbolic count as yes."""
     if a.storage != b.storage or 0 in a_shape or 0 in b_shape:
@@ -164,12 +176,18 @@ def regions_overlap(
 
     def memory(ref: TensorRef, shape: Sequence[Dim], itemsize: int) -> np.ndarray:
         offset, strides = int(ref.offset), [int(s) * itemsize for s in ref.strides]  # type: ignore[arg-type]
-        return np.asarray(_Memory(_BASE + offset * itemsize, tuple(map(int, shape)), tuple(strides), itemsize))  # type: ignore[arg-type]
+        return np.asarray(
+            _Memory(_BASE + offset * itemsize, tuple(map(int, shape)), tuple(strides), itemsize)
+        )  # type: ignore[arg-type]
 
     try:
-        return bool(np.shares_memory(
-            memory(a, a_shape, a_itemsize), memory(b, b_shape, b_itemsize), max_work=_MAX_WORK,  # type: ignore[arg-type]
-        ))
+        return bool(
+            np.shares_memory(
+                memory(a, a_shape, a_itemsize),
+                memory(b, b_shape, b_itemsize),
+                max_work=_MAX_WORK,  # type: ignore[arg-type]
+            )
+        )
     except np.exceptions.TooHardError:
         return True
 

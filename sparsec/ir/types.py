@@ -49,6 +49,7 @@ def unsupported_dtype(dtype: Any) -> UnsupportedDtype:
 
 
 def is_supported(dtype: DType) -> bool:
+    """Whether a value may have this dtype."""
     return np.dtype(dtype) in _NAMES
 
 

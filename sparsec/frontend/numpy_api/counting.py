@@ -179,6 +179,11 @@ def histogram(
     return counts, edges
 
 
+@implements(np.histogram_bin_edges)
+def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Traced:
+    return histogram(a, bins, range, weights=weights)[1]
+
+
 def _total(x: Traced) -> Traced:
     return Traced.scalar(x.trace, x.trace.op("sum", x.read(), axes=(0,)))
 

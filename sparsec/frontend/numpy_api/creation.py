@@ -27,7 +27,11 @@ def static_shape(shape: Any) -> tuple[int, ...]:
     """A shape argument as a tuple of ints. Raises as NumPy does for negative or huge ones."""
     if isinstance(shape, Traced):
         shape = tuple(shape) if shape.ndim else (shape,)
-    dims = tuple(operator.index(d) for d in shape) if isinstance(shape, (tuple, list)) else (operator.index(shape),)
+    dims = (
+        tuple(operator.index(d) for d in shape)
+        if isinstance(shape, (tuple, list))
+        else (operator.index(shape),)
+    )
     if any(d < 0 for d in dims):
         raise ShapeError("negative dimensions are not allowed", loc=user_loc())
     check_size(dims, 1)
@@ -39,11 +43,15 @@ def check_size(dims: Sequence[int], itemsize: int) -> None:
     if len(dims) > 32:
         raise ShapeError(f"arrays of rank {len(dims)} are not supported (at most 32)", loc=user_loc())
     if math.prod(d for d in dims if d) * itemsize >= 1 << 63:
-        raise ShapeError("array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size.",
-                         loc=user_loc())
+        raise ShapeError(
+            "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size.",
+            loc=user_loc(),
+        )
 
 
-def allocate(trace: Trace, value: Value | None, shape: tuple[int, ...], dtype: DType, order: str = "C") -> Traced:
+def allocate(
+    trace: Trace, value: Value | None, shape: tuple[int, ...], dtype: DType, order: str = "C"
+) -> Traced:
     """A new array of `shape` filled with a scalar, or not filled at all."""
     check_size(shape, dtype.itemsize)
     layout = order_like([], shape, order or "C")
@@ -54,17 +62,23 @@ def allocate(trace: Trace, value: Value | None, shape: tuple[int, ...], dtype: D
 
 
 @implements(np.empty, creates=True)
-def empty(shape: Shape, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Traced:
+def empty(
+    shape: Shape, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None
+) -> Traced:
     return allocate(require_trace("np.empty"), None, static_shape(shape), np_dtype(dtype or float), order)
 
 
 @implements(np.zeros, creates=True)
-def zeros(shape: Shape, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None) -> Traced:
+def zeros(
+    shape: Shape, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None
+) -> Traced:
     return _filled(shape, 0, np_dtype(dtype or float), order)
 
 
 @implements(np.ones, creates=True)
-def ones(shape: Shape, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None) -> Traced:
+def ones(
+    shape: Shape, dtype: Any = None, order: str = "C", *, device: Any = None, like: Any = None
+) -> Traced:
     return _filled(shape, 1, np_dtype(dtype or float), order)
 
 
@@ -74,8 +88,15 @@ def _filled(shape: Shape, value: int, dtype: DType, order: str) -> Traced:
 
 
 @implements(np.full, creates=True)
-def full_(shape: Shape, fill_value: Any, dtype: Any = None, order: str = "C", *, device: Any = None,
-          like: Any = None) -> Traced:
+def full_(
+    shape: Shape,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "C",
+    *,
+    device: Any = None,
+    like: Any = None,
+) -> Traced:
     trace = require_trace("np.full")
     dims = static_shape(shape)
     if dtype is None:
@@ -85,7 +106,9 @@ def full_(shape: Shape, fill_value: Any, dtype: Any = None, order: str = "C", *,
     return made
 
 
-def _like(a: Traced, dtype: Any, order: str, shape: Any) -> tuple[tuple[int, ...], DType, tuple[int, ...] | None]:
+def _like(
+    a: Traced, dtype: Any, order: str, shape: Any
+) -> tuple[tuple[int, ...], DType, tuple[int, ...] | None]:
     dims = a.shape if shape is None else static_shape(shape)
     layout = order_like([a], a.shape, order) if len(dims) == a.ndim else order_like([], dims, order)
     return dims, np_dtype(a.dtype if dtype is None else dtype), layout
@@ -102,34 +125,58 @@ def _new_like(a: Any, value: int | None, dtype: Any, order: str, shape: Any) -> 
 
 
 @implements(np.empty_like, creates=True)
-def empty_like(prototype: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
-               device: Any = None) -> Traced:
+def empty_like(
+    prototype: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Traced:
     return _new_like(prototype, None, dtype, order, shape)
 
 
 @implements(np.zeros_like, creates=True)
-def zeros_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
-               device: Any = None) -> Traced:
+def zeros_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Traced:
     return _new_like(a, 0, dtype, order, shape)
 
 
 @implements(np.ones_like, creates=True)
-def ones_like(a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
-              device: Any = None) -> Traced:
+def ones_like(
+    a: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *, device: Any = None
+) -> Traced:
     return _new_like(a, 1, dtype, order, shape)
 
 
 @implements(np.full_like, creates=True)
-def full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None, *,
-              device: Any = None) -> Traced:
+def full_like(
+    a: Any,
+    fill_value: Any,
+    dtype: Any = None,
+    order: str = "K",
+    subok: bool = True,
+    shape: Any = None,
+    *,
+    device: Any = None,
+) -> Traced:
     made = _new_like(a, None, dtype, order, shape)
     made[...] = fill_value
     return made
 
 
 @implements(np.arange, creates=True)
-def arange(*args: Any, dtype: Any = None, start: Any = None, stop: Any = None, step: Any = None, device: Any = None,
-           like: Any = None) -> Traced:
+def arange(
+    *args: Any,
+    dtype: Any = None,
+    start: Any = None,
+    stop: Any = None,
+    step: Any = None,
+    device: Any = None,
+    like: Any = None,
+) -> Traced:
     """The values are static; integer ranges become index arithmetic, float ones NumPy's own values."""
     given = {k: v for k, v in (("start", start), ("stop", stop), ("step", step)) if v is not None}
     if holds_traced(args) or holds_traced(given):
@@ -139,7 +186,9 @@ def arange(*args: Any, dtype: Any = None, start: Any = None, stop: Any = None, s
     if dtype is None and len(bounds) > 3:
         dtype = bounds.pop()
     trace = require_trace("np.arange")
-    ints = all(isinstance(b, (int, np.integer)) and not isinstance(b, bool) for b in (*bounds, *given.values()))
+    ints = all(
+        isinstance(b, (int, np.integer)) and not isinstance(b, bool) for b in (*bounds, *given.values())
+    )
     target = None if dtype is None else np_dtype(dtype)
     if not ints or (target is not None and target.kind not in "iu"):
         return literal(trace, np.arange(*bounds, dtype=dtype, **given))
@@ -170,8 +219,17 @@ def literal(trace: Trace, values: np.ndarray) -> Traced:
 
 
 @implements(np.array, creates=True)
-def array(object: Any, dtype: Any = None, *, copy: bool | None = True, order: str = "K", subok: bool = False,
-          ndmin: int = 0, ndmax: int = 0, like: Any = None) -> Traced:
+def array(
+    object: Any,
+    dtype: Any = None,
+    *,
+    copy: bool | None = True,
+    order: str = "K",
+    subok: bool = False,
+    ndmin: int = 0,
+    ndmax: int = 0,
+    like: Any = None,
+) -> Traced:
     """`np.array`: nested sequences of numbers and traced values, or a copy of an array."""
     trace = require_trace("np.array")
     if isinstance(object, (list, tuple)):
@@ -201,14 +259,28 @@ def _from_sequence(trace: Trace, items: Any, dtype: Any) -> Traced:
     """Nested lists: all numbers become one literal; traced parts are written into place."""
     if not holds_traced(items) and not _holds_ndarray(items):
         return literal(trace, np.array(items, dtype=dtype))
-    parts = [p if isinstance(p, PYTHON_NUMBERS) else _from_sequence(trace, p, None) if isinstance(p, (list, tuple))
-             else as_traced(p) for p in items]
+    parts = [
+        p
+        if isinstance(p, PYTHON_NUMBERS)
+        else _from_sequence(trace, p, None)
+        if isinstance(p, (list, tuple))
+        else as_traced(p)
+        for p in items
+    ]
     shapes = {p.shape if isinstance(p, Traced) else () for p in parts}
     if len(shapes) != 1:
-        raise ShapeError("setting an array element with a sequence. The requested array has an inhomogeneous shape",
-                         loc=user_loc())
-    found = np.result_type(*(p.dtype if isinstance(p, Traced) and not p.weak else
-                             (p.weak(0) if isinstance(p, Traced) and p.weak else p) for p in parts))
+        raise ShapeError(
+            "setting an array element with a sequence. The requested array has an inhomogeneous shape",
+            loc=user_loc(),
+        )
+    found = np.result_type(
+        *(
+            p.dtype
+            if isinstance(p, Traced) and not p.weak
+            else (p.weak(0) if isinstance(p, Traced) and p.weak else p)
+            for p in parts
+        )
+    )
     if all(not isinstance(p, Traced) or p.weak for p in parts):
         found = np.result_type(*(np.asarray(p.weak(0) if isinstance(p, Traced) else p).dtype for p in parts))  # type: ignore[misc]
     made = allocate(trace, None, (len(parts), *shapes.pop()), np_dtype(found if dtype is None else dtype))
@@ -224,8 +296,15 @@ def _holds_ndarray(items: Any) -> bool:
 
 
 @implements(np.asarray, np.asanyarray, creates=True)
-def asarray(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: bool | None = None,
-            like: Any = None) -> Traced:
+def asarray(
+    a: Any,
+    dtype: Any = None,
+    order: Any = None,
+    *,
+    device: Any = None,
+    copy: bool | None = None,
+    like: Any = None,
+) -> Traced:
     """The array itself where nothing changes; a copy where dtype or order do."""
     if copy or isinstance(a, (list, tuple, *PYTHON_NUMBERS)):
         return array(a, dtype, order=order or "K")
@@ -252,11 +331,14 @@ def np_astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -
 
 
 @implements(method="astype")
-def astype(x: Traced, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True,
-           copy: bool = True) -> Traced:
+def astype(
+    x: Traced, dtype: Any, order: str = "K", casting: str = "unsafe", subok: bool = True, copy: bool = True
+) -> Traced:
     target = np_dtype(dtype)
     if not np.can_cast(x.dtype, target, casting):  # type: ignore[arg-type]
-        raise TypeError(f"Cannot cast array data from {x.dtype!r} to {target!r} according to the rule '{casting}'")
+        raise TypeError(
+            f"Cannot cast array data from {x.dtype!r} to {target!r} according to the rule '{casting}'"
+        )
     if x.is_scalar:
         return Traced.scalar(x.trace, cast(x.trace, x.value, target))
     layout = order_like([x], x.shape, order)
@@ -297,19 +379,31 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
     source = src if isinstance(src, PYTHON_NUMBERS) else as_traced(src)
     if isinstance(source, Traced):
         if not np.can_cast(source.dtype, target.dtype, casting):  # type: ignore[arg-type]
-            raise TypeError(f"Cannot cast array data from {source.dtype!r} to {target.dtype!r} according to the rule "
-                            f"'{casting}'")
+            raise TypeError(
+                f"Cannot cast array data from {source.dtype!r} to {target.dtype!r} according to the rule "
+                f"'{casting}'"
+            )
         value = source.read()
         if np.broadcast_shapes(value.type.static_shape, target.shape) != target.shape:
-            raise ShapeError(f"could not broadcast input array from shape {source.shape} into shape {target.shape}")
+            raise ShapeError(
+                f"could not broadcast input array from shape {source.shape} into shape {target.shape}"
+            )
     else:
         value = number(target.trace, source, target.dtype)
     store(target.trace, target, value, where)
 
 
 @implements(np.eye, creates=True)
-def eye(N: int, M: int | None = None, k: int = 0, dtype: Any = float, order: str = "C", *, device: Any = None,
-        like: Any = None) -> Traced:
+def eye(
+    N: int,
+    M: int | None = None,
+    k: int = 0,
+    dtype: Any = float,
+    order: str = "C",
+    *,
+    device: Any = None,
+    like: Any = None,
+) -> Traced:
     rows = operator.index(N)
     made = _filled((rows, rows if M is None else operator.index(M)), 0, np_dtype(dtype), order)
     diagonal = made.view("diagonal", offset=operator.index(k), axis1=0, axis2=1)

@@ -1,4 +1,8 @@
-"""Products of vectors, matrices and tensors: reshapes around the one op `matmul`."""
+"""Products of vectors, matrices and tensors: reshapes around the one op `matmul`.
+
+Rounding follows the product that runs, which need not be the one that NumPy picks. One value can differ: where
+an operand has a single element, 0, NumPy's BLAS may leave out a product with NaN or infinity; here 0 * NaN is NaN.
+"""
 
 from __future__ import annotations
 

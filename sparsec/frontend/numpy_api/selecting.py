@@ -257,8 +257,14 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
     x, where_ = as_traced(a), as_traced(mask)
     if x.size != where_.size:
         raise ValueError("putmask: mask and data must be the same size")
-    if type(values) not in PYTHON_NUMBERS and as_traced(values).size == 0:
-        return
+    if type(values) not in PYTHON_NUMBERS:
+        given = as_traced(values)
+        if given.weak is None and not np.can_cast(given.dtype, x.dtype, "safe"):
+            raise TypeError(
+                f"Cannot cast array data from {given.dtype!r} to {x.dtype!r} according to the rule 'safe'"
+            )
+        if given.size == 0:
+            return
     value = cycled(values, x, x.size)
     if value.type.shape:
         value = x.trace.op("reshape", x.trace.op("copy", value), shape=x.shape)

@@ -24,41 +24,77 @@ def _const_array(value: Any, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
     return np.full(shape, flat) if flat.ndim == 0 else flat.reshape(shape)
 
 
-register(OpRecord(
-    name="const", kind=Kind.CONST, arity=0,
-    doc="A literal: one number for all elements, or a flat tuple of them in C order.",
-    attrs=("value", "dtype", "shape"), infer=_typed, ref=_const_array,
-    cases=(case(value=1.5, dtype=np.dtype("f4"), shape=()), case(value=(1, 2, 3), dtype=np.dtype("i8"), shape=(3,))),
-))
+register(
+    OpRecord(
+        name="const",
+        kind=Kind.CONST,
+        arity=0,
+        doc="A literal: one number for all elements, or a flat tuple of them in C order.",
+        attrs=("value", "dtype", "shape"),
+        infer=_typed,
+        ref=_const_array,
+        cases=(
+            case(value=1.5, dtype=np.dtype("f4"), shape=()),
+            case(value=(1, 2, 3), dtype=np.dtype("i8"), shape=(3,)),
+        ),
+    )
+)
 
-register(OpRecord(
-    name="empty", kind=Kind.CREATE, arity=0,
-    doc="Fresh storage. Reading it before writing it gives zeros in the interpreters, anything in a backend.",
-    attrs=("dtype", "shape"), infer=_typed, ref=lambda dtype, shape: np.zeros(shape, dtype),
-))
+register(
+    OpRecord(
+        name="empty",
+        kind=Kind.CREATE,
+        arity=0,
+        doc="Fresh storage. Reading it before writing it gives zeros in the interpreters, anything in a backend.",
+        attrs=("dtype", "shape"),
+        infer=_typed,
+        ref=lambda dtype, shape: np.zeros(shape, dtype),
+    )
+)
 
-register(OpRecord(
-    name="iota", kind=Kind.MAP, arity=0, doc="The index along `axis`, as `dtype` (an integer).",
-    attrs=("dtype", "shape", "axis"), infer=_typed,
-    ref=lambda dtype, shape, axis: np.ascontiguousarray(np.broadcast_to(
-        np.arange(shape[axis], dtype=dtype).reshape([-1 if k == axis else 1 for k in range(len(shape))]), shape)),
-    lower=lambda s, index, reads, dtype, shape, axis: s.cast(index[axis], dtype),
-    cases=(case(dtype=np.dtype("i8"), shape=(3, 4), axis=1), case(dtype=np.dtype("u1"), shape=(2,), axis=0)),
-))
+register(
+    OpRecord(
+        name="iota",
+        kind=Kind.MAP,
+        arity=0,
+        doc="The index along `axis`, as `dtype` (an integer).",
+        attrs=("dtype", "shape", "axis"),
+        infer=_typed,
+        ref=lambda dtype, shape, axis: np.ascontiguousarray(
+            np.broadcast_to(
+                np.arange(shape[axis], dtype=dtype).reshape(
+                    [-1 if k == axis else 1 for k in range(len(shape))]
+                ),
+                shape,
+            )
+        ),
+        lower=lambda s, index, reads, dtype, shape, axis: s.cast(index[axis], dtype),
+        cases=(
+            case(dtype=np.dtype("i8"), shape=(3, 4), axis=1),
+            case(dtype=np.dtype("u1"), shape=(2,), axis=0),
+        ),
+    )
+)
 
-register(OpRecord(
-    name="copy", kind=Kind.ELEMENTWISE, doc="The same elements in fresh storage, in C order.",
-    infer=lambda types, attrs: [types[0].fresh()],
-    ref=lambda x: np.array(x, order="C", copy=True),
-    lower=lambda s, x: x,
-    cases=(case((3, 4)), case((0,), dtypes="bool")),
-))
+register(
+    OpRecord(
+        name="copy",
+        kind=Kind.ELEMENTWISE,
+        doc="The same elements in fresh storage, in C order.",
+        infer=lambda types, attrs: [types[0].fresh()],
+        ref=lambda x: np.array(x, order="C", copy=True),
+        lower=lambda s, x: x,
+        cases=(case((3, 4)), case((0,), dtypes="bool")),
+    )
+)
 
 
 def _update_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
     version, region, value = types
     if value.shape not in (region.shape, ()):
-        raise ShapeError(f"could not broadcast input array from shape {value.shape} into shape {region.shape}")
+        raise ShapeError(
+            f"could not broadcast input array from shape {value.shape} into shape {region.shape}"
+        )
     if value.dtype != region.dtype:
         raise TypeError(f"update of {region} with {value}: dtypes differ")
     return [version]
@@ -68,8 +104,15 @@ def _write(s: ScalarBuilder, old: Any, value: Any) -> Any:
     return value
 
 
-register(OpRecord(
-    name="update", kind=Kind.UPDATE, arity=3,
-    doc="`update version, region, value`: the next version, with the elements of the view `region` replaced.",
-    infer=_update_types, ref=lambda version, region, value: version, lower=_write, region=True,
-))
+register(
+    OpRecord(
+        name="update",
+        kind=Kind.UPDATE,
+        arity=3,
+        doc="`update version, region, value`: the next version, with the elements of the view `region` replaced.",
+        infer=_update_types,
+        ref=lambda version, region, value: version,
+        lower=_write,
+        region=True,
+    )
+)

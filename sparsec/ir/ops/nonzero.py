@@ -25,20 +25,25 @@ def _positions_lower(nest: NestBuilder, count: object) -> None:
     """Walks the mask in C order; the next free place is carried along."""
     shape = nest.shape(0)
     place = nest.mut(index(0))
-    with nest.loops(shape) as at:
-        with nest.if_(nest.read(0, *at)):
-            for axis, i in enumerate(at):
-                nest.write(axis, (place,), i)
-            nest.assign(place, nest.s.add(place, const(1, I64)))
+    with nest.loops(shape) as at, nest.if_(nest.read(0, *at)):
+        for axis, i in enumerate(at):
+            nest.write(axis, (place,), i)
+        nest.assign(place, nest.s.add(place, const(1, I64)))
 
 
-register(OpRecord(
-    name="nonzero", kind=Kind.NEST, attrs=("count",),
-    doc="The positions of the true elements in C order, one i64 array per axis; `count` is how many there are.",
-    infer=_positions_types, ref=lambda mask, count: tuple(np.nonzero(mask)), lower=_positions_lower,
-    cases=(
-        case(np.array([True, False, True]), dtypes="bool", count=2),
-        case(np.array([[False, True], [True, True], [False, False]]), dtypes="bool", count=3),
-        case(np.array([False, False]), dtypes="bool", count=0),
-    ),
-))
+register(
+    OpRecord(
+        name="nonzero",
+        kind=Kind.NEST,
+        attrs=("count",),
+        doc="The positions of the true elements in C order, one i64 array per axis; `count` is how many there are.",
+        infer=_positions_types,
+        ref=lambda mask, count: tuple(np.nonzero(mask)),
+        lower=_positions_lower,
+        cases=(
+            case(np.array([True, False, True]), dtypes="bool", count=2),
+            case(np.array([[False, True], [True, True], [False, False]]), dtypes="bool", count=3),
+            case(np.array([False, False]), dtypes="bool", count=0),
+        ),
+    )
+)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import ShapeError
-from sparsec.ir.dims import Poly, product
+from sparsec.ir.dims import product
 from sparsec.ir.graph import Attrs
 from sparsec.ir.ops.record import Kind, OpRecord, case, register
 from sparsec.ir.tensorref import (
@@ -32,7 +32,9 @@ def _same_dtype(shape_of):  # type: ignore[no-untyped-def]
     return infer
 
 
-def _slice_array(x: np.ndarray, start: tuple[int, ...], size: tuple[int, ...], step: tuple[int, ...]) -> np.ndarray:
+def _slice_array(
+    x: np.ndarray, start: tuple[int, ...], size: tuple[int, ...], step: tuple[int, ...]
+) -> np.ndarray:
     index = []
     for first, count, stride in zip(start, size, step, strict=True):
         last = first + count * stride
@@ -41,28 +43,35 @@ def _slice_array(x: np.ndarray, start: tuple[int, ...], size: tuple[int, ...], s
     return x[tuple(index)]
 
 
-register(OpRecord(
-    name="slice", kind=Kind.VIEW,
-    doc="`size[k]` elements of axis k from index `start[k]` in steps of `step[k]` (negative: backwards).",
-    attrs=("start", "size", "step"),
-    infer=_same_dtype(lambda shape, a: a["size"]),
-    view=lambda ref, shape, result, a: slice_ref(ref, a["start"], a["step"]),
-    ref=_slice_array,
-    cases=(
-        case((5, 6), start=(1, 0), size=(2, 3), step=(2, 2)),
-        case((5,), start=(4,), size=(5,), step=(-1,)),
-        case((3, 0), start=(0, 0), size=(0, 0), step=(1, 1)),
-    ),
-))
+register(
+    OpRecord(
+        name="slice",
+        kind=Kind.VIEW,
+        doc="`size[k]` elements of axis k from index `start[k]` in steps of `step[k]` (negative: backwards).",
+        attrs=("start", "size", "step"),
+        infer=_same_dtype(lambda shape, a: a["size"]),
+        view=lambda ref, shape, result, a: slice_ref(ref, a["start"], a["step"]),
+        ref=_slice_array,
+        cases=(
+            case((5, 6), start=(1, 0), size=(2, 3), step=(2, 2)),
+            case((5,), start=(4,), size=(5,), step=(-1,)),
+            case((3, 0), start=(0, 0), size=(0, 0), step=(1, 1)),
+        ),
+    )
+)
 
-register(OpRecord(
-    name="transpose", kind=Kind.VIEW, doc="Axis k of the result is axis `perm[k]` of the operand.",
-    attrs=("perm",),
-    infer=_same_dtype(lambda shape, a: [shape[p] for p in a["perm"]]),
-    view=lambda ref, shape, result, a: transpose_ref(ref, a["perm"]),
-    ref=lambda x, perm: x.transpose(perm),
-    cases=(case((2, 3, 4), perm=(2, 0, 1)), case((), perm=())),
-))
+register(
+    OpRecord(
+        name="transpose",
+        kind=Kind.VIEW,
+        doc="Axis k of the result is axis `perm[k]` of the operand.",
+        attrs=("perm",),
+        infer=_same_dtype(lambda shape, a: [shape[p] for p in a["perm"]]),
+        view=lambda ref, shape, result, a: transpose_ref(ref, a["perm"]),
+        ref=lambda x, perm: x.transpose(perm),
+        cases=(case((2, 3, 4), perm=(2, 0, 1)), case((), perm=())),
+    )
+)
 
 
 def _reshape_shape(shape: tuple[Any, ...], attrs: Attrs) -> tuple[Any, ...]:
@@ -71,15 +80,18 @@ def _reshape_shape(shape: tuple[Any, ...], attrs: Attrs) -> tuple[Any, ...]:
     return attrs["shape"]  # type: ignore[no-any-return]
 
 
-register(OpRecord(
-    name="reshape", kind=Kind.VIEW,
-    doc="The same elements in C order under another shape; only where no copy is needed.",
-    attrs=("shape",),
-    infer=_same_dtype(_reshape_shape),
-    view=lambda ref, shape, result, a: reshape_ref(ref, shape, result),
-    ref=lambda x, shape: x.reshape(shape),
-    cases=(case((4, 3), shape=(2, 2, 3)), case((1, 6), shape=(6, 1)), case((0, 3), shape=(3, 0, 2))),
-))
+register(
+    OpRecord(
+        name="reshape",
+        kind=Kind.VIEW,
+        doc="The same elements in C order under another shape; only where no copy is needed.",
+        attrs=("shape",),
+        infer=_same_dtype(_reshape_shape),
+        view=lambda ref, shape, result, a: reshape_ref(ref, shape, result),
+        ref=lambda x, shape: x.reshape(shape),
+        cases=(case((4, 3), shape=(2, 2, 3)), case((1, 6), shape=(6, 1)), case((0, 3), shape=(3, 0, 2))),
+    )
+)
 
 
 def _broadcast_shape(shape: tuple[Any, ...], attrs: Attrs) -> tuple[Any, ...]:
@@ -92,28 +104,36 @@ def _broadcast_shape(shape: tuple[Any, ...], attrs: Attrs) -> tuple[Any, ...]:
     return target  # type: ignore[no-any-return]
 
 
-register(OpRecord(
-    name="broadcast", kind=Kind.VIEW, doc="NumPy broadcasting to `shape`; repeated axes get stride 0.",
-    attrs=("shape",),
-    infer=_same_dtype(_broadcast_shape),
-    view=lambda ref, shape, result, a: broadcast_ref(ref, shape, result),
-    ref=lambda x, shape: np.broadcast_to(x, shape),
-    cases=(case((3, 1), shape=(2, 3, 4)), case((), shape=(2, 2))),
-))
+register(
+    OpRecord(
+        name="broadcast",
+        kind=Kind.VIEW,
+        doc="NumPy broadcasting to `shape`; repeated axes get stride 0.",
+        attrs=("shape",),
+        infer=_same_dtype(_broadcast_shape),
+        view=lambda ref, shape, result, a: broadcast_ref(ref, shape, result),
+        ref=lambda x, shape: np.broadcast_to(x, shape),
+        cases=(case((3, 1), shape=(2, 3, 4)), case((), shape=(2, 2))),
+    )
+)
 
 
 def _diagonal_shape(shape: tuple[Any, ...], a: Attrs) -> tuple[Any, ...]:
     return diagonal_ref(TensorRef("", 0, (0,) * len(shape)), shape, a["offset"], a["axis1"], a["axis2"])[1]
 
 
-register(OpRecord(
-    name="diagonal", kind=Kind.VIEW, doc="The diagonal of two axes as a new last axis.",
-    attrs=("offset", "axis1", "axis2"),
-    infer=_same_dtype(_diagonal_shape),
-    view=lambda ref, shape, result, a: diagonal_ref(ref, shape, a["offset"], a["axis1"], a["axis2"])[0],
-    ref=lambda x, offset, axis1, axis2: x.diagonal(offset, axis1, axis2),
-    cases=(case((3, 4), offset=1, axis1=0, axis2=1), case((2, 4, 3), offset=-1, axis1=2, axis2=0)),
-))
+register(
+    OpRecord(
+        name="diagonal",
+        kind=Kind.VIEW,
+        doc="The diagonal of two axes as a new last axis.",
+        attrs=("offset", "axis1", "axis2"),
+        infer=_same_dtype(_diagonal_shape),
+        view=lambda ref, shape, result, a: diagonal_ref(ref, shape, a["offset"], a["axis1"], a["axis2"])[0],
+        ref=lambda x, offset, axis1, axis2: x.diagonal(offset, axis1, axis2),
+        cases=(case((3, 4), offset=1, axis1=0, axis2=1), case((2, 4, 3), offset=-1, axis1=2, axis2=0)),
+    )
+)
 
 
 def _as_strided(x: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
@@ -122,19 +142,18 @@ def _as_strided(x: np.ndarray, offset: int, shape: tuple[int, ...], strides: tup
     return np.lib.stride_tricks.as_strided(x.reshape(-1)[offset if math.prod(shape) else 0 :], shape, bytes_)
 
 
-register(OpRecord(
-    name="view", kind=Kind.VIEW,
-    doc="Any view of a storage, by absolute offset and strides (elements): what view chains resolve to.",
-    attrs=("offset", "shape", "strides"),
-    infer=_same_dtype(lambda shape, a: a["shape"]),
-    view=lambda ref, shape, result, a: TensorRef(ref.storage, a["offset"], a["strides"]),
-    ref=_as_strided,
-    cases=(case((4, 6), offset=7, shape=(2, 3), strides=(12, -2)),),
-))
-
-
-def is_symbolic(dims: Sequence[Any]) -> bool:
-    return any(isinstance(d, Poly) for d in dims)
+register(
+    OpRecord(
+        name="view",
+        kind=Kind.VIEW,
+        doc="Any view of a storage, by absolute offset and strides (elements): what view chains resolve to.",
+        attrs=("offset", "shape", "strides"),
+        infer=_same_dtype(lambda shape, a: a["shape"]),
+        view=lambda ref, shape, result, a: TensorRef(ref.storage, a["offset"], a["strides"]),
+        ref=_as_strided,
+        cases=(case((4, 6), offset=7, shape=(2, 3), strides=(12, -2)),),
+    )
+)
 
 
 def _part_shape(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
@@ -142,13 +161,17 @@ def _part_shape(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
     return [TensorType(np.dtype("f4" if dtype.itemsize == 8 else "f8"), types[0].shape)]
 
 
-register(OpRecord(
-    name="part", kind=Kind.VIEW, doc="The real (0) or imaginary (1) parts of a complex array, as a float view.",
-    attrs=("part",),
-    infer=_part_shape,
-    view=lambda ref, shape, result, a: TensorRef(
-        ref.storage, ref.offset * 2 + a["part"], tuple(s * 2 for s in ref.strides)
-    ),
-    ref=lambda x, part: x.imag if part else x.real,
-    cases=(case((3, 2), dtypes="c16", part=0), case((3,), dtypes="c8", part=1)),
-))
+register(
+    OpRecord(
+        name="part",
+        kind=Kind.VIEW,
+        doc="The real (0) or imaginary (1) parts of a complex array, as a float view.",
+        attrs=("part",),
+        infer=_part_shape,
+        view=lambda ref, shape, result, a: TensorRef(
+            ref.storage, ref.offset * 2 + a["part"], tuple(s * 2 for s in ref.strides)
+        ),
+        ref=lambda x, part: x.imag if part else x.real,
+        cases=(case((3, 2), dtypes="c16", part=0), case((3,), dtypes="c8", part=1)),
+    )
+)
