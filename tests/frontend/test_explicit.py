@@ -49,6 +49,14 @@ def test_in_a_function_with_source():
     assert np.array_equal(got[0], want[0]) and np.isclose(got[1], want[1])
 
 
+def test_subscripted_objects():
+    space = {"np": snp}
+    exec("def f(x):\n    return np.r_[x, 1:3], np.mgrid[0:2, 0:2] * x[0]\n", space)
+    x = np.array([2.0, 5.0])
+    got, want = sparsec.jit(space["f"], backend="interp")(x), space["f"](x)
+    assert all(np.array_equal(a, b) and a.dtype == b.dtype for a, b in zip(got, want))
+
+
 def test_each_call_gets_a_fresh_array():
     space = {"np": snp}
     exec("def f(x):\n    t = np.array([1.0, 2.0])\n    t += x\n    return t\n", space)

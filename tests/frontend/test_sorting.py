@@ -112,6 +112,7 @@ PROGRAMS = {
     "histogram nan": lambda a, k, c: np.histogram(a, bins=3),
     "histogram nan range": lambda a, k, c: np.histogram(a, bins=3, range=(-1, 3)),
     "histogram bad range": lambda a, k, c: np.histogram(k, bins=3, range=(3, 1)),
+    "histogram edges only": lambda a, k, c: np.histogram_bin_edges(k, 3),
     "histogram no bins": lambda a, k, c: np.histogram(k, bins=0),
 }
 
