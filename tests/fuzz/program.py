@@ -103,6 +103,7 @@ def _result(scope: Scope) -> str:
     else:
         items = [rng.choice(newest) if rng.random() < 0.7 else rng.choice(scope.names)
                  for _ in range(rng.choices((0, 1, 2, 3), (4, 36, 40, 20))[0])]
+    items += scope.only_returned
     for k, name in enumerate(items):
         value = scope.space[name]
         if rng.random() < 0.15 and isinstance(value, np.ndarray):

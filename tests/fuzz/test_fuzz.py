@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from tests.fuzz.program import generate
@@ -48,3 +53,19 @@ def _story(tally: Tally, workshop: Workshop) -> str:
 def test_programs_depend_on_their_seed_alone() -> None:
     assert [generate(3, k) for k in range(40)] != [generate(4, k) for k in range(40)]
     assert repr([generate(3, k) for k in range(40)]) == repr([generate(3, k) for k in range(40)])
+
+
+_DIGEST = """
+import hashlib
+from tests.fuzz.program import generate
+print(hashlib.sha256(repr([generate(3, k) for k in range(150)]).encode()).hexdigest())
+"""
+
+
+def test_programs_do_not_depend_on_the_hash_seed() -> None:
+    found = {
+        subprocess.run([sys.executable, "-c", _DIGEST], env={**os.environ, "PYTHONHASHSEED": seed}, check=True,
+                       capture_output=True, text=True, cwd=Path(__file__).parents[2]).stdout
+        for seed in ("0", "1", "77")
+    }
+    assert len(found) == 1

@@ -358,7 +358,7 @@ def rearranged(scope: Scope) -> str:
     if style == 9:
         return f"np.tile({name}, {rng.choice(('2', '(2, 1)', '1'))})"
     if style == 10:
-        return f"np.diff({name}, axis={axis})" if x.dtype.kind != "b" else f"np.flatnonzero({name})"
+        return f"np.diff({name}, axis={axis})"
     return f"np.take_along_axis({name}, np.argsort({name}, axis={axis}, kind='stable'), axis={axis})"
 
 

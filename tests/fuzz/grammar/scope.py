@@ -33,6 +33,7 @@ class Scope:
         self.names = list(values)
         self.chunks: list[str] = []
         self.helpers: list[str] = []
+        self.only_returned: list[str] = []
         self.attempt = ""  # the statement that NumPy refused last
         self._count = 0
         self._inexact: list[Any] = []

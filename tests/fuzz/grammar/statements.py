@@ -242,13 +242,27 @@ def mask_write(scope: Scope) -> None:
         source = _source(scope, np.shape(scope.value(target)), target.split("[")[0])
         _check_cast(scope, source, x)
         _check_overlap(scope, target, source)
+        if not x.flags.writeable:
+            raise Rejected  # NumPy lets it pass where source and target are the same memory
         scope.add(f"np.copyto({target}, {source}, where={mask})")
     elif style < 0.93:
         scope.add(f"np.putmask({target}, {mask}, {number})")
     elif style < 0.97:
         scope.add(f"{target}[{mask}] {rng.choice('+-*')}= {number}")
     else:
-        _define(scope, f"{target}[{mask}]")
+        _masked_read(scope, target, mask)
+
+
+def _masked_read(scope: Scope, target: str, mask: str) -> None:
+    """A read whose shape depends on data. The grammar sees that shape; the compiler does not, so nothing may
+    be built on it: the elements, or a value of them, are only returned."""
+    x = scope.value(target)
+    text = f"{target}[{mask}]"
+    if x.dtype.kind in "iub":
+        text += scope.rng.choice(("", ".sum()", " + 1", ".copy()", ".any()"))
+    name = scope.fresh("m")
+    scope.add(f"{name} = {text}")
+    scope.only_returned.append(name)
 
 
 def _condition_of(scope: Scope, text: str) -> str:
@@ -317,6 +331,7 @@ def loop(scope: Scope) -> None:
         raise Rejected
     n, other = x.shape[0], scope.pick_array(lambda y: y.shape == x.shape)
     op = "|" if x.dtype.kind == "b" else rng.choice("+-")
+    _check_overlap(scope, f"{target}[0]", f"{other}[0]")
     scope.add(rng.choice((
         f"for k in range({n}):\n    {target}[k] {op}= {other}[{n} - 1 - k]",
         f"for k in range(1, {n}):\n    {target}[k] {op}= {target}[k - 1]",
