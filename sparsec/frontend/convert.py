@@ -10,6 +10,7 @@ from sparsec.errors import ArgumentError, DTypeError, UnsupportedError, wrap
 from sparsec.frontend.array import Traced
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
+from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, DType, is_supported, unsupported_dtype
 
@@ -99,7 +100,7 @@ def operand(trace: Trace, x: Any, dtype: DType) -> Value:
     return cast(trace, as_traced(x).read(), dtype)
 
 
-def broadcast(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
+def broadcast(trace: Trace, value: Value, shape: tuple[Dim, ...]) -> Value:
     """`value` broadcast to `shape`; a scalar is left alone, ops take it as it is."""
     have = value.type.shape
     if have == shape or have == ():

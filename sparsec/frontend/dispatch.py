@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import UnsupportedError
+from sparsec.errors import SparsecError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.locate import user_loc
 
@@ -66,12 +66,26 @@ def lookup(function: Any) -> Rule | None:
         return None
 
 
+def apply(name: str, rule: Rule, /, *args: Any, **kwargs: Any) -> Any:
+    """Calls a rule. Raises UnsupportedError where it needs a length as a number that only the run will know."""
+    try:
+        return rule(*args, **kwargs)
+    except TypeError as error:
+        words = str(error)
+        if isinstance(error, SparsecError) or not ("Poly" in words or "symbolic dims" in words):
+            raise
+        raise UnsupportedError(
+            f"{name} of an array whose length is known only at run time is not supported", loc=user_loc(),
+            hint="select with np.where instead of a mask, which keeps the length",
+        ) from error
+
+
 def call_numpy(function: Any, args: Iterable[Any], kwargs: dict[str, Any]) -> Any:
     """`__array_function__` for traced arguments. Raises UnsupportedError naming what has no rule."""
     rule = lookup(function)
     if rule is None:
         raise unsupported(function)
-    return rule(*args, **kwargs)
+    return apply(qualified_name(function), rule, *args, **kwargs)
 
 
 def unsupported(function: Any) -> UnsupportedError:

@@ -17,7 +17,7 @@ from sparsec.errors import IndexOutOfRange, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
-from sparsec.frontend.layout import MAX_RANK
+from sparsec.frontend.layout import MAX_RANK, order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import (
     broadcast_shapes,
@@ -228,6 +228,8 @@ def _masks_to_arrays(x: Traced, parts: list[Part]) -> list[Part]:
         _check_mask(x, part.mask, axis)
         axis += part.mask.ndim
         known = concrete_value(part.mask)
+        if known is None and part.mask.ndim == 0:
+            raise UnsupportedError("a run-time bool without axes as an index", loc=user_loc(), hint="use np.where")
         if known is None:
             positions = true_positions(x.trace, part.mask.read())
             out.extend(
@@ -249,6 +251,7 @@ class Selection:
     region: Traced
     indexes: tuple[Value, ...]
     shape: tuple[Any, ...]
+    sample: tuple[Any, ...]  # a key of the same kind for the region's stand-in
 
 
 def select(x: Traced, parts: list[Part]) -> Selection:
@@ -282,7 +285,12 @@ def select(x: Traced, parts: list[Part]) -> Selection:
             at = rest.index(k)
             at = at if at < front else at + len(common)
             indexes.append(trace.op("iota", dtype=I64, shape=shape, axis=at))
-    return Selection(region, tuple(indexes), shape)
+    sample = tuple(_sample_key(arrays[k]) if k in arrays else slice(None) for k in range(region.ndim))
+    return Selection(region, tuple(indexes), shape, sample)
+
+
+def _sample_key(index: Traced | int) -> Any:
+    return 0 if isinstance(index, int) or index.is_scalar else stand_in(index).astype(np.intp, order="K")
 
 
 def _broadcast_shape(indexes: list[Traced | int]) -> tuple[Dim, ...]:
@@ -297,7 +305,7 @@ def _broadcast_shape(indexes: list[Traced | int]) -> tuple[Dim, ...]:
         ) from None
 
 
-def _place(trace: Trace, index: Value, common: tuple[int, ...], front: int, shape: tuple[int, ...]) -> Value:
+def _place(trace: Trace, index: Value, common: tuple[Dim, ...], front: int, shape: tuple[Dim, ...]) -> Value:
     """An index of (at most) shape `common` put at axis `front` of the result shape."""
     if index.type.shape == ():
         return index
@@ -335,12 +343,17 @@ def _gather(x: Traced, parts: list[Part]) -> Traced:
     source = chosen.region.read()
     if 0 in chosen.shape:
         return Traced.fresh(trace, trace.op("empty", dtype=x.dtype, shape=chosen.shape))
-    value = trace.op("gather", source, *chosen.indexes)
-    if value.type.shape != chosen.shape:
-        value = full(trace, value, chosen.shape)
+    layout = order_of(stand_in(chosen.region)[chosen.sample])
+    indexes = chosen.indexes
+    if layout is not None:
+        indexes = tuple(i if i.type.shape == () else trace.op("transpose", i, perm=layout) for i in indexes)
+    value = trace.op("gather", source, *indexes)
+    laid = chosen.shape if layout is None else tuple(chosen.shape[p] for p in layout)
+    if value.type.shape != laid:
+        value = full(trace, value, laid)
     if chosen.shape == () and all(not isinstance(p, Array) or p.index.ndim == 0 for p in parts):
         return Traced.scalar(trace, value)
-    return fresh_array(trace, value, None)
+    return fresh_array(trace, value, layout)
 
 
 # --- writing ---------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from sparsec.errors import UnsupportedError
 from sparsec.frontend.array import Traced
-from sparsec.frontend.dispatch import METHODS
+from sparsec.frontend.dispatch import METHODS, apply
 from sparsec.frontend.locate import user_loc
 
 
@@ -18,7 +18,7 @@ def attribute(x: Traced, name: str) -> Any:
         return prop(x)
     rule = METHODS.get(name)
     if rule is not None:
-        return partial(rule, x)
+        return partial(apply, f"ndarray.{name}", rule, x)
     if name.startswith("__"):
         raise AttributeError(name)
     import numpy as np

@@ -16,7 +16,15 @@ from sparsec.frontend import stage
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control import RUNTIME
 from sparsec.frontend.convert import as_traced, np_dtype
-from sparsec.frontend.dispatch import CREATORS, SUBSCRIPTS, holds_array, lookup, qualified_name, unsupported
+from sparsec.frontend.dispatch import (
+    CREATORS,
+    SUBSCRIPTS,
+    apply,
+    holds_array,
+    lookup,
+    qualified_name,
+    unsupported,
+)
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.methods import attribute
 from sparsec.frontend.ranges import TracedRange
@@ -87,7 +95,7 @@ class Outside:
         rule = lookup(function)
         if rule is not None:
             if function in CREATORS or holds_array((args, kwargs)):
-                return rule(*args, **kwargs)
+                return apply(qualified_name(function), rule, *args, **kwargs)
             return self._lift(function(*args, **kwargs))
         if isinstance(function, np.ufunc):
             if not holds_array((args, kwargs)):

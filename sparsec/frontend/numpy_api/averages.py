@@ -14,7 +14,7 @@ from sparsec.errors import ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast, np_dtype
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.layout import order_like
+from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.shapes import copied, moveaxis, transposed
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out
@@ -242,7 +242,7 @@ def median(
 
 def _laid_like(result: Traced, rows: Traced) -> Traced:
     """The result in the memory order of the rows it was made from, as NumPy's partition keeps it."""
-    perm = order_like([rows], rows.shape)
+    perm = order_of_copy(rows)
     layout = [k for k in perm or () if k != result.ndim]
     if layout == sorted(layout):
         return result

@@ -13,7 +13,7 @@ from sparsec.errors import ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_dtype, number
 from sparsec.frontend.dispatch import holds_traced, implements
-from sparsec.frontend.layout import order_like
+from sparsec.frontend.layout import order_like, order_of_copy
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array
@@ -110,7 +110,7 @@ def _like(
     a: Traced, dtype: Any, order: str, shape: Any
 ) -> tuple[tuple[int, ...], DType, tuple[int, ...] | None]:
     dims = a.shape if shape is None else static_shape(shape)
-    layout = order_like([a], a.shape, order) if len(dims) == a.ndim else order_like([], dims, order)
+    layout = order_of_copy(a, order) if len(dims) == a.ndim else order_like([], dims, order)
     return dims, np_dtype(a.dtype if dtype is None else dtype), layout
 
 
@@ -341,7 +341,7 @@ def astype(
         )
     if x.is_scalar:
         return Traced.scalar(x.trace, cast(x.trace, x.value, target))
-    layout = order_like([x], x.shape, order)
+    layout = order_of_copy(x, order)
     if not copy and target == x.dtype and (order == "K" or _has_layout(x, layout)):
         return x
     value = x.read()

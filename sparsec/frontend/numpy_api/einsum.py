@@ -14,6 +14,7 @@ from sparsec.frontend.convert import broadcast, cast
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.numpy_api.products import product_value
 from sparsec.frontend.numpy_api.support import (
+    agreed,
     deliver,
     made,
     permuted,
@@ -54,15 +55,14 @@ def einsum(
     if len(parts) == 1 and out is None and set(parts[0].labels) == set(result) and found == arrays[0].dtype:
         view = parts[0].ordered(result)
         return returned(view if view is not arrays[0] else view[...])
-    sizes: dict[Label, int] = {}
+    sizes: dict[Label, Any] = {}
     for part in parts:
         for label, size in zip(part.labels, part.array.shape):
-            if sizes.setdefault(label, size) != size and 1 not in (size, sizes[label]):
-                raise ValueError(
-                    f"operands could not be broadcast together: index {label!r} has sizes "
-                    f"{sizes[label]} and {size}"
-                )
-            sizes[label] = max(size, sizes[label]) if 0 not in (size, sizes[label]) else 0
+            if size != 1 and sizes.setdefault(label, size) != 1:
+                message = f"operands could not be broadcast together: index {label!r} has two sizes"
+                sizes[label] = agreed(part.array.trace, sizes[label], size, message)
+            elif size != 1 or label not in sizes:
+                sizes[label] = size
     parts = [p.astype(found).without_ones(sizes) for p in parts]
     total = parts[0].summed(set(result).union(*(p.labels for p in parts[1:])))
     for k, part in enumerate(parts[1:], 1):
@@ -217,9 +217,13 @@ class _Part:
             size(other, others),
         )
         a = reshaped(self.ordered([*both, *mine, *shared]), (*batch, math.prod(rows), math.prod(depth)))
-        b = reshaped(other.ordered([*both, *shared, *others]), (*batch, math.prod(depth), math.prod(columns)))
+        b = reshaped(
+            other.ordered([*both, *shared, *others]),
+            (*size(other, both), math.prod(size(other, shared)), math.prod(columns)),
+        )
         value = Traced.fresh(a.trace, product_value(a, b, a.dtype))
-        return _Part(reshaped(value, (*batch, *rows, *columns)), [*both, *mine, *others])
+        # Lengths that a check found equal may have come out under the other operand's name.
+        return _Part(reshaped(value, (*value.shape[: len(both)], *rows, *columns)), [*both, *mine, *others])
 
     def spread(self, labels: Sequence[Label]) -> Traced:
         """The array with these axes, length 1 where it has no such label."""

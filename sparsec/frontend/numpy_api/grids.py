@@ -14,6 +14,7 @@ from sparsec.frontend.numpy_api.creation import arange, literal
 from sparsec.frontend.numpy_api.selecting import check_range, cycled, nonzero, where
 from sparsec.frontend.numpy_api.support import (
     along,
+    common_shape,
     flat_index,
     index_in,
     known_array,
@@ -140,7 +141,7 @@ def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str = 
     if indexing == "xy" and ndim > 1:
         swap = (1, 0, *range(2, ndim))
         out = [_swapped_ones(x, swap) for x in out]
-    shape = np.broadcast_shapes(*(x.shape for x in out))
+    shape = common_shape(*(x.shape for x in out))
     if copy:
         target = [x.shape if sparse else shape for x in out]
         return tuple(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,14 +12,16 @@ from sparsec.errors import UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, np_dtype
 from sparsec.frontend.dispatch import SUBSCRIPTS, implements
-from sparsec.frontend.layout import phantom
+from sparsec.frontend.layout import order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.creation import allocate
 from sparsec.frontend.numpy_api.support import (
     ALL,
+    agreed,
     along,
     at_least,
     axis_index,
+    bound,
     flattened,
     new_array,
     result_dtype,
@@ -53,17 +56,18 @@ def concatenate(
             raise TypeError(
                 f"Cannot cast array data from {part.dtype!r} to {target!r} according to the rule '{casting}'"
             )
-    shape = _joined_shape(parts, axis)
+    shape, where = _joined_shape(parts, axis)
     if out is None:
-        joined = new_array(parts[0].trace, shape, target, joined_layout(parts, shape))
+        joined = new_array(
+            parts[0].trace, shape, target, order_of(np.concatenate([stand_in(p) for p in parts], axis))
+        )
     else:
         joined = as_traced(out)
         if joined.shape != shape:
             raise ValueError("Output array is the wrong shape")
-    at = 0
-    for part in parts:
-        store(joined.trace, along(joined, axis, slice(at, at + part.shape[axis])), part.read())
-        at += part.shape[axis]
+    for part, (start, stop) in zip(parts, itertools.pairwise(where)):
+        section = slice(bound(joined.trace, start), bound(joined.trace, stop))
+        store(joined.trace, along(joined, axis, section), part.read())
     return joined
 
 
@@ -73,8 +77,10 @@ def _join_axis(parts: Sequence[Traced], axis: Any) -> int:
     return axis_index(axis, parts[0].ndim)
 
 
-def _joined_shape(parts: Sequence[Traced], axis: int) -> tuple[int, ...]:
+def _joined_shape(parts: Sequence[Traced], axis: int) -> tuple[tuple[Any, ...], list[Any]]:
+    """The shape of a join, and where along `axis` each part begins and the last one ends."""
     first = parts[0]
+    shape = list(first.shape)
     for k, part in enumerate(parts):
         if part.ndim != first.ndim:
             raise ValueError(
@@ -82,41 +88,16 @@ def _joined_shape(parts: Sequence[Traced], axis: int) -> tuple[int, ...]:
                 f"{first.ndim} dimension(s) and the array at index {k} has {part.ndim} dimension(s)"
             )
         for dim in range(first.ndim):
-            if dim != axis and part.shape[dim] != first.shape[dim]:
-                raise ValueError(
+            if dim != axis:
+                message = (
                     "all the input array dimensions except for the concatenation axis must match exactly, "
                     f"but along dimension {dim}, the array at index 0 has size {first.shape[dim]} and "
                     f"the array at index {k} has size {part.shape[dim]}"
                 )
-    return (*first.shape[:axis], sum(p.shape[axis] for p in parts), *first.shape[axis + 1 :])
-
-
-def joined_layout(parts: Sequence[Traced], shape: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The axis order, outermost first, in which NumPy lays out a join.
-
-    Its rule is PyArray_CreateMultiSortedStridePerm.
-    """
-    strides = [(p.shape, tuple(map(abs, phantom(p).strides))) for p in parts]
-    order: list[int] = []
-    for axis in range(len(shape)):
-        place = len(order)
-        for at in range(len(order) - 1, -1, -1):
-            inner = _moves_out(strides, axis, order[at])
-            if inner is None:
-                continue  # nothing tells: look further out
-            if not inner:
-                break
-            place = at
-        order.insert(place, axis)
-    return None if order == sorted(order) else tuple(order)
-
-
-def _moves_out(
-    strides: Sequence[tuple[tuple[int, ...], tuple[int, ...]]], axis: int, other: int
-) -> bool | None:
-    """Whether `axis` has the larger stride in every part; None: nothing tells."""
-    answers = [s[axis] > s[other] for shape, s in strides if shape[axis] != 1 and shape[other] != 1]
-    return all(answers) if answers else None
+                shape[dim] = agreed(first.trace, shape[dim], part.shape[dim], message)
+    where = list(itertools.accumulate((p.shape[axis] for p in parts), initial=0))
+    shape[axis] = where[-1]
+    return tuple(shape), where
 
 
 @implements(np.stack)
@@ -126,8 +107,11 @@ def stack(
     parts = [strong(a) for a in arrays]
     if not parts:
         raise ValueError("need at least one array to stack")
-    if len({p.shape for p in parts}) != 1:
+    if len({p.ndim for p in parts}) != 1:
         raise ValueError("all input arrays must have the same shape")
+    for part in parts[1:]:
+        for one, other in zip(parts[0].shape, part.shape):
+            agreed(part.trace, one, other, "all input arrays must have the same shape")
     axis = axis_index(axis, parts[0].ndim + 1)
     return concatenate(
         [along(p, axis, None) for p in parts], axis=axis, out=out, dtype=dtype, casting=casting

@@ -17,13 +17,14 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, broadcast, cast
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.layout import order_like
-from sparsec.frontend.numpy_api.creation import allocate
 from sparsec.frontend.numpy_api.support import (
+    agreed,
     along,
     at_least,
     axis_index,
     axis_last,
     axis_to,
+    common_shape,
     deliver,
     flattened,
     made,
@@ -48,10 +49,10 @@ F16 = np.dtype("f2")
 def product_value(a: Traced, b: Traced, dtype: DType) -> Value:
     """[…, m, k] @ […, k, n] in `dtype`, batches broadcast; float16 is computed in float32."""
     trace = a.trace
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    batch = common_shape(a.shape[:-2], b.shape[:-2])
     work = F32 if dtype == F16 else dtype
     left = broadcast(trace, cast(trace, a.read(), work), (*batch, *a.shape[-2:]))
-    right = broadcast(trace, cast(trace, b.read(), work), (*batch, *b.shape[-2:]))
+    right = broadcast(trace, cast(trace, b.read(), work), (*batch, a.shape[-1], b.shape[-1]))
     return cast(trace, trace.op("matmul", left, right), dtype)
 
 
@@ -77,12 +78,10 @@ def _core(function: str, x: Any, ndim: int) -> Traced:
     return found
 
 
-def _same(function: str, one: int, other: int) -> None:
-    if one != other:
-        raise ValueError(
-            f"{function}: Input operand 1 has a mismatch in its core dimension 0 (size {other} is "
-            f"different from {one})"
-        )
+def _same(function: str, a: Traced, one: Any, other: Any) -> None:
+    """Lengths of a core axis that must be equal, checked at run time if they are known only then."""
+    message = f"{function}: Input operand 1 has a mismatch in its core dimension 0 ({other} is not {one})"
+    agreed(a.trace, one, other, message)
 
 
 def _gufunc_options(name: str, **options: Any) -> None:
@@ -110,7 +109,7 @@ def matmul(
     a, b = _core("matmul", x1, 1), _core("matmul", x2, 1)
     left = a[None, :] if a.ndim == 1 else a
     right = b[:, None] if b.ndim == 1 else b
-    _same("matmul", left.shape[-1], right.shape[-2])
+    _same("matmul", a, left.shape[-1], right.shape[-2])
     dropped = (-2,) * (a.ndim == 1) + (-1,) * (b.ndim == 1)
     return _gufunc(np.matmul, left, right, out, casting, dtype, dropped)
 
@@ -134,7 +133,7 @@ def vecdot(
     _gufunc_options("np.vecdot", signature=signature, axes=axes)
     a, b = _core("vecdot", x1, 1), _core("vecdot", x2, 1)
     a, b = (axis_last(v, axis_index(axis, v.ndim)) for v in (a, b))
-    _same("vecdot", a.shape[-1], b.shape[-1])
+    _same("vecdot", a, a.shape[-1], b.shape[-1])
     found = _gufunc(np.vecdot, _conjugate(a)[..., None, :], b[..., :, None], out, casting, dtype, (-2, -1))
     return found[..., None] if keepdims and out is None else found
 
@@ -155,7 +154,7 @@ def matvec(
 ) -> Any:
     _gufunc_options("np.matvec", signature=signature, axes=axes)
     a, b = _core("matvec", x1, 2), _core("matvec", x2, 1)
-    _same("matvec", a.shape[-1], b.shape[-1])
+    _same("matvec", a, a.shape[-1], b.shape[-1])
     return _gufunc(np.matvec, a, b[..., :, None], out, casting, dtype, (-1,))
 
 
@@ -175,7 +174,7 @@ def vecmat(
 ) -> Any:
     _gufunc_options("np.vecmat", signature=signature, axes=axes)
     a, b = _core("vecmat", x1, 1), _core("vecmat", x2, 2)
-    _same("vecmat", a.shape[-1], b.shape[-2])
+    _same("vecmat", a, a.shape[-1], b.shape[-2])
     return _gufunc(np.vecmat, _conjugate(a)[..., None, :], b, out, casting, dtype, (-2,))
 
 
@@ -190,7 +189,7 @@ def _gufunc(
     target = _single(out)
     dtypes = _loop_dtypes(ufunc, (a, b), target, dtype, casting)
     value = product_value(a, b, dtypes[-1])
-    full = value.type.static_shape
+    full: tuple[Any, ...] = value.type.shape
     shape = tuple(d for k, d in enumerate(full) if k - len(full) not in dropped)
     trace = a.trace
     if target is None:
@@ -247,20 +246,18 @@ def checked_out(result: Any, out: Any) -> Any:
 def contracted(x: Traced, y: Traced, left: Sequence[int], right: Sequence[int], function: str) -> Traced:
     """Sums over the axes `left` of x and `right` of y; the other axes of x, then those of y remain."""
     sizes = [x.shape[k] for k in left], [y.shape[k] for k in right]
-    if sizes[0] != sizes[1]:
-        raise ValueError(
-            "shape-mismatch for sum"
-            if function == "tensordot"
-            else f"shapes {x.shape} and {y.shape} not aligned: {sizes[0]} != {sizes[1]}"
-        )
+    shapes = " and ".join("(" + ",".join(map(str, v.shape)) + ")" for v in (x, y))
+    message = "shape-mismatch for sum" if function == "tensordot" else f"shapes {shapes} not aligned"
+    for one, other in zip(*sizes):
+        agreed(x.trace, one, other, message)
     keep_x = [k for k in range(x.ndim) if k not in left]
     keep_y = [k for k in range(y.ndim) if k not in right]
-    depth = math.prod(sizes[0])
+    depths = [math.prod(s) for s in sizes]
     shape = (*(x.shape[k] for k in keep_x), *(y.shape[k] for k in keep_y))
     rows = math.prod(x.shape[k] for k in keep_x)
     columns = math.prod(y.shape[k] for k in keep_y)
-    a = reshaped(permuted(x, (*keep_x, *left)), (rows, depth))
-    b = reshaped(permuted(y, (*right, *keep_y)), (depth, columns))
+    a = reshaped(permuted(x, (*keep_x, *left)), (rows, depths[0]))
+    b = reshaped(permuted(y, (*right, *keep_y)), (depths[1], columns))
     value = product_value(a, b, result_dtype(x, y))
     return reshaped(Traced.fresh(x.trace, value), shape)
 
@@ -376,8 +373,8 @@ def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axi
             "np.cross", "a vector of two elements", "NumPy has deprecated it: append a zero"
         )
     dtype = np.promote_types(x.dtype, y.dtype)
-    shape = (*np.broadcast_shapes(x.shape[:-1], y.shape[:-1]), 3)
-    result = allocate(x.trace, None, shape, dtype)
+    shape = (*common_shape(x.shape[:-1], y.shape[:-1]), 3)
+    result = new_array(x.trace, shape, dtype)
     x, y = x.astype(dtype), y.astype(dtype)
     for k in range(3):
         i, j = (k + 1) % 3, (k + 2) % 3

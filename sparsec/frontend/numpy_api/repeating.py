@@ -11,13 +11,14 @@ import numpy as np
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, broadcast
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.numpy_api.creation import allocate, empty_like
+from sparsec.frontend.numpy_api.creation import empty_like
 from sparsec.frontend.numpy_api.splitting import along_or_flat
 from sparsec.frontend.numpy_api.support import (
     ALL,
     along,
     at_least,
     axis_index,
+    bound,
     flattened,
     is_f_ordered,
     known_array,
@@ -50,13 +51,16 @@ def tile(A: Any, reps: Any) -> Traced:
 def repeat(a: Any, repeats: Any, axis: Any = None) -> Traced:
     x, axis = along_or_flat(a, axis)
     counts = known_array(repeats, "np.repeat", "repeats")
-    source = np.repeat(np.arange(x.shape[axis]), counts)  # NumPy's own rules and errors
-    shape = (*x.shape[:axis], len(source), *x.shape[axis + 1 :])
     if counts.size != 1:
-        return along(x, axis, source.tolist()) if len(source) else new_array(x.trace, shape, x.dtype)
+        source = np.repeat(np.arange(x.shape[axis]), counts)  # NumPy's own rules and errors
+        if len(source):
+            return along(x, axis, source.tolist())
+        return new_array(x.trace, (*x.shape[:axis], 0, *x.shape[axis + 1 :]), x.dtype)
+    count = len(np.repeat([0], counts))
     stretched = along(x, axis + 1, None)
-    target = (*x.shape[: axis + 1], int(counts.item()), *x.shape[axis + 1 :])
+    target = (*x.shape[: axis + 1], count, *x.shape[axis + 1 :])
     value = x.trace.op("copy", broadcast(x.trace, stretched.read(), target))
+    shape = (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :])
     return reshaped(Traced.fresh(x.trace, value), shape)
 
 
@@ -111,16 +115,16 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Tr
         raise ValueError(f"unsupported keyword arguments for mode '{mode}': {unknown}")
     widths = _pad_widths(pad_width, x.ndim)
     shape = tuple(a + d + b for (a, b), d in zip(widths, x.shape))
-    result = allocate(x.trace, None, shape, x.dtype, "F" if is_f_ordered(x) else "C")
-    inside = tuple(slice(a, a + d) for (a, _), d in zip(widths, x.shape))
+    layout = tuple(reversed(range(x.ndim))) if is_f_ordered(x) else None
+    result = new_array(x.trace, shape, x.dtype, layout)
+    inside = tuple(slice(a, bound(x.trace, a + d)) for (a, _), d in zip(widths, x.shape))
     result[inside] = x
     values = _pad_values(kwargs.get("constant_values", 0), x.ndim)
     for axis in range(x.ndim):
         region = result[(*(ALL,) * (axis + 1), *inside[axis + 1 :])]
         if mode == "constant":
-            before, after = widths[axis]
-            along(region, axis, slice(0, before))[...] = values[axis][0]
-            along(region, axis, slice(shape[axis] - after, None))[...] = values[axis][1]
+            along(region, axis, slice(0, widths[axis][0]))[...] = values[axis][0]
+            along(region, axis, slice(inside[axis].stop, None))[...] = values[axis][1]
         else:
             _pad_from_inside(region, axis, widths[axis], x.shape[axis], mode)
     return result

@@ -6,25 +6,24 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.indexing import assigned_number, checked_index
 from sparsec.frontend.layout import order_like
-from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.numpy_api.support import (
     as_int64,
     axis_index,
+    common_shape,
     deliver,
     flat_index,
     flattened,
     gathered,
     index_in,
-    known_array,
     made,
+    new_array,
     operand_of,
     positions,
     refuse,
@@ -35,6 +34,7 @@ from sparsec.frontend.numpy_api.support import (
     unsupported_argument,
     value_of,
 )
+from sparsec.frontend.symbolic import true_positions
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.graph import Value
@@ -57,7 +57,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     mask, a, b = as_traced(condition), operand_of(x), operand_of(y)
     dtype = result_dtype(a, b)
     arrays = [v for v in (mask, a, b) if isinstance(v, Traced)]
-    shape = np.broadcast_shapes(*(v.shape for v in arrays))
+    shape = common_shape(*(v.shape for v in arrays))
     layout = order_like(arrays, shape)
     # Unlike a ufunc, NumPy casts the numbers here unsafely: an int that does not fit wraps.
     numbers = [np.asarray(v).astype(dtype).item() if type(v) in PYTHON_NUMBERS else v for v in (a, b)]
@@ -94,7 +94,7 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Traced:
     operands = [operand_of(c) for c in (*choices, default)]
     dtype = result_dtype(*operands)
     trace = require_trace("np.select")
-    shape = np.broadcast_shapes(*(v.shape for v in (*masks, *operands) if isinstance(v, Traced)))
+    shape = common_shape(*(v.shape for v in (*masks, *operands) if isinstance(v, Traced)))
     value = value_of(trace, operands[-1], dtype)
     for mask, choice in reversed(list(zip(masks, operands[:-1]))):
         value = _choice(trace, mask.read(), value_of(trace, choice, dtype), value, shape)
@@ -113,7 +113,7 @@ def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Traced
         raise ValueError("choose requires at least one array to choose from")
     trace = picker.trace
     dtype = result_dtype(*options)
-    shape = np.broadcast_shapes(picker.shape, *(o.shape for o in options))
+    shape = common_shape(picker.shape, *(o.shape for o in options))
     index = _choose_index(trace, picker, len(options), mode)
     value = value_of(trace, options[-1], dtype)
     for k in range(len(options) - 2, -1, -1):
@@ -174,7 +174,7 @@ def _along_axis(x: Traced, indices: Any, axis: int) -> tuple[list[Value], tuple[
         raise ValueError("`indices` and `arr` must have the same number of dimensions")
     others = tuple(1 if k == axis else d for k, d in enumerate(x.shape))
     try:
-        shape = np.broadcast_shapes(others, index.shape)
+        shape = common_shape(others, index.shape)
     except ValueError as error:
         raise IndexError(
             f"shape mismatch: indexing arrays could not be broadcast together: {error}"
@@ -282,67 +282,56 @@ def place(arr: Any, mask: Any, vals: Any) -> None:
 # --- results whose shape depends on the values of a condition --------------------------------------------
 
 
-def _true_positions(a: Any, function: str) -> tuple[np.ndarray, ...]:
+def _true_positions(a: Any) -> tuple[Traced, ...]:
+    """One row per axis; how long they are is known while tracing only where the values are."""
     x = strong(a)
     if x.ndim == 0:
         raise ValueError(
             "Calling nonzero on 0d arrays is not allowed. Use np.atleast_1d(scalar).nonzero() instead."
         )
     known = concrete_value(x)
-    if known is None:
-        raise UnsupportedError(
-            f"{function} is not supported: {DATA_DEPENDENT}",
-            loc=user_loc(),
-            hint="use np.where(condition, x, y) or write through the mask (`x[mask] = …`)",
-        )
-    return np.nonzero(known)
+    if known is not None:
+        return tuple(literal(x.trace, k) for k in np.nonzero(known))
+    found = true_positions(x.trace, cast(x.trace, x.read(), BOOL))
+    return tuple(Traced.fresh(x.trace, x.trace.op("copy", p)) for p in found)
 
 
 @implements(np.nonzero, method="nonzero")
 def nonzero(a: Any) -> tuple[Traced, ...]:
-    """Of values known while tracing only."""
-    trace = require_trace("np.nonzero")
-    return tuple(literal(trace, k) for k in _true_positions(a, "np.nonzero"))
+    return _true_positions(a)
 
 
 @implements(np.flatnonzero)
 def flatnonzero(a: Any) -> Traced:
-    return literal(
-        require_trace("np.flatnonzero"), _true_positions(flattened(strong(a)), "np.flatnonzero")[0]
-    )
+    return _true_positions(flattened(strong(a)))[0]
 
 
 @implements(np.argwhere)
 def argwhere(a: Any) -> Traced:
-    return literal(require_trace("np.argwhere"), np.transpose(_true_positions(a, "np.argwhere")))
+    x = strong(a)
+    rows = _true_positions(x if x.ndim else reshaped(x, (1,)))
+    result = new_array(x.trace, (rows[0].shape[0], x.ndim), I64)
+    for k in range(x.ndim):
+        store(x.trace, result[:, k], rows[k].read())
+    return result
 
 
 @implements(np.compress)
 def compress(condition: Any, a: Any, axis: Any = None, out: Any = None) -> Any:
-    return _compress(condition, a, axis, out)
-
-
-def _compress(condition: Any, a: Any, axis: Any, out: Any) -> Any:
-    known = known_array(condition, "np.compress", "condition")
-    if known.ndim != 1:
+    mask = as_traced(condition)
+    if mask.ndim != 1:
         raise ValueError("condition must be a 1-d array")
-    return take(
-        a,
-        np.flatnonzero(known).tolist() or literal(require_trace("np.compress"), np.zeros(0, np.int64)),
-        axis,
-        out,
-    )
+    return take(a, _true_positions(mask)[0], axis, out)
 
 
 @implements(method="compress")
 def compress_method(a: Traced, condition: Any, axis: Any = None, out: Any = None) -> Any:
-    return _compress(condition, a, axis, out)
+    return compress(condition, a, axis, out)
 
 
 @implements(np.extract)
 def extract(condition: Any, arr: Any) -> Any:
-    known = known_array(condition, "np.extract", "condition")
-    return _compress(known.ravel().tolist(), flattened(strong(arr)), 0, None)
+    return take(flattened(strong(arr)), _true_positions(flattened(strong(condition)))[0])
 
 
 for _function in (

@@ -17,7 +17,7 @@ from sparsec.errors import ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import implements, method
-from sparsec.frontend.layout import order_like
+from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axis, refuse
 from sparsec.frontend.ufuncs import fresh_array
@@ -124,7 +124,7 @@ def _flat_order(x: Traced, order: str) -> Sequence[int] | None:
     """The axes, outermost first, in which an order runs through the elements; None for C order."""
     order = (order or "C").upper()
     if order == "K" and x.ndim > 1 and not x.c_contiguous:
-        return order_like([x], x.shape)
+        return order_of_copy(x)
     fortran = order == "F" or (order == "A" and f_contiguous(x) and not x.c_contiguous)
     if order not in ("C", "F", "A", "K"):
         raise ShapeError(f"order must be one of 'C', 'F', 'A', or 'K' (got {order!r})", loc=user_loc())

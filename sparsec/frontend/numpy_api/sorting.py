@@ -16,6 +16,7 @@ from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.numpy_api.creation import empty_like
 from sparsec.frontend.numpy_api.support import (
+    agreed,
     axis_index,
     axis_last,
     axis_to,
@@ -147,9 +148,11 @@ def lexsort(keys: Any, axis: Any = -1) -> Traced:
     columns = [strong(k) for k in keys]
     if not columns:
         raise TypeError("need sequence of keys with len > 0 in lexsort")
-    shapes = {c.shape for c in columns}
-    if len(shapes) > 1:
+    if len({c.ndim for c in columns}) > 1:
         raise ValueError("all keys need to be the same shape")
+    for column in columns[1:]:
+        for one, other in zip(columns[0].shape, column.shape):
+            agreed(column.trace, one, other, "all keys need to be the same shape")
     if columns[0].ndim == 0:
         return made(columns[0].trace, columns[0].trace.const(0, I64), ())
     axis = axis_index(axis, columns[0].ndim)

@@ -18,6 +18,7 @@ from sparsec.frontend.numpy_api.support import (
     at_least,
     axis_index,
     axis_to,
+    bound,
     flattened,
     is_f_ordered,
     known_array,
@@ -44,7 +45,7 @@ def array_split(ary: Any, indices_or_sections: Any, axis: Any = 0) -> list[Trace
             raise ValueError("number sections must be larger than 0.") from None
         each, extra = divmod(size, sections)
         cuts = [0, *itertools.accumulate([each + 1] * extra + [each] * (sections - extra))]
-    return [along(x, axis, slice(a, b)) for a, b in itertools.pairwise(cuts)]
+    return [along(x, axis, slice(a, bound(x.trace, b))) for a, b in itertools.pairwise(cuts)]
 
 
 def known_sections(sections: Any) -> np.ndarray:

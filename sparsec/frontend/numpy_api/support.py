@@ -14,12 +14,17 @@ from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, number
 from sparsec.frontend.dispatch import TABLE, qualified_name
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.symbolic import as_int, broadcast_shapes, same_dim
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64, DType
 
 ALL = slice(None)
+
+
+#: np.broadcast_shapes, for lengths known only at run time too.
+common_shape = broadcast_shapes
 
 
 # --- arguments -------------------------------------------------------------------------------------------
@@ -143,6 +148,16 @@ def at_least(x: Traced, ndim: int) -> Traced:
     """Axes of length 1 in front, as `np.array(x, ndmin=ndim)` adds them."""
     missing = ndim - x.ndim
     return x[(*(None,) * missing, ...)] if missing > 0 else x
+
+
+def bound(trace: Trace, dim: Any) -> Any:
+    """A dim as a slice bound: an int, or a traced one."""
+    return as_int(trace, dim)
+
+
+def agreed(trace: Trace, first: Any, other: Any, message: str) -> Any:
+    """The length that two axes share, checked at run time where it must be. Raises ValueError."""
+    return first if first == other else same_dim(trace, first, other, message)
 
 
 # --- values ----------------------------------------------------------------------------------------------
