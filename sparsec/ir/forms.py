@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from sparsec.errors import VerifyError
 from sparsec.ir.dims import product, upper_bound
-from sparsec.ir.graph import Func, Op, Placement, Value, free_values, walk
+from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.text import op_error
 from sparsec.ir.versions import Versions, versions
@@ -196,8 +196,9 @@ def _lifetimes(func: Func) -> dict[str, tuple[int, int]]:
     for param in func.params:
         touch(param.storage, -1)
     for position, op in enumerate(func.ops):
-        for value in (*op.results, *free_values(op), *(v for inner in walk([op]) for v in inner.results)):
-            touch(value.storage, position)
+        inside = (v.storage for inner in walk([op]) for v in inner.results)
+        for storage in (*touched_storages(op), *inside):
+            touch(storage, position)
     for value in func.ends:
         touch(value.storage, len(func.ops))
     return alive

@@ -163,13 +163,25 @@ def symbol_uses(op: Op) -> tuple[str, ...]:
     for inner in walk([op]):
         for value in inner.attrs.values():
             visit(value)
-        for result in inner.results:
+        for result in (*inner.results, *(p for region in inner.regions for p in region.params)):
             visit(result.type.shape)
             if result.type.ref is not None:
                 visit((result.type.ref.offset, *result.type.ref.strides))
             if result.type.channels is not None:
                 names[result.type.channels.index.removeprefix("%")] = None
     return tuple(names)
+
+
+def value_symbols(*values: Value) -> tuple[str, ...]:
+    """Names of the SSA values that the types of `values` mention."""
+    return symbol_uses(Op("", (), values))
+
+
+def touched_storages(op: Op) -> set[str]:
+    """Storages that an op, regions included, reads or writes; the integers behind its dims are read, too."""
+    around = (*free_values(op), *op.results)
+    # An integer that a symbol stands for is a scalar: a storage of its own, by its own name.
+    return {v.storage for v in around} | set(symbol_uses(op)) | set(value_symbols(*around))
 
 
 def definitions(func: Func) -> dict[str, Op]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sparsec.ir.dims import Dim, Poly, symbols
-from sparsec.ir.graph import Op, Value, free_values, symbol_uses
+from sparsec.ir.graph import Op, Value, symbol_uses, value_symbols
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import TensorRef, regions_overlap, self_overlaps
 
@@ -117,12 +117,5 @@ def symbol_names(dims: Iterable[Dim]) -> Iterator[str]:
 
 def symbol_reads(op: Op, values: Mapping[str, Value]) -> list[Access]:
     """The SSA integers that dims of the op, and of what it reads, depend on."""
-    names = dict.fromkeys(symbol_uses(op))
-    for value in op.operands:
-        names.update(dict.fromkeys(symbol_uses(Op("", (), (value,)))))
+    names = dict.fromkeys((*symbol_uses(op), *value_symbols(*op.operands)))
     return [access(values[n], write=False, pointwise=False) for n in names if n in values]
-
-
-def captured_storages(op: Op) -> set[str]:
-    """Storages of the values from outside that the op, or anything in its regions, touches."""
-    return {v.storage for v in free_values(op)}

@@ -7,12 +7,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Func, Op, Region, symbol_uses, uses, walk
+from sparsec.ir.graph import Func, Op, Region, symbol_uses, uses, value_symbols, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.passes.base import Pass
 
@@ -28,8 +28,7 @@ class Dce(Pass):
 
     def run(self, func: Func) -> Func:
         live = {v.name for v in func.ends}
-        for value in func.ends:
-            live.update(symbol_uses(Op("", (), (value,))))
+        live.update(value_symbols(*func.ends))
         return func.with_ops(_needed(func.ops, live))
 
 
@@ -41,7 +40,7 @@ def _needed(ops: Sequence[Op], live: set[str]) -> tuple[Op, ...]:
             continue
         op = replace(op, regions=tuple(_region(r) for r in op.regions))
         live.update(v.name for v in uses(op))
-        live.update(_symbols([op]))
+        live.update(symbol_uses(op))
         kept.append(op)
     return tuple(reversed(kept))
 
@@ -54,11 +53,3 @@ def _region(region: Region) -> Region:
 
 def _has_effect(op: Op) -> bool:
     return any(record(inner.name).kind is Kind.CHECK for inner in walk([op]))
-
-
-def _symbols(ops: Iterable[Op]) -> Iterable[str]:
-    for op in walk(ops):
-        yield from symbol_uses(op)
-        for region in op.regions:
-            for param in region.params:
-                yield from symbol_uses(Op("", (), (param,)))

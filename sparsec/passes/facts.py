@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparsec.ir.graph import Func, Op, Value, symbol_uses, walk
+from sparsec.ir.graph import Func, Op, Value, symbol_uses, value_symbols, walk
 from sparsec.ir.loops import Expr, Var
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.scalar import S
@@ -68,9 +68,9 @@ def written_storages(func: Func) -> set[str]:
 
 def used_symbols(func: Func) -> set[str]:
     """Names of the values that dims or channel indexes mention."""
-    names = {name for op in walk(func.ops) for name in symbol_uses(op)}
-    for param in func.params:
-        names.update(symbol_uses(Op("", (), (param,))))
+    names = set(value_symbols(*func.params))
+    for op in func.ops:
+        names.update(symbol_uses(op))
     return names
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Func, Op, Region, Value, free_values
+from sparsec.ir.graph import Func, Op, Region, Value, touched_storages
 from sparsec.ir.ops.record import Kind, record
 from sparsec.passes.accesses import access, accesses, is_kernel, overlap, same_mapping
 from sparsec.passes.base import Pass
@@ -53,7 +53,7 @@ def _outer(ops: Sequence[Op]) -> Iterator[Op]:
 
 def _touched(op: Op) -> set[str]:
     # What control flow carries counts twice: the next turn sees it.
-    return {v.storage for v in (*free_values(op), *op.operands, *op.results)} | {
+    return touched_storages(op) | {
         v.storage for r in op.regions if not is_kernel(op) for v in (*r.params, *r.yields)
     }
 

@@ -18,9 +18,9 @@ from typing import ClassVar
 
 from sparsec.ir.builder import Names
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Func, Op, Region, Value, symbol_uses, walk
+from sparsec.ir.graph import Func, Op, Region, Value, touched_storages, value_symbols, walk
 from sparsec.ir.ops.record import Kind, record
-from sparsec.passes.accesses import accesses, captured_storages, is_kernel, symbol_reads
+from sparsec.passes.accesses import accesses, is_kernel, symbol_reads
 from sparsec.passes.base import Pass
 from sparsec.passes.groups import Decision, Group, Grouping, is_metadata
 from sparsec.passes.rebuild import all_names
@@ -88,7 +88,7 @@ class _Fuser:
 
 def _storages(op: Op, values: Mapping[str, Value]) -> set[str]:
     if record(op.name).kind is Kind.CONTROL:
-        return captured_storages(op) | {values[n].storage for n in symbol_uses(op) if n in values}
+        return touched_storages(op)
     return {a.storage for a in (*accesses(op), *symbol_reads(op, values))}
 
 
@@ -102,7 +102,8 @@ def _visible(
             for storage in _storages(op, values):
                 touched.setdefault(storage, set()).add(number)
     for value in ends:
-        touched.setdefault(value.storage, set()).add(-1)
+        for storage in (value.storage, *value_symbols(value)):
+            touched.setdefault(storage, set()).add(-1)
     return {
         number: {storage for storage, where in touched.items() if where - {number}}
         for number in range(len(groups))

@@ -12,12 +12,14 @@ from sparsec.passes.fuse import Fuse
 from sparsec.passes.linearize import Linearize
 from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.resolve_views import ResolveViews
+from sparsec.passes.unfuse import Unfuse
 from sparsec.passes.whole_writes import WholeWrites
 
 __all__ = ["DEFAULT", "PASSES", "UNOPTIMISED", "parse_pipeline"]
 
 #: What a compiled function goes through.
 DEFAULT: tuple[Pass, ...] = (
+    Unfuse(),
     Canonicalize(),
     WholeWrites(),
     Fold(),
@@ -34,6 +36,7 @@ DEFAULT: tuple[Pass, ...] = (
 
 #: The least that still lowers: every op a kernel of its own.
 UNOPTIMISED: tuple[Pass, ...] = (
+    Unfuse(),
     ResolveViews(),
     Linearize(),
     Fuse(max_ops=1),
@@ -42,8 +45,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, Linearize, Fuse, Forward,
-    PlanMemory,
+    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, Linearize, Fuse, Forward, PlanMemory,
 )}
 
 

@@ -17,7 +17,7 @@ from typing import ClassVar
 from sparsec.errors import OutOfMemory, UnsupportedError
 from sparsec.ir.dims import upper_bound
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Func, Op, Placement, Value, free_values, symbol_uses, walk
+from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import is_contiguous, span
 from sparsec.ir.types import TensorType
@@ -171,16 +171,6 @@ def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
     # Even nothing gets a place that no other storage has.
     sizes = {name: max(nbytes(type), 1) for name, type in types.items()}
     return [_Block([name], sizes[name], first[name], last[name]) for name in types if name in first]
-
-
-def touched_storages(op: Op) -> set[str]:
-    """Storages that an op outside kernels reads or writes, the integers behind its dims included."""
-    around = (*free_values(op), *op.results)
-    names = dict.fromkeys(symbol_uses(op))
-    for value in around:
-        names.update(dict.fromkeys(symbol_uses(Op("", (), (value,)))))
-    # An integer that a symbol stands for is a scalar: a storage of its own, by its own name.
-    return {v.storage for v in around} | set(names)
 
 
 # --- sharing ---

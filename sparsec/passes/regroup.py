@@ -130,10 +130,12 @@ class Regroup:
         """`value` at this place: read from the newest version. Emits the metadata ops that it needs."""
         op = self._definitions.get(value.name)
         if op is None or record(op.name).kind is not Kind.VIEW:
-            if op is not None and is_metadata(op) and value.name not in scope.emitted:
-                scope.emitted.add(value.name)
-                out.append(op)
-            return self._newest(value, scope)
+            newest = self._newest(value, scope)
+            made = self._definitions.get(newest.name)
+            if made is not None and is_metadata(made) and newest.name not in scope.emitted:
+                scope.emitted.add(newest.name)
+                out.append(made)
+            return newest
         base = self._resolve(op.operands[0], scope, out)
         found = scope.views.get((value.name, base.name))
         if found is None:
