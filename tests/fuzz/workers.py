@@ -95,6 +95,8 @@ class _Worker:
     def died(self, ways: list[Config]) -> tuple[Tally, range]:
         """A tally that blames the program that was running, and the numbers that are left of the chunk."""
         self.process.join()
+        if (self.process.exitcode or 0) >= 0:
+            raise RuntimeError("a worker failed by itself: its traceback is above")
         number, way = divmod(max(self.current.value, self.numbers.start * len(ways)), len(ways))
         text = crash_text(self.process.exitcode)
         before = number - self.numbers.start

@@ -234,6 +234,8 @@ def mask_write(scope: Scope) -> None:
     if rng.random() < 0.25:
         target = f"{target}[{keys.key_of_shape(rng, x.shape, keys.region(rng, x.shape))}]"
     mask = _condition_of(scope, target)
+    if x.dtype == bool and np.may_share_memory(scope.value(mask), x):
+        raise Rejected  # NumPy reads the mask while it writes over it
     number = ex.number(scope, x.dtype)
     style = rng.random()
     if style < 0.72:
