@@ -48,13 +48,13 @@ def known(trace: Trace, value: Value) -> np.ndarray[Any, Any] | None:
 
 
 def _note(trace: Trace, met: Value, flag: str) -> None:
-    if 0 not in met.type.static_shape:
+    if 0 not in met.type.shape:
         trace.ops("note", met, flag=flag)
 
 
 def note_division(trace: Trace, x: Value, y: Value, *, overflow: bool) -> None:
     """The notes of x // y: the divisor is 0 or, for `overflow`, the quotient does not fit."""
-    if x.type.dtype.kind not in "iu" or 0 in x.type.static_shape or 0 in y.type.static_shape:
+    if x.type.dtype.kind not in "iu" or 0 in x.type.shape or 0 in y.type.shape:
         return
     dtype = x.type.dtype
     divisors = known(trace, y)
@@ -113,7 +113,7 @@ def _power(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
     x, y = values
     if x.type.dtype.kind not in "iu":
         return [trace.op("pow", x, y)]
-    if y.type.dtype.kind == "i" and 0 not in x.type.static_shape and 0 not in y.type.static_shape:
+    if y.type.dtype.kind == "i" and 0 not in x.type.shape and 0 not in y.type.shape:
         exponents = known(trace, y)
         if exponents is None or (exponents < 0).any():
             trace.ops(

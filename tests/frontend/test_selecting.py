@@ -264,11 +264,6 @@ def test_compiled(name, backend):
 
 
 REFUSED = {
-    "nonzero": lambda a, b, k: np.nonzero(a),
-    "where alone": lambda a, b, k: np.where(a > 0),
-    "argwhere": lambda a, b, k: np.argwhere(a),
-    "compress": lambda a, b, k: np.compress(k > 0, a, axis=1),
-    "extract": lambda a, b, k: np.extract(a > 0, a),
     "unique": lambda a, b, k: np.unique(a),
     "place": lambda a, b, k: np.place(a, a > 0, k),
     "piecewise": lambda a, b, k: np.piecewise(a, [a > 0], [1, 2]),

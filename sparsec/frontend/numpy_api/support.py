@@ -23,10 +23,6 @@ from sparsec.ir.types import I64, DType
 ALL = slice(None)
 
 
-#: np.broadcast_shapes, for lengths known only at run time too.
-common_shape = broadcast_shapes
-
-
 # --- arguments -------------------------------------------------------------------------------------------
 
 
@@ -148,6 +144,11 @@ def at_least(x: Traced, ndim: int) -> Traced:
     """Axes of length 1 in front, as `np.array(x, ndmin=ndim)` adds them."""
     missing = ndim - x.ndim
     return x[(*(None,) * missing, ...)] if missing > 0 else x
+
+
+def common_shape(*shapes: Sequence[Any]) -> tuple[Any, ...]:
+    """`np.broadcast_shapes`, for lengths known only at run time too."""
+    return broadcast_shapes(*shapes)
 
 
 def bound(trace: Trace, dim: Any) -> Any:
