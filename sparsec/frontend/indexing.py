@@ -227,7 +227,7 @@ def _masks_to_arrays(x: Traced, parts: list[Part]) -> list[Part]:
             continue
         _check_mask(x, part.mask, axis)
         axis += part.mask.ndim
-        known = concrete_value(part.mask)
+        known = np.zeros(part.mask.shape, bool) if part.mask.type.size == 0 else concrete_value(part.mask)
         if known is None and part.mask.ndim == 0:
             raise UnsupportedError("a run-time bool without axes as an index", loc=user_loc(), hint="use np.where")
         if known is None:
@@ -365,7 +365,7 @@ def setitem(x: Traced, key: Any, value: Any) -> None:
     trace.check_open()
     trace.check_writable(x)
     parts = parse_key(x, key)
-    masks = [p for p in parts if isinstance(p, Mask)]
+    masks = [p for p in parts if isinstance(p, Mask) and p.mask.type.size != 0]
     if (
         len(masks) == 1
         and not any(isinstance(p, Array) for p in parts)
@@ -428,7 +428,7 @@ def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
 def _check_mask(x: Traced, mask: Traced, axis: int) -> None:
     """Raises IndexOutOfRange where a mask that begins at `axis` has another length than what it masks."""
     for k, (have, want) in enumerate(zip(x.shape[axis:], mask.shape), axis):
-        if have != want:
+        if have != want and mask.type.size != 0:  # NumPy lets empty masks pass
             raise IndexOutOfRange(
                 f"boolean index did not match indexed array along axis {k}; size of axis is {have} but size of "
                 f"corresponding boolean axis is {want}",

@@ -27,8 +27,8 @@ Perm = tuple[int, ...]
 
 
 def stand_in(array: Traced) -> np.ndarray[Any, Any]:
-    """A tiny byte array laid out as `array` is."""
-    shape = tuple(min(d, 2) for d in _sample(array.shape))
+    """A tiny byte array laid out as `array` is; an axis of length 0 counts as a long one."""
+    shape = _tiny(array.shape)
     ref = array.type.ref
     if ref is None or array.c_contiguous:
         return np.zeros(shape, np.uint8)
@@ -47,6 +47,10 @@ def stand_in(array: Traced) -> np.ndarray[Any, Any]:
 def _sample(dims: Sequence[Dim]) -> tuple[int, ...]:
     """Symbolic dims as some number above 1: the order of axes does not depend on which."""
     return tuple(evaluate(d, {s.name: 7 for s in symbols(d)}) for d in dims)
+
+
+def _tiny(dims: Sequence[Dim]) -> tuple[int, ...]:
+    return tuple(1 if d == 1 else 2 for d in _sample(dims))
 
 
 def order_of(result: np.ndarray[Any, Any]) -> Perm | None:
@@ -81,7 +85,7 @@ def order_like(arrays: Sequence[Traced], shape: Sequence[Dim], order: str = "K")
     laid = [a for a in arrays if not a.is_scalar and a.ndim]
     if order == "A":
         return reverse if laid and all(stand_in(a).flags.fnc for a in laid) else None
-    if all(a.c_contiguous for a in laid) or 0 in shape:
+    if all(a.c_contiguous for a in laid):
         return None
     operands = [stand_in(a) for a in laid]
     rank = max(o.ndim for o in operands)
@@ -89,7 +93,7 @@ def order_like(arrays: Sequence[Traced], shape: Sequence[Dim], order: str = "K")
         return order_of(np.positive(operands[0]))
     if len(operands) == 2 and rank == len(shape):
         return order_of(np.add(*operands))
-    return _iterated(operands, tuple(min(d, 2) for d in _sample(shape)))
+    return _iterated(operands, _tiny(shape))
 
 
 def _iterated(operands: list[Any], shape: tuple[int, ...]) -> Perm | None:
