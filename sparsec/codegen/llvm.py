@@ -113,7 +113,7 @@ def _constant(value: Any, dtype: DType) -> str:
 _INTRINSICS = {
     "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint",
     "copysign": "copysign", "exp": "exp", "exp2": "exp2", "log": "log", "log2": "log2", "log10": "log10",
-    "sin": "sin", "cos": "cos", "pow": "pow",
+    "sin": "sin", "cos": "cos", "pow": "pow", "fma": "fma",
 }  # fmt: skip
 
 _INT_OPS = {"add": "add", "sub": "sub", "mul": "mul"}

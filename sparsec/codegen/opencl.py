@@ -129,7 +129,7 @@ register restrict return short signed sizeof static struct switch typedef union 
 bool uchar ushort uint ulong half size_t ptrdiff_t intptr_t uintptr_t global local constant private generic
 kernel read_only write_only read_write true false complex imaginary quad event_t sampler_t pipe
 abs min max fabs fmod sqrt floor ceil trunc rint copysign exp exp2 expm1 log log2 log10 log1p sin cos tan asin
-acos atan sinh cosh tanh asinh acosh atanh cbrt pow atan2 hypot nextafter status atomic_or atomic_cmpxchg
+acos atan sinh cosh tanh asinh acosh atanh cbrt pow atan2 hypot nextafter fma status atomic_or atomic_cmpxchg
 get_global_id get_global_size vload_half vstore_half_rte half_to_float float_to_half double_to_half
 as_char as_uchar as_short as_ushort as_int as_uint as_long as_ulong as_float as_double
 linux unix

@@ -24,7 +24,7 @@ COMPARE = frozenset(("eq", "ne", "lt", "le", "gt", "ge"))
 MATH = frozenset((
     "sqrt", "floor", "ceil", "trunc", "rint", "copysign", "exp", "exp2", "expm1", "log", "log2", "log10",
     "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-    "cbrt", "pow", "atan2", "hypot", "nextafter",
+    "cbrt", "pow", "atan2", "hypot", "nextafter", "fma",
 ))  # fmt: skip
 
 

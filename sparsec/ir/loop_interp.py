@@ -9,10 +9,13 @@ InterpreterError: a lowering that lets it happen is wrong even if a backend woul
 
 from __future__ import annotations
 
+import math
 import operator
 import random
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -47,7 +50,7 @@ from sparsec.ir.loops import (
     Var,
     While,
 )
-from sparsec.ir.types import DType, dtype_name
+from sparsec.ir.types import F64, DType, dtype_name
 
 __all__ = ["ORDERS", "apply_scalar", "run"]
 
@@ -353,7 +356,30 @@ _NUMPY_NAMES = {
     "atanh": "arctanh", "pow": "power", "atan2": "arctan2",
 }  # fmt: skip
 
+
+def _fma(dtype: DType, x: Scalar, y: Scalar, z: Scalar) -> Scalar:
+    """Exact up to the one rounding."""
+    if x == 0 or y == 0 or not (np.isfinite(x) and np.isfinite(y)):
+        return x * y + z
+    if not np.isfinite(z):
+        return z
+    exact = Fraction(float(x)) * Fraction(float(y)) + Fraction(float(z))
+    if exact == 0:
+        return dtype.type(0)
+    try:
+        double = float(exact)
+    except OverflowError:
+        return dtype.type(np.copysign(np.inf, 1 if exact > 0 else -1))
+    if dtype == F64:
+        return np.copysign(np.float64(double), 1 if exact > 0 else -1)
+    # Rounding to odd in float64 makes the second rounding, to float32, the only one that counts.
+    if exact != Fraction(double) and not struct.unpack("<q", struct.pack("<d", double))[0] & 1:
+        double = math.nextafter(double, math.inf if exact > Fraction(double) else -math.inf)
+    return np.float64(double).astype(dtype)
+
+
 _FUNCTIONS: dict[str, Callable[..., Scalar]] = {
+    "fma": _fma,
     "add": _plain(operator.add),
     "sub": _plain(operator.sub),
     "mul": lambda dtype, x, y: _mul(dtype, x, y)[()],

@@ -70,6 +70,7 @@ FNS: dict[str, ScalarFn] = _table(
     *((name, 1, "f", "same", "as C's, within 2 ULP") for name in (
         "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
         "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt")),
+    ("fma", 3, "f", "same", "x * y + z, rounded once"),
     ("pow", 2, "f", "same", "C pow"),
     ("atan2", 2, "f", "same", "C atan2"),
     ("hypot", 2, "f", "same", "C hypot"),

@@ -81,6 +81,7 @@ _MATH = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan",
     "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "cbrt", "pow", "atan2", "hypot", "nextafter", "fmod",
     "sqrt", "floor", "ceil", "trunc", "rint", "roundeven", "copysign", "fabs", "ldexp", "sincos", "exp10",
+    "fma",
 )  # fmt: skip
 _MEMORY = ("memcpy", "memmove", "memset", "memcmp")
 
