@@ -5,7 +5,8 @@ The rewritten function (`desugar.py`) calls these with inner functions for its b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,18 @@ UNROLL = 16
 #: Where a body cannot be one loop op, a static range of at most this many turns is unrolled all the same.
 UNROLL_IF_NEEDED = 4096
 
+_ONE_KIND = "give the variable one kind on both paths, or use np.where"
+_SAME_KIND = "keep the kind of every variable the same in each turn"
+
+
+@contextmanager
+def _refused(what: str, hint: str) -> Iterator[None]:
+    """What cannot be one region, where Python cannot run it either, is the user's error."""
+    try:
+        yield
+    except CannotStage as why:
+        raise ConcretizationError(f"{what}, and {why.what}", loc=user_loc(), hint=hint) from None
+
 
 def truth(x: Any) -> bool | Traced:
     """A Python bool where the value is known, else a traced scalar. Raises ShapeError for whole arrays."""
@@ -68,14 +81,8 @@ def if_(
     test = truth(cond)
     if not isinstance(test, Traced):
         return then() if test else orelse()
-    try:
+    with _refused("this branch depends on run-time values", _ONE_KIND):
         return stage_if(test.trace, test, (then, orelse), names, get, set_)
-    except CannotStage as why:
-        raise ConcretizationError(
-            f"this branch depends on run-time values, and {why.what}",
-            loc=user_loc(),
-            hint="give the variable one kind on both paths, or use np.where",
-        ) from None
 
 
 def for_(
@@ -129,7 +136,7 @@ def _range(items: range, body: Callable[[Any], Any], names: Sequence[str], get: 
             raise ConcretizationError(
                 f"this loop of {len(items)} turns cannot be one loop: {why.what}",
                 loc=user_loc(),
-                hint="keep the kind of every variable the same in each turn",
+                hint=_SAME_KIND,
             ) from None
     return _python_for(items, body, names, get, set_)
 
@@ -137,14 +144,8 @@ def _range(items: range, body: Callable[[Any], Any], names: Sequence[str], get: 
 def _staged(
     items: TracedRange, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set
 ) -> Signal:
-    try:
+    with _refused("this loop has a run-time length", _SAME_KIND):
         return stage_for(require_trace("a loop"), items, body, Variables(names, get(), get, set_))
-    except CannotStage as why:
-        raise ConcretizationError(
-            f"this loop has a run-time length, and {why.what}",
-            loc=user_loc(),
-            hint="keep the kind of every variable the same in each turn",
-        ) from None
 
 
 def _python_for(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
@@ -178,7 +179,8 @@ def _guarded(signal: Pending, rest: Callable[[], Any], names: Sequence[str], get
             return BREAK
         return Return(signal.value) if codes == {RETURNED} else Pending(signal.code, codes, signal.value)
 
-    return stage_if(trace, left, (leave, rest), names, get, set_)
+    with _refused("whether this loop is left depends on run-time values", _ONE_KIND):
+        return stage_if(trace, left, (leave, rest), names, get, set_)
 
 
 def while_(
@@ -211,14 +213,8 @@ def while_(
 def _staged_while(
     cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set
 ) -> Signal:
-    try:
+    with _refused("this loop depends on run-time values", _SAME_KIND):
         return stage_while(require_trace("a loop"), cond, body, Variables(names, get(), get, set_))
-    except CannotStage as why:
-        raise ConcretizationError(
-            f"this loop depends on run-time values, and {why.what}",
-            loc=user_loc(),
-            hint="keep the kind of every variable the same in each turn",
-        ) from None
 
 
 def _finish_loop(signal: Signal, orelse: Any) -> Any:

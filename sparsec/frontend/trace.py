@@ -17,6 +17,7 @@ import numpy as np
 from sparsec.errors import AliasError, LeakedTracer, ReadOnlyError, SourceError
 from sparsec.frontend.locate import user_loc
 from sparsec.ir.builder import Builder, infer_types
+from sparsec.ir.dims import Poly
 from sparsec.ir.graph import Attr, Func, Op, Value
 from sparsec.ir.ops.record import record
 from sparsec.ir.types import DType, TensorType
@@ -90,7 +91,7 @@ class Trace:
         return op.results
 
     def _defined(self, results: tuple[Value, ...], static: bool) -> None:
-        if static:
+        if static and not _mentions_symbols(self.builder.ops[-1]):
             op = self.builder.ops[-1]
             self.static.update((r.name, (len(self.static), op)) for r in results)
         if len(self.regions) > 1:
@@ -232,6 +233,11 @@ class Trace:
         writes = tuple(s.newest for s in self.storages if s.newest is not self.builder.params[s.param])
         self.closed = True
         return self.builder.func(self.name, tuple(results), writes)
+
+
+def _mentions_symbols(op: Op) -> bool:
+    """Whether a dim that only run time knows is in the op's attributes."""
+    return any(isinstance(d, Poly) for a in op.attrs.values() for d in (a if isinstance(a, tuple) else (a,)))
 
 
 class Captures:
