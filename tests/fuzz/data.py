@@ -48,7 +48,7 @@ def numbers(rng: Random, dtype: str, count: int) -> tuple[Any, ...]:
     count *= width(np.dtype(dtype))
     if dtype == "b1":
         return tuple(rng.choices([False, True], k=count))
-    if style < 0.45:
+    if style < 0.55:
         return tuple(rng.choices(SPECIAL[dtype], k=count))
     low = 0 if dtype[0] == "u" or style > 0.9 else -4
     whole = rng.choices(range(low, 7), k=count)

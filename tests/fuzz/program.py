@@ -98,7 +98,7 @@ def _result(scope: Scope) -> str:
     """What is returned: variables (the last ones likelier), views made on the spot, in some container."""
     rng = scope.rng
     newest, made = scope.names[-4:], [n for n in scope.names if n[0] == "v"]
-    if rng.random() < 0.35:
+    if rng.random() < 0.5:
         items = made[-6:]  # all that was computed: nothing wrong stays unseen
     else:
         items = [rng.choice(newest) if rng.random() < 0.7 else rng.choice(scope.names)

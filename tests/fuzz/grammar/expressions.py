@@ -30,7 +30,7 @@ INEXACT_UNARY = ("np.exp", "np.log", "np.sin", "np.cos", "np.tanh", "np.arctan",
 ARITHMETIC = ("+", "-", "*", "+", "-", "*", "/", "//", "%")
 COMPARE = ("<", "<=", ">", ">=", "==", "!=")
 BITS = ("&", "|", "^", "<<", ">>")
-EXTREMA = ("np.maximum", "np.minimum", "np.fmax", "np.fmin")
+EXTREMA = ("np.maximum", "np.minimum", "np.maximum", "np.minimum", "np.fmax", "np.fmin")
 BINARY_FUNCTIONS = ("np.logical_and", "np.logical_or", "np.logical_xor", "np.copysign", "np.fmod",
                     "np.nextafter", "np.heaviside", "np.floor_divide", "np.remainder", "np.gcd", "np.lcm",
                     "np.subtract", "np.ldexp")
@@ -156,7 +156,7 @@ def _named_view(scope: Scope, name: str, x: np.ndarray) -> str:
 
 def elementwise(scope: Scope) -> str:
     rng = scope.rng
-    return rng.choice((binary, binary, binary, unary, choice, compare, cast))(scope)
+    return rng.choice((binary, binary, binary, unary, choice, compare, cast, extremum, extremum))(scope)
 
 
 def binary(scope: Scope) -> str:
@@ -170,7 +170,7 @@ def binary(scope: Scope) -> str:
     left, right = (name, other) if rng.random() < 0.8 else (other, name)
     y = scope.value(other)
     kinds = kind(x) + kind(y)
-    if style < 0.5:
+    if style < 0.42:
         op = rng.choice(ARITHMETIC)
         if "c" in kinds and op not in "+-" and inexact_product(scope, op, x, y):
             raise Rejected
@@ -188,6 +188,16 @@ def binary(scope: Scope) -> str:
     if "c" in kinds:
         raise Rejected
     return f"{rng.choice(BINARY_FUNCTIONS)}({left}, {right})"
+
+
+def extremum(scope: Scope) -> str:
+    """The larger or smaller of a variable and what is likely another: its reverse, or a number."""
+    rng = scope.rng
+    name = scope.pick_array(lambda x: x.ndim > 0 and x.dtype.kind != "c")
+    other = rng.choice((f"{name}[::-1]", f"{name}[..., ::-1]", number(scope, scope.space[name].dtype)))
+    if scope.twice or tied_zeros(scope.space[name], scope.value(other)):
+        raise Rejected
+    return f"{rng.choice(EXTREMA)}({name}, {other})"
 
 
 def inexact_product(scope: Scope, op: str, x: Any, y: Any) -> bool:

@@ -50,7 +50,7 @@ def define_view(scope: Scope) -> None:
     _define(scope, ex.view(scope, name))
 
 
-@statement(14)
+@statement(24)
 def define_elementwise(scope: Scope) -> None:
     _define(scope, ex.elementwise(scope))
 
