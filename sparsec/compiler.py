@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from sparsec.config import settings
-from sparsec.errors import ConfigError, IndexOutOfRange, OutOfMemory, ShapeError, SparsecError, ValueOverflow
+from sparsec.errors import FAILURES, ConfigError, OutOfMemory, SparsecError
 from sparsec.ir.abi import pointer_slots
 from sparsec.ir.flags import collect
 from sparsec.ir.graph import Func, walk
@@ -33,11 +33,6 @@ BACKENDS = {"cpu": "cpu", "opencl": "opencl", "interp": "interp", "loops": "inte
 
 #: Stages that every backend can show, then those of one backend.
 STAGES = ("trace", "graph", "loops", "legal", "llvm", "llvm-opt", "asm", "opencl")
-
-#: What a failed check raises, by its kind.
-FAILURES: dict[str, type[Exception]] = {
-    "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow,
-}
 
 
 class Runner(Protocol):
@@ -123,8 +118,9 @@ class Compilation:
         from sparsec.runtime.cpu import CpuExecutable, host_cpu
 
         host, blas = host_cpu(), find_blas()
-        target = LlvmTarget(host.triple, host.data_layout, host.cpu, host.features, host.vector_bits,
-                            blas.bits if blas else 0)
+        target = LlvmTarget(
+            host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, blas.bits if blas else 0
+        )
         symbols = blas.symbols if blas else {}
         return CpuExecutable(llvm_text(self.legal, target), symbols)
 
@@ -168,7 +164,9 @@ class Compilation:
         shown: dict[str, str] = {}
         run_pipeline(self.func, DEFAULT, observe=lambda step, func: shown.update({step.name: to_text(func)}))
         if name not in shown:
-            raise ConfigError(f"there is no stage {name!r}", hint=f"stages: {', '.join((*STAGES, 'all', *shown))}")
+            raise ConfigError(
+                f"there is no stage {name!r}", hint=f"stages: {', '.join((*STAGES, 'all', *shown))}"
+            )
         return shown[name]
 
 
@@ -195,7 +193,12 @@ def param_bytes(type: TensorType, ref: TensorRef) -> int:
 
 class _Memory:
     def __init__(self, address: int, count: int, dtype: DType) -> None:
-        self.__array_interface__ = {"version": 3, "data": (address, False), "shape": (count,), "typestr": dtype.str}
+        self.__array_interface__ = {
+            "version": 3,
+            "data": (address, False),
+            "shape": (count,),
+            "typestr": dtype.str,
+        }
 
 
 def memory(address: int, count: int, dtype: DType) -> np.ndarray[Any, Any]:
@@ -208,7 +211,7 @@ def memory(address: int, count: int, dtype: DType) -> np.ndarray[Any, Any]:
 def failure(found: Failure) -> Exception:
     """The exception that a failed check raises."""
     cls = FAILURES.get(found.kind)
-    if cls is not None and issubclass(cls, SparsecError):
+    if cls is not None:
         return cls(found.message, loc=found.loc)
     return SparsecError(f"{found.kind}: {found.message}", loc=found.loc)
 
@@ -223,8 +226,10 @@ class GraphRunner:
     def run(self, params: Sequence[int], results: Sequence[int]) -> int:
         from sparsec.ir.interp import interpret
 
-        flats = [memory(a, param_bytes(p.type, p.ref) // p.type.dtype.itemsize, p.type.dtype)
-                 for a, p in zip(params, self.func.params, strict=True)]
+        flats = [
+            memory(a, param_bytes(p.type, p.ref) // p.type.dtype.itemsize, p.type.dtype)
+            for a, p in zip(params, self.func.params, strict=True)
+        ]
         with collect() as word:
             values, writes = interpret(self.func, flats)
         self._store_results(values, results)
@@ -243,12 +248,15 @@ class GraphRunner:
             if 0 in shape:
                 continue
             # Run-time dims are known by now: the array that came back has them.
-            strides = contiguous_strides(shape) if is_contiguous(ref, value.type.shape) else tuple(
-                s // dtype.itemsize for s in array.strides)
+            strides = (
+                contiguous_strides(shape)
+                if is_contiguous(ref, value.type.shape)
+                else tuple(s // dtype.itemsize for s in array.strides)
+            )
             place = TensorRef(ref.storage, ref.offset, strides)
             flat = memory(results[number], span(place, shape)[1], dtype)
             steps = tuple(int(s) * dtype.itemsize for s in strides)  # type: ignore[arg-type]
-            target = np.lib.stride_tricks.as_strided(flat[int(ref.offset):], shape, steps)  # type: ignore[arg-type]
+            target = np.lib.stride_tricks.as_strided(flat[int(ref.offset) :], shape, steps)  # type: ignore[arg-type]
             target[...] = array
 
 
@@ -284,8 +292,10 @@ class OpenClRunner:
 
 def _byte_views(program: Program, addresses: Sequence[int]) -> list[np.ndarray]:
     slots = pointer_slots(program)
-    return [memory(a, s.buffer.size * s.buffer.dtype.itemsize, np.dtype("u1"))
-            for a, s in zip(addresses, slots, strict=True)]
+    return [
+        memory(a, s.buffer.size * s.buffer.dtype.itemsize, np.dtype("u1"))
+        for a, s in zip(addresses, slots, strict=True)
+    ]
 
 
 def _finish(program: Program, status: int, flags: int) -> int:

@@ -197,10 +197,22 @@ class DeviceError(SparsecError, RuntimeError):
     code = "SP051"
 
 
+class DivisionByZero(SparsecError, ZeroDivisionError):
+    """A Python number divided by a traced zero."""
+
+    code = "SP041"
+
+
+#: What a failed check of a program raises, by its kind.
+FAILURES: dict[str, type[SparsecError]] = {
+    "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow, "zero-division": DivisionByZero,
+}
+
 #: Which sparsec class carries a Python exception that NumPy raised about shapes, types or indexes.
 _WRAPPERS: tuple[tuple[type[Exception], type[SparsecError]], ...] = (
     (IndexError, IndexOutOfRange),
     (OverflowError, ValueOverflow),
+    (ZeroDivisionError, DivisionByZero),
     (MemoryError, OutOfMemory),
     (TypeError, DTypeError),
     (ValueError, ShapeError),

@@ -246,19 +246,26 @@ def _binary(ufunc: np.ufunc) -> tuple[Any, Any, Any]:
     """`x op y`, `y op x` and `x op= y`. A scalar has no in-place form: Python then rebinds the name."""
 
     def forward(self: Traced, other: Any) -> Any:
-        if type(other) in _FOREIGN:
-            return NotImplemented
-        return self.__array_ufunc__(ufunc, "__call__", self, other)
+        return NotImplemented if type(other) in _FOREIGN else _operate(ufunc, self, other)
 
     def backward(self: Traced, other: Any) -> Any:
-        return self.__array_ufunc__(ufunc, "__call__", other, self)
+        return _operate(ufunc, other, self)
 
     def inplace(self: Traced, other: Any) -> Any:
         if self.is_scalar:
-            return self.__array_ufunc__(ufunc, "__call__", self, other)
+            return _operate(ufunc, self, other)
         return self.__array_ufunc__(ufunc, "__call__", self, other, out=(self,))
 
     return forward, backward, inplace
+
+
+def _operate(ufunc: np.ufunc, *operands: Any) -> Any:
+    from sparsec.frontend.python_numbers import operate
+
+    if ufunc.signature is not None:
+        first = next(x for x in operands if isinstance(x, Traced))
+        return first.__array_ufunc__(ufunc, "__call__", *operands)
+    return operate(ufunc, *operands)
 
 
 _FOREIGN = (str, bytes, dict, set)
@@ -294,7 +301,7 @@ for _name, _ufunc in {
 
 
 def _unary(ufunc: np.ufunc) -> Callable[[Traced], Any]:
-    return lambda self: self.__array_ufunc__(ufunc, "__call__", self)
+    return lambda self: _operate(ufunc, self)
 
 
 for _name, _ufunc in {

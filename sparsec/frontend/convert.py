@@ -10,9 +10,9 @@ from sparsec.errors import ArgumentError, DTypeError, UnsupportedError, wrap
 from sparsec.frontend.array import Traced
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
-from sparsec.ir.dims import Dim
+from sparsec.ir.dims import Dim, lower_bound, upper_bound
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, DType, is_supported, unsupported_dtype
+from sparsec.ir.types import BOOL, I64, DType, is_supported, unsupported_dtype
 
 PYTHON_NUMBERS = (bool, int, float, complex)
 
@@ -97,7 +97,24 @@ def operand(trace: Trace, x: Any, dtype: DType) -> Value:
     """Operand `x` of an op as a value of `dtype`."""
     if type(x) in PYTHON_NUMBERS:
         return number(trace, x, dtype)
-    return cast(trace, as_traced(x).read(), dtype)
+    x = as_traced(x)
+    return weak_cast(trace, x, dtype) if x.weak is int else cast(trace, x.read(), dtype)
+
+
+def weak_cast(trace: Trace, x: Traced, dtype: DType) -> Value:
+    """A traced Python int as a value of `dtype`; the program stops where it does not fit (NEP 50)."""
+    bits = np.iinfo(dtype) if dtype.kind in "iu" else None
+    if bits is not None and dtype != I64 and not _fits(x, int(bits.min), int(bits.max)):
+        low = trace.op("greater_equal", x.value, trace.const(int(bits.min), I64))
+        high = trace.op("less_equal", x.value, trace.const(min(int(bits.max), (1 << 63) - 1), I64))
+        message = f"Python integer out of bounds for {dtype}"
+        trace.ops("check", trace.op("logical_and", low, high), kind="overflow", message=message)
+    return cast(trace, x.value, dtype)
+
+
+def _fits(x: Traced, least: int, most: int) -> bool:
+    low, high = (None, None) if x.dim is None else (lower_bound(x.dim), upper_bound(x.dim))
+    return low is not None and high is not None and least <= low and high <= most
 
 
 def broadcast(trace: Trace, value: Value, shape: tuple[Dim, ...]) -> Value:

@@ -16,7 +16,7 @@ import numpy as np
 from sparsec.errors import IndexOutOfRange, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, operand
 from sparsec.frontend.layout import MAX_RANK, order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import (
@@ -123,6 +123,8 @@ def _bad_index(message: str = "") -> IndexOutOfRange:
 def getitem(x: Traced, key: Any) -> Traced:
     """`x[key]`: a view, a scalar, or a gathered copy. Raises IndexOutOfRange as NumPy does."""
     exact_ellipsis = key is Ellipsis or (isinstance(key, tuple) and any(k is Ellipsis for k in key))
+    if x.is_scalar and exact_ellipsis:
+        x = x.as_array()
     parts = parse_key(x, key)
     parts = _masks_to_arrays(x, parts)
     if any(isinstance(p, Array) for p in parts):
@@ -386,7 +388,22 @@ def assigned(trace: Trace, value: Any, region: Traced) -> Value:
     if type(value) in PYTHON_NUMBERS:
         return assigned_number(trace, value, region)
     array = as_traced(value)
-    return fit(trace, array.read(), region.shape)
+    if array.weak is float and region.dtype.kind in "iu":
+        return _float_to_int(trace, array, region)
+    return fit(trace, operand(trace, array, region.dtype) if array.weak else array.read(), region.shape)
+
+
+def _float_to_int(trace: Trace, x: Traced, region: Traced) -> Value:
+    """A traced Python float stored into integers goes through a Python int: NaN and infinities have none."""
+    trace.ops("check", trace.op("logical_not", trace.op("isnan", x.value)), kind="value",
+              message="cannot convert float NaN to integer")
+    whole = trace.op("trunc", x.value)
+    limits = np.iinfo(region.dtype)
+    low = trace.op("greater_equal", whole, trace.const(float(limits.min), x.dtype))
+    high = trace.op("less", whole, trace.const(float(limits.max) + 1.0, x.dtype))
+    trace.ops("check", trace.op("logical_and", low, high), kind="overflow",
+              message=f"Python float out of bounds for {region.dtype}")
+    return cast(trace, whole, region.dtype)
 
 
 def assigned_number(trace: Trace, value: Any, region: Traced) -> Value:

@@ -48,15 +48,12 @@ def _part(which: int) -> Any:
         if x.dtype.kind != "c":
             if which == 0:
                 return x
-            from sparsec.frontend.convert import full
+            from sparsec.frontend.numpy_api.creation import zeros_like
 
-            zero = x.trace.const(0, x.dtype)
-            made = (
-                Traced.scalar(x.trace, zero)
-                if x.is_scalar
-                else Traced.fresh(x.trace, full(x.trace, zero, x.shape))
-            )
-            made.readonly = "" if x.is_scalar else "the imaginary part of a real array"
+            if x.is_scalar:
+                return Traced.scalar(x.trace, x.trace.const(0, x.dtype))
+            made = zeros_like(x)
+            made.readonly = "the imaginary part of a real array"
             return made
         if x.is_scalar:
             return Traced.scalar(x.trace, x.trace.op("imag" if which else "real", x.value))

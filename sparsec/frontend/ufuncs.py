@@ -14,15 +14,14 @@ import numpy as np
 
 from sparsec.errors import ShapeError, UnsupportedDtype, UnsupportedError, wrap
 from sparsec.frontend.array import Traced
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, np_dtype, number
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, np_dtype, number, weak_cast
 from sparsec.frontend.layout import MAX_RANK, order_like
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
-from sparsec.ir.dims import Dim, lower_bound, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.ops.record import REGISTRY, Kind
-from sparsec.ir.types import BOOL, I64, DType
+from sparsec.ir.types import BOOL, DType
 
 F16, F32 = np.dtype("f2"), np.dtype("f4")
 
@@ -122,12 +121,6 @@ def apply_ufunc(
         _deliver(trace, value, o, where, inner, layout, scalar, casting, d)
         for value, o, d in zip(results, outs, dtypes[ufunc.nin :], strict=True)
     ]
-    weak = _weak_result(ufunc, operands)
-    if weak is not None and scalar:
-        for result in finished:
-            result.weak = weak if result.dtype != BOOL else bool
-            if result.weak is int:
-                result.dim = index_arithmetic(ufunc, operands, result)
     return finished[0] if len(finished) == 1 else tuple(finished)
 
 
@@ -221,7 +214,7 @@ def _operand(
         return number(trace, x, dtype)
     value = x.read()
     if value.type.shape == ():
-        return cast(trace, value, dtype)
+        return weak_cast(trace, x, dtype) if x.weak is int else cast(trace, value, dtype)
     if layout is not None:
         value = trace.op("transpose", broadcast(trace, value, shape), perm=layout)
         return cast(trace, value, dtype)
@@ -323,61 +316,10 @@ def store(trace: Trace, target: Traced, value: Value, where: Any = True) -> None
     trace.write(target, value)
 
 
-def _weak_result(ufunc: np.ufunc, operands: Sequence[Any]) -> type | None:
-    """Arithmetic on Python numbers only gives a Python number: still weak for the next op."""
-    kinds = [type(x) if type(x) in PYTHON_NUMBERS else x.weak for x in operands]
-    if any(k is None for k in kinds):
-        return None
-    order = [bool, int, float, complex]
-    widest = order[max(order.index(k) for k in kinds)]
-    return (
-        float if ufunc is np.true_divide and widest is not complex else widest if widest is not bool else int
-    )
-
-
-_INDEX_ARITHMETIC: dict[Any, Callable[[Any, Any], Dim]] = {
-    np.add: lambda a, b: a + b,
-    np.subtract: lambda a, b: a - b,
-    np.multiply: lambda a, b: a * b,
-}
-
-
-def index_arithmetic(ufunc: np.ufunc, operands: Sequence[Any], result: Traced) -> Dim | None:
-    """What is known of an integer computed from loop variables: `i - 1` stays a dim, and so a static offset.
-
-    Other Python integers have no width in Python: one that outgrows 64 bits stops the program.
-    """
-    rule = _INDEX_ARITHMETIC.get(ufunc)
-    if rule is None:
-        return None
-    dims = [x if type(x) is int else x.dim if isinstance(x, Traced) else None for x in operands]
-    known = None if any(d is None for d in dims) else rule(*dims)
-    if known is None or upper_bound(known) is None or lower_bound(known) is None:
-        _check_overflow(result.trace, ufunc, [as_traced(x).read() for x in operands], result.value)
-    return known
-
-
-def _check_overflow(trace: Trace, ufunc: np.ufunc, operands: Sequence[Value], result: Value) -> None:
-    """Checks that an i64 sum, difference or product is the true one."""
-    a, b = (cast(trace, v, I64) for v in operands)
-    zero = trace.const(0, I64)
-    if ufunc is np.multiply:
-        # Division undoes a product that did not wrap; -1 times the least integer is the one that it cannot tell.
-        least = trace.op("equal", a, trace.const(-(1 << 63), I64))
-        back = trace.op("equal", trace.op("floor_div", result, b), a)
-        minus = trace.op("equal", b, trace.const(-1, I64))
-        good = trace.op("logical_or", trace.op("equal", b, zero),
-                        trace.op("logical_and", back, trace.op("logical_not", trace.op("logical_and", least, minus))))
-    else:
-        # The sum wrapped where its sign differs from that of both terms (the second one negated to subtract).
-        other = b if ufunc is np.add else trace.op("bit_not", b)
-        flips = trace.op("bit_and", trace.op("bit_xor", a, result), trace.op("bit_xor", other, result))
-        good = trace.op("greater_equal", flips, zero)
-    trace.ops("check", good, kind="overflow", message="a Python integer outgrows 64 bits")
-
-
 def power_operator(x: Traced, y: Any) -> Any:
     """`x ** y`: for exponents that are Python or NumPy scalars NumPy replaces the power by a cheaper ufunc."""
+    from sparsec.frontend.python_numbers import operate
+
     exponent = y if type(y) in (int, float) else None
     if not x.is_scalar and exponent is not None and x.dtype.kind in "fc":
         fast = {-1: np.reciprocal, 0.5: np.sqrt, 1: np.positive, 2: np.square}.get(exponent)
@@ -385,7 +327,7 @@ def power_operator(x: Traced, y: Any) -> Any:
             return apply_ufunc(fast, (x,))
     if not x.is_scalar and exponent == 2 and type(y) is int and x.dtype.kind in "iu":
         return apply_ufunc(np.square, (x,))
-    return apply_ufunc(np.power, (x, y))
+    return operate(np.power, x, y)
 
 
 from sparsec.frontend import ufunc_rules as _ufunc_rules  # noqa: E402  fills COMPOSITE

@@ -16,27 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsec.errors import (
-    ArgumentError,
-    CheckFailed,
-    IndexOutOfRange,
-    ShapeError,
-    SparsecError,
-    ValueOverflow,
-    VerifyError,
-    wrap,
-)
+from sparsec.errors import FAILURES, ArgumentError, CheckFailed, ShapeError, VerifyError, wrap
 from sparsec.ir.dims import Dim, Poly, as_sym, evaluate, symbols
 from sparsec.ir.graph import Attr, Func, Op, Region, Value
 from sparsec.ir.ops.record import REGISTRY, Kind, OpRecord
 from sparsec.ir.tensorref import TensorRef, is_contiguous, self_overlaps, span
 from sparsec.ir.text import OP_MARK, op_error
 from sparsec.ir.types import DType
-
-#: What a failed check raises, by its kind.
-_FAILURES: dict[str, type[SparsecError]] = {
-    "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow,
-}
 
 
 def interpret(
@@ -225,7 +211,7 @@ class _Frame:
             try:
                 self.run_op(op)
             except CheckFailed as failed:
-                raise _FAILURES[failed.kind](failed.message, loc=op.loc) from None
+                raise FAILURES[failed.kind](failed.message, loc=op.loc) from None
             except VerifyError as error:
                 # One that comes out of a region already names its op.
                 raise error if OP_MARK in error.message else op_error(op, error.message) from None

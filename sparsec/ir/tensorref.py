@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsec.ir.dims import Dim, Poly, product
+from sparsec.ir.dims import Dim, Poly, evaluate, product
 
 Shape = tuple[Dim, ...]
 
@@ -175,10 +175,9 @@ def regions_overlap(
         return True
 
     def memory(ref: TensorRef, shape: Sequence[Dim], itemsize: int) -> np.ndarray:
-        offset, strides = int(ref.offset), [int(s) * itemsize for s in ref.strides]  # type: ignore[arg-type]
-        return np.asarray(
-            _Memory(_BASE + offset * itemsize, tuple(map(int, shape)), tuple(strides), itemsize)
-        )  # type: ignore[arg-type]
+        offset, *dims = (evaluate(d, {}) for d in (ref.offset, *shape, *ref.strides))
+        strides = tuple(s * itemsize for s in dims[len(shape) :])
+        return np.asarray(_Memory(_BASE + offset * itemsize, tuple(dims[: len(shape)]), strides, itemsize))
 
     try:
         return bool(
