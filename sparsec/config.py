@@ -212,7 +212,7 @@ class Settings:
         "pass, 4 generated code too.",
     )
     dump = Switch(folder_or_none(), None, "A folder that receives the text of every stage; none by default.")
-    verify = Switch(boolean(), True, "Check the IR after every pass.")
+    verify = Switch(boolean(), False, "Check the IR after every pass, not only before the first and after the last.")
     backend = Switch(
         choice("cpu", "opencl", "interp"), "cpu", "The backend of a jit call that does not name one."
     )

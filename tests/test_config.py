@@ -24,7 +24,7 @@ def test_every_switch_has_an_environment_variable_a_default_and_a_doc(settings):
 
 
 def test_defaults(settings):
-    assert (settings.debug, settings.dump, settings.verify, settings.backend) == (0, None, True, "cpu")
+    assert (settings.debug, settings.dump, settings.verify, settings.backend) == (0, None, False, "cpu")
     assert settings.num_threads >= 1
     assert settings.cache_dir.name == "sparsec"
     assert settings.opencl_platform is None
@@ -111,9 +111,9 @@ def test_the_innermost_wins(settings, monkeypatch):
     monkeypatch.setenv("SPARSEC_DEBUG", "1")
     settings.debug = 2
     with settings.override(debug=3):
-        with settings.override(debug=4, verify=False):
-            assert (settings.debug, settings.verify) == (4, False)
-        assert (settings.debug, settings.verify) == (3, True)
+        with settings.override(debug=4, verify=True):
+            assert (settings.debug, settings.verify) == (4, True)
+        assert (settings.debug, settings.verify) == (3, False)
     assert settings.debug == 2
     settings.reset()
     assert settings.debug == 1
@@ -130,10 +130,10 @@ def test_override_ends_with_an_exception(settings):
 def test_assignment_inside_a_block_holds_until_its_end(settings):
     with settings.override(debug=3):
         settings.debug = 1
-        settings.verify = False  # not overridden, so it is set for good
+        settings.verify = True  # not overridden, so it is set for good
         assert settings.debug == 1
     assert settings.debug == 0
-    assert settings.verify is False
+    assert settings.verify is True
 
 
 def test_override_is_seen_by_its_own_thread_only(settings):

@@ -109,18 +109,20 @@ def run_pipeline(
 ) -> Func:
     """Runs the passes in order.
 
-    verify: check the IR and its form after each one (default: the switch `verify`). observe: called after
+    verify: check the IR and its form after each one, and not only after the last (default: the switch `verify`);
+    what comes in is checked in any case. observe: called after
     each pass with its result. With the switch `dump` each result is also written there, as `03-fuse.sir`.
     """
     check_forms(passes, start)
     verify = settings.verify if verify is None else verify
+    verify_ir(func)
     form = start
     for number, step in enumerate(passes, 1):
         func = step.run(func)
         form = max(form, step.ensures or form)
         if settings.dump is not None:
             _write_dump(settings.dump, f"{number:02d}-{step.name}.sir", func)
-        if verify:
+        if verify or number == len(passes):
             _verify(func, form, step)
         if observe is not None:
             observe(step, func)

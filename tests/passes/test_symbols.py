@@ -2,8 +2,8 @@
 
 import pytest
 
-from sparsec.ir.forms import Form, check_form
 from sparsec.errors import VerifyError
+from sparsec.ir.forms import Form, check_form
 from sparsec.ir.text import parse
 from tests.passes.compiled import check_everywhere
 from tests.passes.symbolic_programs import random_symbolic_program
