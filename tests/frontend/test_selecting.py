@@ -165,6 +165,7 @@ PROGRAMS = {
     "isin": lambda a, b, k: np.isin(a, [5, -1, np.nan]),
     "isin invert": lambda a, b, k: np.isin(k, np.array([1, 2]), invert=True),
     "isin many": lambda a, b, k: np.isin(b, np.arange(0, 40, 2)),
+    "isin halves": lambda a, b, k: np.isin(b.astype("f2"), np.arange(0, 40, 2).astype("f2")),
     "isin nothing": lambda a, b, k: np.isin(b, []),
     "isin arrays": lambda a, b, k: np.isin(k, a),
     "tri": lambda a, b, k: np.tri(3, 4, 1, dtype=int) + a[0, 1],

@@ -67,7 +67,7 @@ def _vector_norm(x: Any, ord: Any, axis: Any, keepdims: bool) -> Any:
         return np.sqrt(_squares(x).sum(axis=axis, keepdims=keepdims))
     size = np.abs(x)
     if ord == math.inf:
-        return size.max(axis=axis, keepdims=keepdims)
+        return size.max(axis=axis, keepdims=keepdims, initial=0)
     if ord == -math.inf:
         return size.min(axis=axis, keepdims=keepdims)
     if ord == 0:
@@ -92,7 +92,9 @@ def _matrix_norm(x: Any, ord: Any, axes: tuple[int, ...], keepdims: bool) -> Any
         raise ValueError("Invalid norm order for matrices.")
     first, second = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = np.abs(x).sum(axis=first, keepdims=True)
-    result = sums.max(axis=second, keepdims=True) if ord > 0 else sums.min(axis=second, keepdims=True)
+    result = (
+        sums.max(axis=second, keepdims=True, initial=0) if ord > 0 else sums.min(axis=second, keepdims=True)
+    )
     return result if keepdims else returned(result.squeeze(axis=axes))
 
 

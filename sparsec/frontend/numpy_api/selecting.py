@@ -38,8 +38,9 @@ from sparsec.frontend.symbolic import true_positions
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, I64
+from sparsec.ir.types import BOOL, DTYPES, F32, I64
 
+F16 = DTYPES["f16"]
 DATA_DEPENDENT = "the shape of its result depends on data"
 
 
@@ -388,6 +389,7 @@ def _in_few(trace: Trace, x: Traced, tests: Traced) -> Value:
 def _in_sorted(x: Traced, tests: Traced) -> Value:
     trace = x.trace
     dtype = result_dtype(x, tests)
+    dtype = F32 if dtype == F16 else dtype
     row, _ = trace.ops("sort", cast(trace, tests.read(), dtype))
     value = cast(trace, x.read(), dtype)
     at = trace.op("searchsorted", row, value, side="left")
