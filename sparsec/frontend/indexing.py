@@ -478,7 +478,7 @@ def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> bool:
         new = array.read()
         if new.type.shape not in ((), region.shape):
             new = fit(trace, new, (1,) * mask.ndim + region.shape[mask.ndim :])
-    store(trace, region, new, Traced.fresh(trace, trace.op("copy", spread)))
+    store(trace, region, new, spread)
     return True
 
 

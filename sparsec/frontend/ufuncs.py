@@ -311,7 +311,8 @@ def store(trace: Trace, target: Traced, value: Value, where: Any = True) -> None
     trace.check_writable(target)
     value = broadcast(trace, cast(trace, value, target.dtype), target.shape)
     if where is not True:
-        mask = broadcast(trace, cast(trace, as_traced(where).read(), BOOL), target.shape)
+        chosen = where if isinstance(where, Value) else as_traced(where).read()
+        mask = broadcast(trace, cast(trace, chosen, BOOL), target.shape)
         value = trace.op("where", mask, value, target.read())
     trace.write(target, value)
 
