@@ -42,23 +42,34 @@ _INNER = frozenset(
 
 @dataclass(frozen=True)
 class Guard:
-    """A value from outside that the trace relied on: `get()` must still be `value`."""
+    """A value from outside that the trace relied on: what is found at `name` of `owner` must still be `value`.
 
-    get: Callable[[], Any]
+    kind: "entry" of a namespace dict, contents of a "cell" (no name), "attribute", or "item" of a container.
+    """
+
+    kind: str
+    owner: Any
+    name: Any
     value: Any
+
+    def now(self) -> Any:
+        """What is found there; raises what the look-up raises."""
+        match self.kind:
+            case "cell":
+                return self.owner.cell_contents
+            case "attribute":
+                return getattr(self.owner, self.name)
+        return self.owner[self.name]
 
     def holds(self) -> bool:
         try:
-            now = self.get()
+            now = self.now()
         except (AttributeError, KeyError, IndexError, ValueError):
             return False
         if now is self.value:
             return True
-        return (
-            type(now) is type(self.value)
-            and isinstance(now, _PLAIN)
-            and (now == self.value or (now != now and self.value != self.value))
-        )
+        return type(now) is type(self.value) and isinstance(now, _PLAIN) and (
+            now == self.value or (now != now and self.value != self.value))
 
 
 @dataclass
@@ -73,20 +84,21 @@ class Outside:
         """The guards that hold when the trace is over; others were about objects that the trace itself changed."""
         return tuple(g for g in self.guards if g.holds())
 
-    def watch(self, owner: Any, name: Any, get: Callable[[], Any], value: Any) -> None:
-        if (id(owner), name) not in self._seen:
-            self._seen.add((id(owner), name))
-            self.guards.append(Guard(get, value))
+    def watch(self, kind: str, owner: Any, name: Any, value: Any) -> None:
+        seen = (id(owner), name if isinstance(name, (int, str)) else repr(name))
+        if seen not in self._seen:
+            self._seen.add(seen)
+            self.guards.append(Guard(kind, owner, name, value))
 
     def replace(self, place: Any) -> Any:
         """A global (dict, name) or closure cell of a staged function: arrays are traced, the rest guarded."""
         if isinstance(place, types.CellType):
-            value, get, key = place.cell_contents, lambda: place.cell_contents, ""
-            self.watch(place, key, get, value)
+            value = place.cell_contents
+            self.watch("cell", place, "", value)
         else:
             space, name = place
             value = space[name]
-            self.watch(space, name, lambda: space[name], value)
+            self.watch("entry", space, name, value)
         return as_traced(value) if type(value) is np.ndarray else value
 
     # --- what staged code calls ---
@@ -166,11 +178,11 @@ class Outside:
             return seen if isinstance(value, tuple) else seen[0]
         if isinstance(owner, (Traced, types.ModuleType)):
             if type(value) is np.ndarray:
-                self.watch(owner, name, lambda: getattr(owner, name), value)
+                self.watch("attribute", owner, name, value)
                 return as_traced(value)
             return value
         if type(value) is np.ndarray or isinstance(value, _PLAIN):
-            self.watch(owner, name, lambda: getattr(owner, name), value)
+            self.watch("attribute", owner, name, value)
         return as_traced(value) if type(value) is np.ndarray else value
 
     def load_item(self, owner: Any, key: Any) -> Any:
@@ -183,7 +195,7 @@ class Outside:
             return rule(owner, key)
         value = owner[key]
         if type(value) is np.ndarray and isinstance(owner, (list, dict, tuple)):
-            self.watch(owner, key if isinstance(key, (int, str)) else repr(key), lambda: owner[key], value)
+            self.watch("item", owner, key, value)
             return as_traced(value)
         return value
 

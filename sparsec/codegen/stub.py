@@ -1,0 +1,593 @@
+"""The native half of a call: checks a call against the records of a function's specialisations and runs the one
+that fits, without a line of Python (`ir.call_record` says what a record is).
+
+    PyObject *sparsec_call(self, args, nargsf, kwnames)      the vectorcall of a jitted function
+
+What it does not know (keywords, another kind of argument, no memory, a check that failed) it leaves to the
+object's own `__call__`, which starts from the beginning: nothing has been written by then. It serves every
+specialisation, so a program pays for it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sparsec.codegen.llfunc import Function, Variable
+from sparsec.ir.call_record import (
+    ANY,
+    MAX_LEAVES,
+    MAX_POINTERS,
+    MAX_VALUES,
+    SCRATCH_BYTES,
+    WORDS,
+    Check,
+    Guard,
+    Pair,
+    Record,
+    Result,
+    Step,
+)
+
+__all__ = ["CALL", "Layout", "stub_text"]
+
+#: The exported function.
+CALL = "sparsec_call"
+
+#: Set in `nargsf` when the caller lends the word before the arguments.
+_LENT = 1 << 63
+
+#: Memory for temporaries is kept between calls up to this size.
+_KEPT_BYTES = 256 << 20
+
+_EQ = 2  # Py_EQ
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Byte offsets of the fields that are read: of any object, of NumPy's arrays, of numbers, tuples and cells,
+    and of the table in a jitted function."""
+
+    type: int
+    data: int
+    rank: int
+    dims: int
+    strides: int
+    descr: int
+    flags: int
+    number: int
+    size: int
+    items: int
+    cell: int
+    table: int
+
+
+def stub_text(layout: Layout) -> str:
+    """The module, for any machine. Functions of Python and NumPy have the prefix `sparsec_`."""
+    parts = [_guards(layout), _checks(layout), _pairs(layout), _arena(), _give_back(), _view(layout),
+             _attempt(layout), _call(layout)]
+    own = {_name_of(f.text()) for f in parts}
+    outside = {line for f in parts for line in f.declared if _name_of(line) not in own}
+    head = ["@arena.busy = internal global i64 0", "@arena.place = internal global ptr null",
+            "@arena.size = internal global i64 0", "@sparsec_array_type = external global i8",
+            "@sparsec_call_name = external global i8"]
+    return "\n\n".join(["\n".join(head), *(f.text() for f in parts), "\n".join(sorted(outside))]) + "\n"
+
+
+def _name_of(text: str) -> str:
+    return text.split("@", 1)[1].split("(", 1)[0]
+
+
+def _guards(layout: Layout) -> Function:
+    """i1 guards(record): whether everything that was read from outside is still the same object."""
+    f = Function("i1", "guards", [("ptr", "record")])
+    table = f.word("%record", Record.GUARDS, "ptr")
+    miss = f.label("miss")
+    with f.loop(f.word("%record", Record.GUARD_COUNT)) as k:
+        row = f.row(table, k, WORDS["guard"])
+        owner, name = f.word(row, 1, "ptr"), f.word(row, 2, "ptr")
+        found = f.variable("ptr", "null")
+        cases = {kind: f.label() for kind in Guard}
+        borrowed, owned, after = f.label(), f.label(), f.label()
+        f.switch(f.word(row, 0), [(int(k), v) for k, v in cases.items()], miss)
+        f.begin(cases[Guard.ENTRY])
+        found.set(f.call("ptr", "sparsec_PyDict_GetItemWithError", ("ptr", owner), ("ptr", name)))
+        f.jump(borrowed)
+        f.begin(cases[Guard.CELL])
+        found.set(f.load("ptr", owner, layout.cell))
+        f.jump(borrowed)
+        f.begin(cases[Guard.ATTRIBUTE])
+        found.set(f.call("ptr", "sparsec_PyObject_GetAttr", ("ptr", owner), ("ptr", name)))
+        f.jump(owned)
+        f.begin(cases[Guard.ITEM])
+        found.set(f.call("ptr", "sparsec_PyObject_GetItem", ("ptr", owner), ("ptr", name)))
+        f.jump(owned)
+        f.begin(cases[Guard.CONTEXT])
+        f.call("i32", "sparsec_PyContextVar_Get", ("ptr", owner), ("ptr", "null"), ("ptr", found.place))
+        f.jump(owned)
+        f.begin(owned)
+        # Only the object's identity is asked from here on; whoever it came from still holds it, or it differs.
+        with f.unless(f.is_null(found.get())):
+            f.call("void", "sparsec_Py_DecRef", ("ptr", found.get()))
+        f.begin(borrowed)
+        same = f.label()
+        f.branch(f.compare("eq", "ptr", found.get(), f.word(row, 3, "ptr")), after, same)
+        f.begin(same)
+        f.jump(miss)
+        f.begin(after)
+    f.ret("true")
+    f.begin(miss)
+    f.call("void", "sparsec_PyErr_Clear")
+    f.ret("false")
+    return f
+
+
+def _checks(layout: Layout) -> Function:
+    """i1 checks(record, values): whether every value is what the specialisation was made for."""
+    f = Function("i1", "checks", [("ptr", "record"), ("ptr", "values")])
+    table = f.word("%record", Record.CHECKS, "ptr")
+    miss = f.label("miss")
+
+    def must(condition: str) -> None:
+        after = f.label()
+        f.branch(condition, after, miss)
+        f.begin(after)
+
+    with f.loop(f.word("%record", Record.CHECK_COUNT)) as k:
+        row = f.row(table, k, WORDS["check"])
+        value = f.word(f.row("%values", f.word(row, 1), 1), 0, "ptr")
+        kind = f.word(row, 0)
+        done = f.label("done")
+        for number, write in ((Check.ARRAY, _check_array), (Check.NUMBER, _check_number), (Check.SAME, _check_same),
+                              (Check.EQUAL, _check_equal), (Check.TUPLE, _check_tuple)):
+            with f.when(f.compare("eq", "i64", kind, int(number))):
+                write(f, layout, row, value, must)
+                f.jump(done)
+        f.jump(miss)
+        f.begin(done)
+    f.ret("true")
+    f.begin(miss)
+    f.ret("false")
+    return f
+
+
+Must = Callable[[str], None]
+
+
+def _type_is(f: Function, layout: Layout, row: str, value: str) -> str:
+    return f.compare("eq", "ptr", f.load("ptr", value, layout.type), f.word(row, 2, "ptr"))
+
+
+def _check_same(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    must(f.compare("eq", "ptr", value, f.word(row, 2, "ptr")))
+
+
+def _check_equal(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    must(_type_is(f, layout, row, value))
+    wanted = f.word(row, 3, "ptr")
+    with f.unless(f.compare("eq", "ptr", value, wanted)):
+        equal = f.call("i32", "sparsec_PyObject_RichCompareBool", ("ptr", value), ("ptr", wanted), ("i32", _EQ))
+        must(f.compare("eq", "i32", equal, 1))
+
+
+def _check_number(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    must(_type_is(f, layout, row, value))
+
+
+def _check_tuple(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    must(_type_is(f, layout, row, value))
+    count = f.word(row, 3)
+    must(f.compare("eq", "i64", f.load("i64", value, layout.size), count))
+    target = f.row("%values", f.word(row, 4), 1)
+    with f.loop(count) as k:
+        item = f.load("ptr", f.row(f.at(value, layout.items), k, 1))
+        f.store("ptr", item, f.row(target, k, 1))
+
+
+def _check_array(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    must(_type_is(f, layout, row, value))
+    rank = f.word(row, 4)
+    now = f.op(f"sext i32 {f.load('i32', value, layout.rank)} to i64")
+    flags = f.op(f"sext i32 {f.load('i32', value, layout.flags)} to i64")
+    flags = f.op(f"and i64 {flags}, {f.word(row, 5)}")
+    low = f.op(f"and i64 {f.load('i64', value, layout.data)}, {f.word(row, 7)}")
+    good = f.both(f.compare("eq", "ptr", f.load("ptr", value, layout.descr), f.word(row, 3, "ptr")),
+                  f.compare("eq", "i64", now, rank))
+    good = f.both(good, f.compare("eq", "i64", flags, f.word(row, 6)))
+    must(f.both(good, f.compare("eq", "i64", low, 0)))
+    dims, strides = f.load("ptr", value, layout.dims), f.load("ptr", value, layout.strides)
+    wanted = f.word(row, 8, "ptr")
+    with f.loop(rank) as k:
+        pair = f.row(wanted, k, 2)
+        stride = f.word(pair, 1)
+        fits = f.either(f.compare("eq", "i64", f.word(f.row(strides, k, 1), 0), stride),
+                        f.compare("eq", "i64", stride, ANY))
+        must(f.both(fits, f.compare("eq", "i64", f.word(f.row(dims, k, 1), 0), f.word(pair, 0))))
+
+
+def _pairs(layout: Layout) -> Function:
+    """i1 pairs(record, values): whether the arrays lie to each other as the specialisation assumes."""
+    f = Function("i1", "pairs", [("ptr", "record"), ("ptr", "values")])
+    table = f.word("%record", Record.PAIRS, "ptr")
+    miss = f.label("miss")
+
+    def data(row: str, word: int) -> str:
+        return f.load("i64", f.word(f.row("%values", f.word(row, word), 1), 0, "ptr"), layout.data)
+
+    with f.loop(f.word("%record", Record.PAIR_COUNT)) as k:
+        row = f.row(table, k, WORDS["pair"])
+        first, second = data(row, 1), data(row, 2)
+        apart, distance, done = f.label(), f.label(), f.label()
+        f.branch(f.compare("eq", "i64", f.word(row, 0), int(Pair.APART)), apart, distance)
+        f.begin(apart)
+        before = f.compare("ule", "i64", f.add(first, f.word(row, 4)), f.add(second, f.word(row, 5)))
+        behind = f.compare("ule", "i64", f.add(second, f.word(row, 6)), f.add(first, f.word(row, 3)))
+        f.branch(f.either(before, behind), done, miss)
+        f.begin(distance)
+        f.branch(f.compare("eq", "i64", f.sub(second, first), f.word(row, 3)), done, miss)
+        f.begin(done)
+    f.ret("true")
+    f.begin(miss)
+    f.ret("false")
+    return f
+
+
+def _arena() -> Function:
+    """ptr arena(size): memory for temporaries, the one that is kept if nobody has it. Null: there is none.
+
+    The GIL is held here and in `give_back`, so plain loads and stores will do.
+    """
+    f = Function("ptr", "arena", [("i64", "size")])
+    mine = f.label()
+    busy = f.load("i64", "@arena.busy")
+    big = f.compare("ugt", "i64", "%size", _KEPT_BYTES)
+    with f.unless(f.compare("eq", "i64", f.op(f"select i1 {big}, i64 1, i64 {busy}"), 0)):
+        f.ret(f.call("ptr", "sparsec_malloc", ("i64", "%size")))
+    place = f.load("ptr", "@arena.place")
+    have = f.load("i64", "@arena.size")
+    grow = f.label()
+    f.branch(f.compare("uge", "i64", have, "%size"), mine, grow)
+    f.begin(grow)
+    f.call("void", "sparsec_free", ("ptr", place))
+    fresh = f.call("ptr", "sparsec_malloc", ("i64", "%size"))
+    f.store("ptr", fresh, "@arena.place")
+    failed = f.is_null(fresh)
+    f.store("i64", f.op(f"select i1 {failed}, i64 0, i64 %size"), "@arena.size")
+    with f.when(failed):
+        f.ret("null")
+    f.begin(mine)
+    f.store("i64", 1, "@arena.busy")
+    f.ret(f.load("ptr", "@arena.place"))
+    return f
+
+
+def _give_back() -> Function:
+    """void give_back(place): ends what `arena` began."""
+    f = Function("void", "give_back", [("ptr", "place")])
+    kept = f.both(f.compare("eq", "ptr", "%place", f.load("ptr", "@arena.place")),
+                  f.compare("ne", "ptr", "%place", "null"))
+    with f.when(kept):
+        f.store("i64", 0, "@arena.busy")
+        f.ret()
+    f.call("void", "sparsec_free", ("ptr", "%place"))
+    f.ret()
+    return f
+
+
+def _view(layout: Layout) -> Function:
+    """ptr view(row, owner, base): an array over `owner`'s memory, as a `Step.VIEW` row describes it."""
+    f = Function("ptr", "view", [("ptr", "row"), ("ptr", "owner"), ("ptr", "base")])
+    descr = f.word("%row", 5, "ptr")
+    f.call("void", "sparsec_Py_IncRef", ("ptr", descr))
+    flags = f.op(f"trunc i64 {f.word('%row', 9)} to i32")
+    rank = f.op(f"trunc i64 {f.word('%row', 6)} to i32")
+    made = f.call("ptr", "sparsec_PyArray_NewFromDescr", ("ptr", "@sparsec_array_type"), ("ptr", descr), ("i32", rank),
+                  ("ptr", f.word("%row", 7, "ptr")), ("ptr", f.word("%row", 8, "ptr")),
+                  ("ptr", f.at("%base", f.word("%row", 4))), ("i32", flags), ("ptr", "null"))
+    with f.when(f.is_null(made)):
+        f.ret("null")
+    f.call("void", "sparsec_Py_IncRef", ("ptr", "%owner"))
+    status = f.call("i32", "sparsec_PyArray_SetBaseObject", ("ptr", made), ("ptr", "%owner"))
+    with f.when(f.compare("ne", "i32", status, 0)):
+        f.call("void", "sparsec_Py_DecRef", ("ptr", made))
+        f.ret("null")
+    f.ret(made)
+    return f
+
+
+def _attempt(layout: Layout) -> Function:
+    """i1 attempt(record, args, count, out): whether the record fitted; `out` is then the result, or null with
+    an exception set."""
+    f = Function("i1", "attempt", [("ptr", "record"), ("ptr", "args"), ("i64", "count"), ("ptr", "out")])
+    miss, undo, failed, finish = f.label("miss"), f.label("undo"), f.label("failed"), f.label("finish")
+
+    def must(condition: str) -> None:
+        after = f.label()
+        f.branch(condition, after, miss)
+        f.begin(after)
+
+    must(f.compare("eq", "i64", "%count", f.word("%record", Record.ARGUMENTS)))
+    must(f.call("i1", "guards", ("ptr", "%record")))
+    values = _values(f)
+    must(f.call("i1", "checks", ("ptr", "%record"), ("ptr", values)))
+    must(f.call("i1", "pairs", ("ptr", "%record"), ("ptr", values)))
+    pointers = f.array("ptr", MAX_POINTERS)
+    arrays = f.array("ptr", MAX_POINTERS)  # of results; null for scratch
+    scratch = f.array(f"[{SCRATCH_BYTES} x i8]", MAX_POINTERS)
+    stack = f.array("ptr", MAX_LEAVES)
+    results = f.variable("i64", 0)  # how many of `arrays` are made
+    depth = f.variable("i64", 0)
+    _params(f, layout, values, pointers)
+    _results(f, layout, pointers, arrays, scratch, results, undo)
+    _run(f, pointers, undo, failed)
+    _steps(f, values, pointers, arrays, stack, depth, failed)
+    f.store("ptr", f.load("ptr", stack), "%out")
+    f.jump(finish)
+    f.begin(finish)
+    _drop(f, arrays, results)
+    f.ret("true")
+    # A Python exception is set: that is the call's outcome.
+    f.begin(failed)
+    f.store("ptr", "null", "%out")
+    _drop(f, stack, depth)
+    f.jump(finish)
+    # Nothing has been written: the slow path begins again.
+    f.begin(undo)
+    f.call("void", "sparsec_PyErr_Clear")
+    _drop(f, arrays, results)
+    f.jump(miss)
+    f.begin(miss)
+    f.ret("false")
+    return f
+
+
+def _values(f: Function) -> str:
+    """The arguments themselves, or a copy of them with captured arrays and room for tuples' items behind."""
+    local = f.array("ptr", MAX_VALUES)
+    values = f.variable("ptr", "%args")
+    with f.unless(f.compare("eq", "i64", "%count", f.word("%record", Record.VALUES))):
+        values.set(local)
+        with f.loop("%count") as k:
+            f.store("ptr", f.load("ptr", f.row("%args", k, 1)), f.row(local, k, 1))
+        captures = f.word("%record", Record.CAPTURES, "ptr")
+        behind = f.row(local, "%count", 1)
+        with f.loop(f.word("%record", Record.CAPTURE_COUNT)) as k:
+            f.store("ptr", f.load("ptr", f.row(captures, k, 1)), f.row(behind, k, 1))
+    return values.get()
+
+
+def _params(f: Function, layout: Layout, values: str, pointers: str) -> None:
+    table = f.word("%record", Record.PARAMS, "ptr")
+    with f.loop(f.word("%record", Record.PARAM_COUNT)) as k:
+        row = f.row(table, k, WORDS["param"])
+        value = f.load("ptr", f.row(values, f.word(row, 0), 1))
+        place = f.variable("ptr")
+        number, after = f.label(), f.label()
+        place.set(f.at(f.load("ptr", value, layout.data), f.word(row, 2)))
+        f.branch(f.compare("ne", "i64", f.word(row, 1), 0), number, after)
+        f.begin(number)
+        place.set(f.at(value, layout.number))
+        f.begin(after)
+        f.store("ptr", place.get(), f.row(pointers, k, 1))
+
+
+def _results(
+    f: Function, layout: Layout, pointers: str, arrays: str, scratch: str, results: Variable, undo: str
+) -> None:
+    table = f.word("%record", Record.RESULTS, "ptr")
+    behind = f.row(pointers, f.word("%record", Record.PARAM_COUNT), 1)
+    with f.loop(f.word("%record", Record.RESULT_COUNT)) as k:
+        row = f.row(table, k, WORDS["result"])
+        small, large, after = f.label(), f.label(), f.label()
+        f.branch(f.compare("eq", "i64", f.word(row, 0), int(Result.SCRATCH)), small, large)
+        f.begin(small)
+        f.store("ptr", "null", f.row(arrays, k, 1))
+        f.store("ptr", f.at(scratch, f.op(f"mul i64 {k}, {SCRATCH_BYTES}")), f.row(behind, k, 1))
+        f.jump(after)
+        f.begin(large)
+        descr = f.word(row, 1, "ptr")
+        f.call("void", "sparsec_Py_IncRef", ("ptr", descr))
+        rank = f.op(f"trunc i64 {f.word(row, 2)} to i32")
+        made = f.call("ptr", "sparsec_PyArray_NewFromDescr", ("ptr", "@sparsec_array_type"), ("ptr", descr),
+                      ("i32", rank), ("ptr", f.word(row, 3, "ptr")), ("ptr", "null"), ("ptr", "null"), ("i32", 0),
+                      ("ptr", "null"))
+        good = f.label()
+        f.branch(f.is_null(made), undo, good)
+        f.begin(good)
+        f.store("ptr", made, f.row(arrays, k, 1))
+        f.store("ptr", f.load("ptr", made, layout.data), f.row(behind, k, 1))
+        f.begin(after)
+        results.set(f.add(k, 1))
+
+
+def _run(f: Function, pointers: str, undo: str, failed: str) -> None:
+    """Memory for temporaries, the compiled function, and what it has to say."""
+    size = f.word("%record", Record.ARENA)
+    place, start = f.variable("ptr", "null"), f.variable("ptr", "null")
+    with f.unless(f.compare("eq", "i64", size, 0)):
+        have = f.call("ptr", "arena", ("i64", f.add(size, 64)))
+        good = f.label()
+        f.branch(f.is_null(have), undo, good)
+        f.begin(good)
+        place.set(have)
+        aligned = f.op(f"and i64 {f.add(f.address(have), 63)}, -64")
+        start.set(f.op(f"inttoptr i64 {aligned} to ptr"))
+    flags = f.variable("i32", 0)
+    released = f.compare("ne", "i64", f.word("%record", Record.RELEASE), 0)
+    state = f.variable("ptr", "null")
+    with f.when(released):
+        state.set(f.call("ptr", "sparsec_PyEval_SaveThread"))
+    status = f.call_at("i32", f.word("%record", Record.ENTRY, "ptr"), ("ptr", pointers), ("ptr", start.get()),
+                       ("ptr", flags.place))
+    with f.when(released):
+        f.call("void", "sparsec_PyEval_RestoreThread", ("ptr", state.get()))
+    with f.unless(f.is_null(place.get())):
+        f.call("void", "give_back", ("ptr", place.get()))
+    good = f.label()
+    f.branch(f.compare("eq", "i32", status, 0), good, undo)
+    f.begin(good)
+    with f.unless(f.compare("eq", "i32", flags.get(), 0)):
+        word = f.call("ptr", "sparsec_PyLong_FromLongLong", ("i64", f.op(f"zext i32 {flags.get()} to i64")))
+        _or_fail(f, word, failed)
+        told = f.call("ptr", "sparsec_PyObject_CallOneArg", ("ptr", f.word("%record", Record.NOTIFY, "ptr")),
+                      ("ptr", word))
+        f.call("void", "sparsec_Py_DecRef", ("ptr", word))
+        _or_fail(f, told, failed)
+        f.call("void", "sparsec_Py_DecRef", ("ptr", told))
+
+
+def _or_fail(f: Function, made: str, failed: str) -> None:
+    good = f.label()
+    f.branch(f.is_null(made), failed, good)
+    f.begin(good)
+
+
+def _drop(f: Function, objects: str, count: Variable) -> None:
+    """Gives up references, some of them null."""
+    with f.loop(count.get()) as k:
+        f.call("void", "sparsec_Py_DecRef", ("ptr", f.load("ptr", f.row(objects, k, 1))))
+
+
+def _steps(
+    f: Function, values: str, pointers: str, arrays: str, stack: str, depth: Variable, failed: str
+) -> None:
+    """The stack machine. `leaves` remembers what a leaf was, also when a container has taken it."""
+    table = f.word("%record", Record.STEPS, "ptr")
+    behind = f.row(pointers, f.word("%record", Record.PARAM_COUNT), 1)
+    leaves, leaf = f.array("ptr", MAX_LEAVES), f.variable("i64", 0)
+    with f.loop(f.word("%record", Record.STEP_COUNT)) as k:
+        row = f.row(table, k, WORDS["step"])
+        first = f.word(row, 1)
+        made = f.variable("ptr", "null")
+        borrowed, owned, container, push = f.label(), f.label(), f.label(), f.label()
+        cases = {kind: f.label() for kind in Step}
+        f.switch(f.word(row, 0), [(int(k), v) for k, v in cases.items()], failed)
+
+        def scratch(type: str, offset: int = 0) -> str:
+            return f.load(type, f.load("ptr", f.row(behind, first, 1)), offset)  # noqa: B023
+
+        f.begin(cases[Step.CONSTANT])
+        made.set(f.word(row, 1, "ptr"))
+        f.jump(borrowed)
+        for kind, source in ((Step.VALUE, values), (Step.AGAIN, leaves), (Step.ROOT, arrays)):
+            f.begin(cases[kind])
+            made.set(f.load("ptr", f.row(source, first, 1)))
+            f.jump(borrowed)
+        f.begin(cases[Step.FLOAT])
+        made.set(f.call("ptr", "sparsec_PyFloat_FromDouble", ("double", scratch("double"))))
+        f.jump(owned)
+        f.begin(cases[Step.INT])
+        made.set(f.call("ptr", "sparsec_PyLong_FromLongLong", ("i64", scratch("i64"))))
+        f.jump(owned)
+        f.begin(cases[Step.BOOL])
+        truth = f.op(f"and i64 {scratch('i64')}, 255")
+        made.set(f.call("ptr", "sparsec_PyBool_FromLong", ("i64", truth)))
+        f.jump(owned)
+        f.begin(cases[Step.COMPLEX])
+        made.set(f.call("ptr", "sparsec_PyComplex_FromDoubles", ("double", scratch("double")),
+                        ("double", scratch("double", 8))))
+        f.jump(owned)
+        f.begin(cases[Step.SCALAR])
+        made.set(f.call("ptr", "sparsec_PyArray_Scalar", ("ptr", f.load("ptr", f.row(behind, first, 1))),
+                        ("ptr", f.word(row, 2, "ptr")), ("ptr", "null")))
+        f.jump(owned)
+        f.begin(cases[Step.VIEW])
+        source = f.op(f"select i1 {f.compare('ne', 'i64', first, 0)}, ptr {values}, ptr {arrays}")
+        made.set(f.call("ptr", "view", ("ptr", row), ("ptr", f.load("ptr", f.row(source, f.word(row, 2), 1))),
+                        ("ptr", f.load("ptr", f.row(pointers, f.word(row, 3), 1)))))
+        f.jump(owned)
+        _containers(f, cases, row, stack, depth, made, container, failed)
+        f.begin(borrowed)
+        f.call("void", "sparsec_Py_IncRef", ("ptr", made.get()))
+        f.begin(owned)
+        f.store("ptr", made.get(), f.row(leaves, leaf.get(), 1))
+        leaf.set(f.add(leaf.get(), 1))
+        f.begin(container)
+        _or_fail(f, made.get(), failed)
+        f.begin(push)
+        f.store("ptr", made.get(), f.row(stack, depth.get(), 1))
+        depth.set(f.add(depth.get(), 1))
+
+
+def _containers(
+    f: Function, cases: dict[Step, str], row: str, stack: str, depth: Variable, made: Variable, done: str,
+    failed: str,
+) -> None:
+    for kind, new, put in ((Step.TUPLE, "sparsec_PyTuple_New", "sparsec_PyTuple_SetItem"),
+                           (Step.LIST, "sparsec_PyList_New", "sparsec_PyList_SetItem")):
+        f.begin(cases[kind])
+        count = f.word(row, 1)
+        made.set(f.call("ptr", new, ("i64", count)))
+        _or_fail(f, made.get(), failed)
+        depth.set(f.sub(depth.get(), count))
+        parts = f.row(stack, depth.get(), 1)
+        with f.loop(count) as k:
+            f.call("i32", put, ("ptr", made.get()), ("i64", k), ("ptr", f.load("ptr", f.row(parts, k, 1))))
+        f.jump(done)
+    f.begin(cases[Step.DICT])
+    count, keys = f.word(row, 1), f.word(row, 2, "ptr")
+    made.set(f.call("ptr", "sparsec_PyDict_New"))
+    _or_fail(f, made.get(), failed)
+    depth.set(f.sub(depth.get(), count))
+    parts = f.row(stack, depth.get(), 1)
+    with f.loop(count) as k:
+        item = f.load("ptr", f.row(parts, k, 1))
+        f.call("i32", "sparsec_PyDict_SetItem", ("ptr", made.get()), ("ptr", f.load("ptr", f.row(keys, k, 1))),
+               ("ptr", item))
+        f.call("void", "sparsec_Py_DecRef", ("ptr", item))
+    f.jump(done)
+
+
+def _call(layout: Layout) -> Function:
+    """The vectorcall: tries the records in the table, then `__call__`.
+
+    The table is a tuple whose first item is an array: the number of records, then their addresses. The tuple
+    keeps the records; it is held for the time of the call, since another thread may put a new one in its place.
+    """
+    f = Function("ptr", CALL, [("ptr", "self"), ("ptr", "args"), ("i64", "nargsf"), ("ptr", "names")], internal=False)
+    count = f.op(f"and i64 %nargsf, {_LENT - 1}")
+    slow = f.label("slow")
+    table = f.load("ptr", "%self", layout.table)
+    out = f.variable("ptr", "null")
+    ready = f.label()
+    f.branch(f.both(f.is_null("%names"), f.compare("ne", "ptr", table, "null")), ready, slow)
+    f.begin(ready)
+    f.call("void", "sparsec_Py_IncRef", ("ptr", table))
+    words = f.load("ptr", f.load("ptr", table, layout.items), layout.data)
+    records = f.at(words, 8)
+    with f.loop(f.load("i64", words)) as k:
+        place = f.row(records, k, 1)
+        record = f.load("ptr", place)
+        with f.when(f.call("i1", "attempt", ("ptr", record), ("ptr", "%args"), ("i64", count), ("ptr", out.place))):
+            # One place nearer to the front: the record in use is soon the first.
+            with f.unless(f.compare("eq", "i64", k, 0)):
+                before = f.row(records, f.sub(k, 1), 1)
+                moved = f.load("ptr", place)
+                f.store("ptr", f.load("ptr", before), place)
+                f.store("ptr", moved, before)
+            f.call("void", "sparsec_Py_DecRef", ("ptr", table))
+            f.ret(out.get())
+    f.call("void", "sparsec_Py_DecRef", ("ptr", table))
+    f.jump(slow)
+    f.begin(slow)
+    f.ret(_slow(f, count))
+    return f
+
+
+def _slow(f: Function, count: str) -> str:
+    """`self.__call__(...)` in Python, with the arguments as they came."""
+    named = f.variable("i64", 0)
+    with f.unless(f.is_null("%names")):
+        named.set(f.call("i64", "sparsec_PyTuple_Size", ("ptr", "%names")))
+    total = f.add(count, named.get())
+    memory = f.call("ptr", "sparsec_malloc", ("i64", f.op(f"mul i64 {f.add(total, 1)}, 8")))
+    with f.when(f.is_null(memory)):
+        f.ret(f.call("ptr", "sparsec_PyErr_NoMemory"))
+    f.store("ptr", "%self", memory)
+    behind = f.at(memory, 8)
+    with f.loop(total) as k:
+        f.store("ptr", f.load("ptr", f.row("%args", k, 1)), f.row(behind, k, 1))
+    result = f.call("ptr", "sparsec_PyObject_VectorcallMethod", ("ptr", "@sparsec_call_name"), ("ptr", memory),
+                    ("i64", f.add(count, 1)), ("ptr", "%names"))
+    f.call("void", "sparsec_free", ("ptr", memory))
+    return result

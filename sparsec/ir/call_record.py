@@ -1,0 +1,110 @@
+"""The record that describes one specialisation to the native half of a call, as tables of 64-bit words.
+
+`codegen.stub` writes the code that reads records, `frontend.fastcall` fills them in, and `runtime.native` says
+where Python and NumPy keep their fields. A record is a `Record`-shaped table; the tables that it points to are
+rows of `GUARD`, `CHECK`, `PAIR`, `PARAM`, `RESULT` and `STEP` words. Objects are held by whoever made the record.
+
+    guards    what the trace read from outside: the same objects must still be there
+    checks    what each value must be; a value is a positional argument, a captured array or a tuple's item
+    pairs     arrays that must not meet, or must lie at a fixed distance
+    params    where the pointers of the compiled function come from
+    results   the arrays, or scratch words, that it fills
+    steps     a stack machine that makes the returned object
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+__all__ = ["ANY", "MAX_LEAVES", "MAX_POINTERS", "MAX_VALUES", "SCRATCH_BYTES", "WORDS", "Check", "Guard", "Pair",
+           "Record", "Result", "Step"]
+
+#: Sizes of the tables that a call keeps on the stack.
+MAX_VALUES, MAX_POINTERS, MAX_LEAVES = 48, 48, 32
+
+#: Bytes for a scalar result.
+SCRATCH_BYTES = 16
+
+#: A stride that does not matter: its axis has at most one element.
+ANY = -(1 << 63)
+
+#: Words in a row of each table.
+WORDS = {"guard": 4, "check": 10, "pair": 7, "param": 3, "result": 4, "step": 10}
+
+
+class Record(IntEnum):
+    """Positions in a record. A table is its address and its number of rows."""
+
+    ARGUMENTS = 0  # how many positional arguments
+    VALUES = 1  # how many values: arguments, captured arrays, items of tuples
+    ENTRY = 2  # address of the compiled function
+    ARENA = 3  # bytes for temporaries
+    RELEASE = 4  # 1: the GIL is released while it runs
+    NOTIFY = 5  # object to call with the warning word when it is not 0
+    GUARDS = 6
+    GUARD_COUNT = 7
+    CHECKS = 8
+    CHECK_COUNT = 9
+    PAIRS = 10
+    PAIR_COUNT = 11
+    PARAMS = 12
+    PARAM_COUNT = 13
+    RESULTS = 14
+    RESULT_COUNT = 15
+    STEPS = 16
+    STEP_COUNT = 17
+    CAPTURES = 18
+    CAPTURE_COUNT = 19
+    SIZE = 20
+
+
+class Guard(IntEnum):
+    """[kind, owner, name, value]: where the value is looked up; value 0: there must be none."""
+
+    ENTRY = 0  # owner[name], a dict
+    CELL = 1  # contents of a closure cell
+    ATTRIBUTE = 2  # owner.name
+    ITEM = 3  # owner[name], any container
+    CONTEXT = 4  # a ContextVar
+
+
+class Check(IntEnum):
+    """[kind, value, ...] what a value must be."""
+
+    SAME = 0  # object
+    EQUAL = 1  # type, object: of exactly that type, and equal
+    NUMBER = 2  # type
+    TUPLE = 3  # type, size, first: the items become values from `first` on
+    ARRAY = 4  # type, descr, rank, flag mask, flags, address mask, table of (dim, stride or ANY)
+
+
+class Pair(IntEnum):
+    """[kind, value, value, ...]."""
+
+    APART = 0  # low, high, low, high: byte ranges around the data pointers that must not meet
+    DISTANCE = 1  # bytes from the first to the second
+
+
+class Result(IntEnum):
+    """[kind, descr, rank, dims]."""
+
+    ARRAY = 0
+    SCRATCH = 1
+
+
+class Step(IntEnum):
+    """[kind, ...]: each pushes one object; the last three first take theirs from the stack."""
+
+    CONSTANT = 0  # object
+    VALUE = 1  # value
+    AGAIN = 2  # number of an earlier leaf
+    ROOT = 3  # result
+    FLOAT = 4  # result
+    INT = 5  # result
+    BOOL = 6  # result
+    COMPLEX = 7  # result
+    SCALAR = 8  # result, descr
+    VIEW = 9  # 1: of a value, 0: of a result; its number; pointer; offset; descr; rank; dims; strides; flags
+    TUPLE = 10  # count
+    LIST = 11  # count
+    DICT = 12  # count, table of keys
