@@ -41,6 +41,7 @@ def save_case(program: Program, message: str, folder: Path = FOUND) -> Path:
     """Writes the case under a name that depends on its text alone."""
     text = case_text(program, message)
     name = hashlib.sha256(text.encode()).hexdigest()[:10]
+    folder.mkdir(exist_ok=True)
     path = folder / f"case_{name}.py"
     path.write_text(text, encoding="utf-8", newline="\n")
     return path
