@@ -122,7 +122,7 @@ def _bad_index(message: str = "") -> IndexOutOfRange:
 
 def getitem(x: Traced, key: Any) -> Traced:
     """`x[key]`: a view, a scalar, or a gathered copy. Raises IndexOutOfRange as NumPy does."""
-    exact_ellipsis = key is Ellipsis or (isinstance(key, tuple) and any(k is Ellipsis for k in key))
+    exact_ellipsis = _has_ellipsis(key)
     if x.is_scalar and exact_ellipsis:
         x = x.as_array()
     parts = parse_key(x, key)
@@ -230,8 +230,8 @@ def _masks_to_arrays(x: Traced, parts: list[Part]) -> list[Part]:
         _check_mask(x, part.mask, axis)
         axis += part.mask.ndim
         known = np.zeros(part.mask.shape, bool) if part.mask.type.size == 0 else concrete_value(part.mask)
-        if known is None and part.mask.ndim == 0:
-            raise UnsupportedError("a run-time bool without axes as an index", loc=user_loc(), hint="use np.where")
+        if part.mask.ndim == 0:
+            raise UnsupportedError("a bool without axes as an index", loc=user_loc(), hint="use np.where")
         if known is None:
             positions = true_positions(x.trace, part.mask.read())
             out.extend(
@@ -380,7 +380,13 @@ def setitem(x: Traced, key: Any, value: Any) -> None:
         _scatter(x, parts, value)
         return
     region = basic_view(x, parts)
+    if region.shape == () and not _has_ellipsis(key) and isinstance(value, (Traced, np.ndarray)) and value.ndim:
+        raise ShapeError("setting an array element with a sequence.", loc=user_loc())
     store(trace, region, assigned(trace, value, region))
+
+
+def _has_ellipsis(key: Any) -> bool:
+    return key is Ellipsis or (isinstance(key, tuple) and any(k is Ellipsis for k in key))
 
 
 def assigned(trace: Trace, value: Any, region: Traced) -> Value:

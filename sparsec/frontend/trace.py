@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsec.errors import AliasError, LeakedTracer, ReadOnlyError, SourceError
+from sparsec.errors import AliasError, DTypeError, LeakedTracer, ReadOnlyError, SourceError
 from sparsec.frontend.locate import user_loc
 from sparsec.ir.builder import Builder, infer_types
 from sparsec.ir.dims import Poly
@@ -61,6 +61,7 @@ class Trace:
         self.static: dict[str, tuple[int, Op]] = {}
         self.known: dict[str, np.ndarray | None] = {}
         self.live: list[Storage] = []  # every storage, in order of making
+        self.unrolled = 1  # turns of the loops that are being unrolled, multiplied
         self.loops = 0  # loops that are being traced
         self.regions: list[int] = [0]  # open regions, outermost first
         self.home: dict[str, int] = {}  # value -> the region that defines it, where that is not the outermost
@@ -214,7 +215,7 @@ class Trace:
         """The storage of an array that may be written. Raises ReadOnlyError or AliasError."""
         storage = array.storage
         if storage is None:
-            raise ReadOnlyError("a NumPy scalar cannot be written in place", loc=user_loc())
+            raise DTypeError(f"'numpy.{array.dtype}' object does not support item assignment", loc=user_loc())
         why = storage.readonly or array.readonly
         if why:
             raise ReadOnlyError(

@@ -326,7 +326,7 @@ def power_operator(x: Traced, y: Any) -> Any:
         fast = {-1: np.reciprocal, 0.5: np.sqrt, 1: np.positive, 2: np.square}.get(exponent)
         if fast is not None:
             return apply_ufunc(fast, (x,))
-    if not x.is_scalar and exponent == 2 and type(y) is int and x.dtype.kind in "iu":
+    if not x.is_scalar and exponent == 2 and type(y) is int and x.dtype.kind in "biu":
         return apply_ufunc(np.square, (x,))
     return operate(np.power, x, y)
 

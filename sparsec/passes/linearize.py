@@ -116,6 +116,7 @@ class _Copier:
         self._saves = saves
         self._old: set[str] = set()  # values that `mapping` keeps a copy of
         self._defined = {p.name for p in func.params}
+        self._given_out: dict[str, Value] = {}  # a literal -> the copy of it that the caller gets
         self._names = Names(all_names(func))
         self._definitions = {r.name: op for op in walk(func.ops) for r in op.results}
 
@@ -146,8 +147,20 @@ class _Copier:
         return replace(region, ops=tuple(ops), yields=yields)
 
     def result(self, value: Value, out: list[Op]) -> Value:
-        """A result cannot be a literal's storage: the caller may write to it."""
-        return self._copy(value, out, None) if self._is_literal(value) else value
+        """A result cannot be a literal's storage: the caller may write to it. Views of one literal share a copy."""
+        if not self._is_literal(value):
+            return value
+        literal = self._definitions[value.storage].result
+        if literal.name not in self._given_out:
+            self._given_out[literal.name] = self._copy(literal, out, None)
+        whole = self._given_out[literal.name]
+        if value.name == literal.name:
+            return whole
+        place = replace(value.ref, storage=whole.storage)
+        view = Value(self._names.fresh(f"{value.name}.out"), value.type.with_ref(place))
+        attrs = {"offset": place.offset, "shape": value.type.shape, "strides": place.strides}
+        out.append(Op("view", (whole,), (view,), attrs))
+        return view
 
     def _is_literal(self, value: Value) -> bool:
         op = self._definitions.get(value.storage)
