@@ -6,9 +6,11 @@ from sparsec.passes.base import Pass, parse_spec
 from sparsec.passes.canonicalize import Canonicalize
 from sparsec.passes.cse import Cse
 from sparsec.passes.dce import Dce
+from sparsec.passes.dissolve import Dissolve
 from sparsec.passes.fold import Fold
 from sparsec.passes.forward import Forward
 from sparsec.passes.fuse import Fuse
+from sparsec.passes.inline import Inline
 from sparsec.passes.linearize import Linearize
 from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.resolve_views import ResolveViews
@@ -26,6 +28,11 @@ DEFAULT: tuple[Pass, ...] = (
     Cse(),
     Dce(),
     ResolveViews(),
+    Dce(),
+    Dissolve(),
+    Dce(),
+    Inline(),
+    Cse(),
     Dce(),
     Linearize(),
     Fuse(),
@@ -45,7 +52,8 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, Linearize, Fuse, Forward, PlanMemory,
+    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, Dissolve, Inline, Linearize, Fuse,
+    Forward, PlanMemory,
 )}
 
 
