@@ -8,7 +8,8 @@ A later form has all the properties of the earlier ones. A larger value is a lat
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping
 
 from sparsec.errors import VerifyError
 from sparsec.ir.dims import product, upper_bound
@@ -147,24 +148,38 @@ def _check_plan(func: Func) -> None:
         if problem:
             raise VerifyError(f"@{name} {problem}", loc=func.loc)
         placed.add(name)
-    for low, high in _sharing(func.plan):
-        if low.storage not in alive or high.storage not in alive:
-            continue  # nobody reads or writes it
-        (a, b), (c, d) = alive[low.storage], alive[high.storage]
-        # An op may read one where it writes the other: that is what in place means.
-        if b > c and d > a:
-            text = f"@{low.storage} and @{high.storage} share memory while both are alive"
-            raise VerifyError(text, loc=func.loc)
+    if (clash := _clash([p for p in func.plan if p.space == "arena"], alive)) is not None:
+        one, two = clash
+        raise VerifyError(f"@{one} and @{two} share memory while both are alive", loc=func.loc)
 
 
-def _sharing(plan: Iterable[Placement]) -> Iterator[tuple[Placement, Placement]]:
-    """Pairs of storages that have arena bytes in common."""
-    arena = sorted((p for p in plan if p.space == "arena"), key=lambda p: (p.offset, p.storage))
-    for position, low in enumerate(arena):
-        for high in arena[position + 1 :]:
-            if high.offset >= low.offset + low.nbytes:
-                break
-            yield low, high
+def _clash(arena: Iterable[Placement], alive: Mapping[str, tuple[int, int]]) -> tuple[str, str] | None:
+    """Two storages with bytes in common whose lives overlap by more than the op that hands the place over.
+
+    Storages begin and end in program order; those alive at a time lie in order of their offsets, so that a new
+    one can only meet its neighbours.
+    """
+    events = []
+    for place in arena:
+        if place.storage in alive and place.nbytes:  # else nobody reads or writes it
+            first, last = alive[place.storage]
+            # At one op, what ends makes room before anything begins. What only that op touches comes in between.
+            events.append((first, 2 if last > first else 1, place.offset, place))
+            if last > first:
+                events.append((last, 0, place.offset, place))
+    now: list[tuple[int, int, str]] = []  # offset, end and name of what is alive
+    for _, what, offset, place in sorted(events, key=lambda event: event[:3]):
+        entry = (offset, offset + place.nbytes, place.storage)
+        at = bisect_left(now, entry)
+        if what == 0:
+            del now[at]
+            continue
+        for start, end, name in now[max(at - 1, 0) : at + 1]:
+            if start < entry[1] and offset < end:
+                return min(name, place.storage), max(name, place.storage)
+        if what == 2:
+            now.insert(at, entry)
+    return None
 
 
 def _values(func: Func) -> Iterator[Value]:

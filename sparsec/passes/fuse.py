@@ -95,7 +95,7 @@ def _storages(op: Op, values: Mapping[str, Value]) -> set[str]:
 def _visible(
     groups: Sequence[Group], ends: Sequence[Value], values: Mapping[str, Value]
 ) -> dict[int, set[str]]:
-    """For each group, the storages that anything outside it touches."""
+    """For each group, the storages of its own that anything outside it touches."""
     touched: dict[str, set[int]] = {}
     for number, group in enumerate(groups):
         for op in group.ops:
@@ -104,7 +104,9 @@ def _visible(
     for value in ends:
         for storage in (value.storage, *value_symbols(value)):
             touched.setdefault(storage, set()).add(-1)
-    return {
-        number: {storage for storage, where in touched.items() if where - {number}}
-        for number in range(len(groups))
-    }
+    visible: dict[int, set[str]] = {number: set() for number in range(len(groups))}
+    for storage, where in touched.items():
+        if len(where) > 1:
+            for number in where & visible.keys():
+                visible[number].add(storage)
+    return visible

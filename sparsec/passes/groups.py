@@ -85,7 +85,8 @@ class Grouping:
         self._history = History()
         self._by_shape: dict[Shape, list[int]] = {}
         self._floor = 0  # nothing moves before a control op
-        self._checks: list[tuple[int, Op]] = []
+        self._last_check = -1  # the last group that holds a check
+        self._checks: list[tuple[int, Op]] = []  # the latest, and the latest of those unlike it
         self._param_write = -1  # the last group that writes to an argument
 
     def add(self, op: Op) -> None:
@@ -121,7 +122,7 @@ class Grouping:
         for item in touched:
             self._history.add(at, item)
         if may_stop(op):
-            self._checks.append((at, op))
+            self._note_check(at, op)
         if self._writes_param(op):
             self._param_write = max(self._param_write, at)
         if kind is Kind.CONTROL:
@@ -154,16 +155,24 @@ class Grouping:
     def _after_checks(self, op: Op) -> tuple[int, str]:
         """Checks stop the call before arguments change, in their order, and before what they guard."""
         kind, first, reason = record(op.name).kind, 0, ""
-        for number, check in self._checks:
+        if self._last_check >= 0:
+            unlike = max((number for number, check in self._checks if check.attrs != op.attrs), default=-1)
             if self._writes_param(op):
-                first, reason = max(first, number + 1), "a check must pass before an argument is written"
-            elif may_stop(op) and check.attrs != op.attrs:
-                first, reason = max(first, number + 1), "checks are made in the program's order"
+                first, reason = self._last_check + 1, "a check must pass before an argument is written"
+            elif may_stop(op) and unlike >= 0:
+                first, reason = max(unlike + 1, self._last_check), "checks are made in the program's order"
             elif kind in (Kind.MAP, Kind.NEST, Kind.UPDATE, Kind.CHECK):
-                first = max(first, number)
+                first = self._last_check
         if may_stop(op) and self._param_write >= first:
             first, reason = self._param_write + 1, "an argument is written before this check"
         return first, reason
+
+    def _note_check(self, at: int, op: Op) -> None:
+        """Of all checks so far, two answer what is asked: the latest, and the latest with other attributes."""
+        self._last_check = max(self._last_check, at)
+        like = [at, *(number for number, check in self._checks if check.attrs == op.attrs)]
+        others = [entry for entry in self._checks if entry[1].attrs != op.attrs]
+        self._checks = sorted([*others, (max(like), op)], key=lambda entry: -entry[0])[:2]
 
     def _writes_param(self, op: Op) -> bool:
         return record(op.name).kind is Kind.UPDATE and op.operands[0].storage in self._params

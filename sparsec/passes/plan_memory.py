@@ -14,6 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import numpy as np
+
 from sparsec.errors import OutOfMemory, UnsupportedError
 from sparsec.ir.dims import upper_bound
 from sparsec.ir.forms import Form
@@ -179,6 +181,7 @@ def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
 def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
     """Lets a kernel's result take the place of an operand that it reads element for element, and last."""
     by_name = {b.storages[0]: b for b in blocks}
+    merged: set[str] = set()  # first storages of blocks that went into others
     for op in func.ops:
         if not is_kernel(op):
             continue
@@ -190,15 +193,15 @@ def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
             for name in sorted(_last_pointwise_reads(op, result.type)):
                 source = by_name.get(name)
                 if source is not None and source is not target and name not in taken and (
-                    source.last == target.first and source.nbytes == target.nbytes and source in blocks
+                    source.last == target.first and source.nbytes == target.nbytes
                 ):
                     taken |= {name, result.storage}
                     source.storages += target.storages
                     source.last = target.last
-                    blocks.remove(target)
+                    merged.add(target.storages[0])
                     by_name.update(dict.fromkeys(target.storages, source))
                     break
-    return blocks
+    return [b for b in blocks if b.storages[0] not in merged]
 
 
 def _last_pointwise_reads(op: Op, result: TensorType) -> set[str]:
@@ -219,14 +222,12 @@ def _last_pointwise_reads(op: Op, result: TensorType) -> set[str]:
 
 def _assign_offsets(blocks: list[_Block]) -> None:
     """Largest first, each into the smallest gap between those that are alive with it."""
-    placed: list[_Block] = []
-    for block in sorted(blocks, key=lambda b: (-b.nbytes, b.first, b.storages[0])):
-        alive = sorted(
-            (other for other in placed if other.first <= block.last and block.first <= other.last),
-            key=lambda b: b.offset,
-        )
-        block.offset = _best_gap(alive, block.nbytes)
-        placed.append(block)
+    order = sorted(blocks, key=lambda b: (-b.nbytes, b.first, b.storages[0]))
+    first, last = (np.array([getattr(b, name) for b in order], np.int64) for name in ("first", "last"))
+    for number, block in enumerate(order):
+        # All pairs are looked at: by NumPy, so that thousands of blocks take no time.
+        alive = np.flatnonzero((first[:number] <= block.last) & (last[:number] >= block.first))
+        block.offset = _best_gap(sorted((order[k] for k in alive), key=lambda b: b.offset), block.nbytes)
 
 
 def _best_gap(alive: Sequence[_Block], size: int) -> int:
@@ -256,11 +257,26 @@ def memory_report(func: Func) -> MemoryReport:
     """What the plan of a PLANNED function costs, and what it could cost at best and at worst."""
     arena = {p.storage: p for p in func.plan if p.space == "arena"}
     blocks = [b for b in _lifetimes(func, storage_types(func)) if b.storages[0] in arena]
-    lower = 0
-    for at in sorted({b.first for b in blocks}):
-        # Two storages of one place are never alive together but at the op that hands it over.
-        alive = {arena[b.storages[0]].offset: b.nbytes for b in blocks if b.first <= at <= b.last}
-        lower = max(lower, sum(alive.values()))
+    lower = _most_alive([(b.first, b.last, arena[b.storages[0]].offset, b.nbytes) for b in blocks])
     naive = sum(_aligned(b.nbytes) for b in blocks)
     results = sum(p.nbytes for p in func.plan if p.space == "result")
     return MemoryReport(arena_bytes(func), lower, naive, results)
+
+
+def _most_alive(blocks: Sequence[tuple[int, int, int, int]]) -> int:
+    """The largest sum of bytes that are alive at once, of (first, last, offset, bytes) blocks.
+
+    Two blocks of one offset are never alive together but at the op that hands the place over: they count once.
+    """
+    events = sorted([(first, 0, k) for k, (first, *_) in enumerate(blocks)]
+                    + [(last, 1, k) for k, (_, last, *_) in enumerate(blocks)])
+    at_offset: dict[int, int] = {}
+    total = most = 0
+    for _, ends, k in events:
+        _, _, offset, nbytes = blocks[k]
+        count = at_offset.get(offset, 0)
+        at_offset[offset] = count - 1 if ends else count + 1
+        if count == ends:
+            total += -nbytes if ends else nbytes
+        most = max(most, total)
+    return most
