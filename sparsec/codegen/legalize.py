@@ -7,7 +7,8 @@
 
 Complex numbers become pairs of floats, in memory too: a buffer of n complex elements is one of 2n floats.
 (An `Extern` keeps its complex dtype: it says what the library computes in, and its offsets count.) Library
-calls become loops where there is no library; loop bindings that the target does not have become ones that it
+calls become loops where there is no library; functions become arithmetic where the target wants our own
+(`vector_math`); loop bindings that the target does not have become ones that it
 has. What cannot be made legal is an error: a CompileError, or a DeviceError for a device without doubles.
 """
 
@@ -19,6 +20,7 @@ from dataclasses import replace
 from sparsec.codegen.device_parts import outline_externs, trip_count
 from sparsec.codegen.gemm import gemm_loops, part_dtype
 from sparsec.codegen.target import Target
+from sparsec.codegen.vector_math import expand_math
 from sparsec.errors import CompileError, DeviceError, SparsecError
 from sparsec.ir.loop_rewrite import declared_names, map_body, nodes
 from sparsec.ir.loop_text import expr_text, stmt_text
@@ -66,7 +68,8 @@ def legalize(program: Program, target: Target) -> Program:
         buffers = tuple(map(_real_buffer, kernel.buffers))
         if k >= count:  # a library call of the host body: its result's slot may be write-only
             buffers = (replace(buffers[0], access="w"), *buffers[1:])
-        kernels.append(replace(kernel, buffers=buffers, body=_legal_body(body, kernel.scalars, target)))
+        body = _own_math(_legal_body(body, kernel.scalars, target), kernel.scalars, target)
+        kernels.append(replace(kernel, buffers=buffers, body=body))
     slots = tuple(replace(slot, buffer=_real_buffer(slot.buffer)) for slot in program.slots)
     host = _legal_body(program.body, (), target)
     program = replace(program, slots=slots, kernels=tuple(kernels), body=host)
@@ -77,6 +80,14 @@ def legalize(program: Program, target: Target) -> Program:
 def _legal_body(body: Body, scalars: tuple[Var, ...], target: Target) -> Body:
     body = map_body(body, lambda stmt: (_clamp(stmt, target),))
     return _Pairs({*(v.name for v in scalars), *declared_names(body)}).body(body)
+
+
+def _own_math(body: Body, scalars: tuple[Var, ...], target: Target) -> Body:
+    """Functions as arithmetic that vector units have. In blocks, where vectors are made of loops."""
+    if not target.own_math:
+        return body
+    taken = (*(v.name for v in scalars), *declared_names(body))
+    return expand_math(body, taken, blocks=target.kind == "cpu")
 
 
 def _spell_externs(stmt: Stmt) -> Iterable[Stmt]:

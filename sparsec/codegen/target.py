@@ -22,6 +22,7 @@ class Target:
     max_group: work-items of the largest work-group; 0: it has no work-groups.
     has_blas: whether `Extern("gemm")` is a call into a library.
     threads: whether parallel loops run at the same time.
+    own_math: whether exp and its kin are our own formulas; they need a fused multiply-add in hardware.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Target:
     max_group: int = 0
     has_blas: bool = False
     threads: bool = True
+    own_math: bool = False
 
 
 INTERP = Target("interp", "interp", 0, ("local", "private"), max_group=1 << 16, has_blas=True, threads=False)

@@ -35,7 +35,7 @@ from sparsec.ir.types import I64
 
 __all__ = [
     "declared_names", "map_body", "map_expr", "map_exprs", "nodes", "reads", "rename", "simplify",
-    "substitute", "writes",
+    "substitute", "with_exprs", "writes",
 ]  # fmt: skip
 
 ExprFn = Callable[[Expr], Expr]
@@ -144,7 +144,7 @@ def _wrap(value: int) -> int:
 
 def map_exprs(body: Body, fn: Callable[[Expr], Expr]) -> Body:
     """Every whole expression of every statement, through `fn`. Assigned and declared names stay."""
-    return map_body(body, lambda stmt: (_with_exprs(stmt, fn),))
+    return map_body(body, lambda stmt: (with_exprs(stmt, fn),))
 
 
 def map_body(body: Body, fn: Callable[[Stmt], Iterable[Stmt]]) -> Body:
@@ -160,7 +160,8 @@ def map_body(body: Body, fn: Callable[[Stmt], Iterable[Stmt]]) -> Body:
     return tuple(result)
 
 
-def _with_exprs(stmt: Stmt, fn: Callable[[Expr], Expr]) -> Stmt:
+def with_exprs(stmt: Stmt, fn: Callable[[Expr], Expr]) -> Stmt:
+    """The statement with `fn` of its own expressions; not of those inside its bodies."""
     match stmt:
         case Let() | Mut() | Assign():
             return replace(stmt, value=fn(stmt.value))

@@ -1,0 +1,147 @@
+"""Loops with sin, cos or tan: a look ahead for arguments that are beyond the formulas.
+
+    for i in 0..n {                 ->   for b in 0..n step 256 {
+      %y[i] = sin(%x[i])                   mut far1 = false
+    }                                      for i in b..min(b + 256, n) { far1 = far1 or <%x[i] is huge> }
+                                           if far1 { for i in ... { as before, a branch per element } }
+                                           else { for i in ... { formulas only } }
+                                         }
+
+Both bodies give the same value wherever the formula holds, so that no result depends on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import reduce
+from typing import TYPE_CHECKING, TypeGuard
+
+from sparsec.ir.loop_rewrite import nodes
+from sparsec.ir.loop_verify import INDEPENDENT
+from sparsec.ir.loops import (
+    Apply,
+    Assign,
+    Body,
+    Const,
+    Expr,
+    For,
+    If,
+    Let,
+    Load,
+    Mut,
+    Note,
+    Stmt,
+    Store,
+    Var,
+    children,
+    exprs,
+    walk_stmts,
+)
+from sparsec.ir.scalar import S, const, index
+from sparsec.ir.types import BOOL, I64
+
+if TYPE_CHECKING:
+    from sparsec.codegen.vector_math.expand import Expander
+
+__all__ = ["split"]
+
+#: Iterations that are looked over before they are run: the arguments stay in the nearest cache.
+BLOCK = 256
+
+#: A loop that is shorter gains nothing from vectors.
+SHORTEST = 16
+
+
+def split(loop: For, expander: Expander) -> For | None:
+    """The loop with its formulas, in blocks; None if it has no use for them or cannot look ahead."""
+    lets = _lookahead(loop)
+    if lets is None:
+        return None
+    first, end = expander.fresh("block", I64), expander.fresh("end", I64)
+    mark = expander.fresh("far", BOOL)
+    part = replace(loop, start=first, stop=end)
+    look = replace(part, body=(*lets, *_marks(loop, mark, expander)), bind="seq")
+    body: Body = (
+        Let(end, S.min(S.add(first, index(BLOCK)), loop.stop)),
+        Mut(mark, const(False, BOOL)),
+        *expander.body((look,), near=True),
+        If(mark, (expander.plain(part, near=False),), (expander.plain(part, near=True),)),
+    )
+    return For(first, loop.start, loop.stop, BLOCK, body, loop.bind)
+
+
+def _marks(loop: For, mark: Var, expander: Expander) -> Body:
+    """Statements that set `mark` if one of the arguments is far."""
+    from sparsec.codegen.vector_math.expand import far
+
+    args = [(expander.fresh("x", arg.dtype), arg) for arg in _arguments(loop)]
+    found = reduce(S.logical_or, (far(var) for var, _ in args), mark)
+    return (*(Let(var, arg) for var, arg in args), Assign(mark, found))
+
+
+def _arguments(loop: For) -> list[Expr]:
+    """Arguments of the periodic functions in the loop's own statements."""
+    return [node.args[0] for stmt in loop.body for expr in exprs(stmt) for node in nodes(expr) if _periodic(node)]
+
+
+def _periodic(node: Expr) -> TypeGuard[Apply]:
+    from sparsec.codegen.vector_math.expand import PERIODIC, expandable
+
+    return isinstance(node, Apply) and node.fn in PERIODIC and expandable(node)
+
+
+def _lookahead(loop: For) -> Body | None:
+    """The statements that the arguments depend on, if they can be run before the loop is."""
+    if loop.step != 1 or _is_short(loop) or not _arguments(loop):
+        return None
+    if any(not isinstance(stmt, Let | Mut | Assign | Store | If | Note) for stmt in walk_stmts(loop.body)):
+        return None
+    if any(_periodic(node) for stmt in loop.body if isinstance(stmt, If) for inner in _inside(stmt)
+           for expr in exprs(inner) for node in nodes(expr)):  # fmt: skip
+        return None
+    return _slice(loop)
+
+
+def _is_short(loop: For) -> bool:
+    count = S.sub(loop.stop, loop.start)
+    return isinstance(count, Const) and int(count.value.real) < SHORTEST
+
+
+def _inside(stmt: Stmt) -> Iterator[Stmt]:
+    for body in children(stmt):
+        yield from walk_stmts(body)
+
+
+def _slice(loop: For) -> Body | None:
+    """The Lets that the arguments need; None if they need what the loop changes as it goes."""
+    changing = {s.var.name for s in walk_stmts(loop.body) if isinstance(s, Mut | Assign)}
+    stored = _first_stores(loop)
+    needed: set[str] = set()
+    lets: list[Stmt] = []
+    for position, stmt in reversed(list(enumerate(loop.body))):
+        wanted = [arg for expr in exprs(stmt) for node in nodes(expr) if _periodic(node) for arg in node.args]
+        if isinstance(stmt, Let) and stmt.var.name in needed:
+            wanted.append(stmt.value)
+            lets.append(stmt)
+        for node in (node for expr in wanted for node in nodes(expr)):
+            if isinstance(node, Load) and not _stays(node.buffer, position, stored, loop):
+                return None
+            if isinstance(node, Var):
+                needed.add(node.name)
+    return None if needed & changing else tuple(reversed(lets))
+
+
+def _first_stores(loop: For) -> dict[str, int]:
+    """Where each buffer is first stored to."""
+    found: dict[str, int] = {}
+    for position, stmt in enumerate(loop.body):
+        for inner in walk_stmts((stmt,)):
+            if isinstance(inner, Store):
+                found.setdefault(inner.buffer, position)
+    return found
+
+
+def _stays(buffer: str, position: int, stored: dict[str, int], loop: For) -> bool:
+    """Whether a load sees the same before the loop. (A store's own operands are read before it writes.)"""
+    return buffer not in stored or (loop.bind in INDEPENDENT and position <= stored[buffer])
