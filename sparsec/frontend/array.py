@@ -223,6 +223,11 @@ class Traced:
         if name == "real" or name == "imag":
             getattr(self, name)[...] = value
             return
+        if name == "shape":
+            from sparsec.frontend.numpy_api.shapes import reshape_in_place
+
+            reshape_in_place(self, value)
+            return
         raise UnsupportedError(
             f"assignment to `.{name}` of an array",
             loc=user_loc(),

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sparsec.errors import SparsecError
+from sparsec.frontend.aliases import shared
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
@@ -18,9 +20,11 @@ from sparsec.frontend.merge import (
     kind_of,
     same,
     value_as,
+    values_as,
     variable,
-    zero_of,
+    zeros_of,
 )
+from sparsec.frontend.mutation import Snapshot
 from sparsec.frontend.regions import Block, emit_control, run_block
 from sparsec.frontend.signals import (
     Pending,
@@ -34,6 +38,7 @@ from sparsec.frontend.signals import (
     returns,
 )
 from sparsec.frontend.trace import Trace
+from sparsec.frontend.tree import LEAF, Tree, flatten, leaf_count, packed
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
 
@@ -62,12 +67,15 @@ def stage_if(
     Raises CannotStage, with nothing changed, where the branches do not fit together.
     """
     test = as_bool(trace, cond.read())
-    before, outer = get(), trace.versions()
+    before, outer, containers = get(), trace.versions(), Snapshot(thunks)
     try:
-        paths = [_path(trace, outer, thunk, before, get, set_) for thunk in thunks]
+        paths = [_path(trace, outer, thunk, before, get, set_, containers) for thunk in thunks]
+        trees = _take_apart(paths)
+        names = [n for n, tree in zip(names, trees) for _ in range(leaf_count(tree))]
         plan = _plan(names, paths)
-    except CannotStage:
+    except (CannotStage, SparsecError):
         trace.restore(outer)
+        containers.restore()
         set_(before)
         raise
     storages = [s for s in outer if any(p.block.versions.get(s, outer[s]) is not outer[s] for p in paths)]
@@ -77,7 +85,8 @@ def stage_if(
     results = iter(emit_control(trace, "if", (test,), regions) if yields[0] else ())
     for storage in storages:
         trace.advance(storage, next(results))
-    set_(tuple(_joined(trace, plan, k, paths, results) for k in range(len(names))))
+    lengths: dict[Any, Any] = {}
+    set_(packed(trees, [_joined(trace, plan, k, paths, results, outer, lengths) for k in range(len(names))]))
     return _signal(trace, plan, results)
 
 
@@ -88,10 +97,28 @@ def _path(
     before: State,
     get: Callable[[], State],
     set_: Callable[[State], None],
+    containers: Snapshot,
 ) -> Path:
     set_(before)
     block, (signal, state) = run_block(trace, outer, lambda: (thunk(), get()))
+    containers.check("one path")
     return Path(block, state, signal)
+
+
+def _take_apart(paths: Sequence[Path]) -> list[Tree]:
+    """Makes the state of each path one of leaves: a tuple of one form on both paths is joined by its parts."""
+    trees = []
+    flat: list[list[Any]] = [[] for _ in paths]
+    for column in zip(*(p.state for p in paths)):
+        parts: list[list[Any]] = [[] for _ in paths]
+        found = [flatten(x, leaves) for x, leaves in zip(column, parts)]
+        whole = any(tree != found[0] for tree in found) or all(same(column[0], x) for x in column)
+        trees.append(LEAF if whole else found[0])
+        for leaves, x, part in zip(flat, column, parts):
+            leaves += [x] if whole else part
+    for path, leaves in zip(paths, flat):
+        path.state = tuple(leaves)
+    return trees
 
 
 @dataclass(frozen=True)
@@ -133,32 +160,55 @@ def _yields(trace: Trace, path: Path, plan: _Plan, versions: Sequence[Value]) ->
         out = list(versions)
         for kind, x in zip(plan.kinds, path.state):
             if kind is not None:
-                out.append(value_as(trace, x, kind))
+                out += values_as(trace, x, kind)
         if plan.has_code:
             out.append(value_as(trace, code_of(path.signal), Kind(I64)))
         if plan.returned is not None:
             has = isinstance(path.signal, (Return, Pending)) and returns(path.signal)
             leaves = leaves_of(path.signal.value, plan.returned) if has else []  # type: ignore[union-attr]
             for k, kind in enumerate(plan.returned.traced):
-                out.append(value_as(trace, leaves[k], kind) if has else zero_of(trace, kind))
+                out += values_as(trace, leaves[k], kind) if has else zeros_of(trace, kind)
     return out
 
 
-def _joined(trace: Trace, plan: _Plan, k: int, paths: Sequence[Path], results: Any) -> Any:
+def _joined(
+    trace: Trace,
+    plan: _Plan,
+    k: int,
+    paths: Sequence[Path],
+    results: Any,
+    outer: dict[Any, Value],
+    lengths: dict[Any, Any],
+) -> Any:
+    """A variable after both branches. Lengths that agree on each path go by one name: `lengths` has those."""
     kind = plan.kinds[k]
     if kind is not None:
-        return variable(trace, next(results), kind)
+        keys = {axis: tuple(p.state[k].type.shape[axis] for p in paths) for axis in kind.flexible}
+        known = {axis: lengths[key] for axis, key in keys.items() if key in lengths}
+        made = variable(trace, results, kind, known)
+        lengths.update((key, known[axis]) for axis, key in keys.items())
+        _mark_choice(made, plan.names[k], [p.state[k] for p in paths], outer)
+        return made
     a, b = (p.state[k] for p in paths)
     if isinstance(a, Undefined) != isinstance(b, Undefined):
         return Undefined(plan.names[k], "has a value on one path only")
     return a
 
 
+def _mark_choice(made: Traced, name: str, chosen: Sequence[Any], outer: dict[Any, Value]) -> None:
+    """A choice between arrays that others can see is a copy: neither it nor they may be written any more."""
+    for x in chosen:
+        if is_array(x) and x.storage in outer and shared(x, name):
+            made.readonly = f"`{name}` is one of several arrays, chosen when the program runs"
+            x.storage.conflict = (f"the array may be `{name}`, which was chosen when the program runs: a write would "
+                                  "not be seen through it")
+
+
 def _signal(trace: Trace, plan: _Plan, results: Any) -> Signal:
     code = Traced.scalar(trace, next(results), int) if plan.has_code else None
     value = None
     if plan.returned is not None:
-        value = plan.returned.build([variable(trace, next(results), k) for k in plan.returned.traced])
+        value = plan.returned.build([variable(trace, results, k) for k in plan.returned.traced])
     if code is not None:
         return Pending(code, plan.codes, value)
     (only,) = plan.codes

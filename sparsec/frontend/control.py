@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ConcretizationError, ShapeError, UnsupportedError
+from sparsec.errors import ConcretizationError, ShapeError, SparsecError, UnsupportedError
 from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
 from sparsec.frontend.branches import stage_if
@@ -19,7 +20,7 @@ from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.loops import State, Variables, stage_for, stage_while
 from sparsec.frontend.merge import CannotStage, Undefined, is_scalar
-from sparsec.frontend.ranges import TracedRange
+from sparsec.frontend.ranges import Elements, TracedRange, elements
 from sparsec.frontend.signals import (
     BREAK,
     BROKE,
@@ -40,6 +41,8 @@ Set = Callable[[State], None]
 
 #: Ranges of at most this many turns are unrolled: Python runs their bodies.
 UNROLL = 16
+#: ... and nested ones of at most so many turns together.
+UNROLL_NESTED = 64
 #: Where a body cannot be one loop op, a static range of at most this many turns is unrolled all the same.
 UNROLL_IF_NEEDED = 4096
 
@@ -86,51 +89,53 @@ def if_(
 
 
 def for_(
-    items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set, orelse: Any
+    items: Any,
+    body: Callable[[Any], Any],
+    names: Sequence[str],
+    get: Get,
+    set_: Set,
+    orelse: Any,
+    used: Sequence[str] = (),
 ) -> Any:
-    """A `for` statement."""
-    items = _iterable(items)
-    if isinstance(items, TracedRange):
-        signal = _staged(items, body, names, get, set_)
-    elif isinstance(items, range) and len(items) > UNROLL and not _grows(body):
-        signal = _range(items, body, names, get, set_)
+    """A `for` statement. used: variables that are read outside the loop."""
+    found = elements(items)
+    if found is None:
+        return _finish_loop(_turns(iter(items), body, names, get, set_), orelse)
+    if isinstance(items, (range, TracedRange)):
+        span, turn = items, body
     else:
-        signal = _python_for(items, body, names, get, set_)
-    return _finish_loop(signal, orelse)
+        span, turn = found.span, _picking(found, body)
+    variables = Variables(names, get(), get, set_, used)
+    if isinstance(span, TracedRange):
+        return _finish_loop(_staged(span, turn, variables), orelse)
+    if _wants_loop(len(span), body):
+        return _finish_loop(_range(span, turn, body, variables), orelse)
+    return _finish_loop(_unrolled(span, turn, names, get, set_), orelse)
 
 
-def _iterable(items: Any) -> Any:
-    """A long array is gone over by index, so that its loop need not be unrolled."""
-    if isinstance(items, Traced) and items.ndim and len(items) > UNROLL:
-        return _Indexed(items)
-    return items
+def _picking(items: Elements, body: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda k: body(items.item(k))
 
 
-class _Indexed:
-    def __init__(self, array: Traced) -> None:
-        self.array = array
-
-    def __iter__(self) -> Any:
-        return iter(self.array)
-
-
-def _grows(body: Callable[[Any], Any]) -> bool:
-    """Whether a body calls a method that changes a Python container: such a loop has to be run, not traced."""
-    names = {"append", "extend", "insert", "add", "update", "pop", "remove", "setdefault", "clear", "popleft"}
-
-    def constants(code: Any) -> bool:
-        if names & {c for c in code.co_consts if isinstance(c, str)}:
-            return True
-        return any(constants(c) for c in code.co_consts if hasattr(c, "co_consts"))
-
-    return constants(body.__code__)
+def _wants_loop(turns: int, body: Callable[[Any], Any]) -> bool:
+    """Whether a loop should be one op: it is long, stands in others that are unrolled, or holds nested ones."""
+    if turns < 2:
+        return False
+    return turns > UNROLL or turns * require_trace("a loop").unrolled > UNROLL_NESTED or _depth(body.__code__) >= 2
 
 
-def _range(items: range, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
-    """A long static range: one loop op if the body allows it, else unrolled."""
+def _depth(code: Any) -> int:
+    """How many loops stand inside one another in a body."""
+    inner = [c for c in code.co_consts if hasattr(c, "co_consts")]
+    below = max(map(_depth, inner), default=0)
+    return below + any(c.co_name.startswith(desugar.BODY) for c in inner)
+
+
+def _range(items: range, turn: Callable[[Any], Any], body: Callable[[Any], Any], variables: Variables) -> Signal:
+    """A static range as one loop op if the body allows it, else unrolled."""
     trace = require_trace("a loop")
     try:
-        return stage_for(trace, TracedRange.of(items), body, Variables(names, get(), get, set_))
+        return stage_for(trace, TracedRange.of(items), turn, variables, [body])
     except CannotStage as why:
         if len(items) > UNROLL_IF_NEEDED:
             raise ConcretizationError(
@@ -138,20 +143,27 @@ def _range(items: range, body: Callable[[Any], Any], names: Sequence[str], get: 
                 loc=user_loc(),
                 hint=_SAME_KIND,
             ) from None
-    return _python_for(items, body, names, get, set_)
+    except SparsecError:
+        # What needs the loop variable's value (a shape, a list's item) works turn by turn.
+        if len(items) > UNROLL_IF_NEEDED:
+            raise
+    return _unrolled(items, turn, variables.names, variables.get, variables.set)
 
 
-def _staged(
-    items: TracedRange, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set
-) -> Signal:
+def _staged(items: TracedRange, body: Callable[[Any], Any], variables: Variables) -> Signal:
     with _refused("this loop has a run-time length", _SAME_KIND):
-        return stage_for(require_trace("a loop"), items, body, Variables(names, get(), get, set_))
+        return stage_for(require_trace("a loop"), items, body, variables, [body])
 
 
-def _python_for(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
+def _unrolled(items: range, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
     """Turn by turn, as Python does."""
-    source = items.array if isinstance(items, _Indexed) else items
-    return _turns(iter(source), body, names, get, set_)
+    trace = require_trace("a loop")
+    before = trace.unrolled
+    trace.unrolled *= max(1, len(items))
+    try:
+        return _turns(iter(items), body, names, get, set_)
+    finally:
+        trace.unrolled = before
 
 
 def _turns(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
@@ -184,37 +196,48 @@ def _guarded(signal: Pending, rest: Callable[[], Any], names: Sequence[str], get
 
 
 def while_(
-    cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set, orelse: Any
+    cond: Callable[[], Any],
+    body: Callable[[], Any],
+    names: Sequence[str],
+    get: Get,
+    set_: Set,
+    orelse: Any,
+    used: Sequence[str] = (),
+    turns: int = 0,
 ) -> Any:
-    """A `while` statement."""
+    """A `while` statement. used: variables that are read outside the loop; turns: how many were made already."""
     trace = require_trace("a loop")
-    turns = 0
+    refused = False
     while True:
         # The first test decides: a static one is Python's, and may become traced in a later turn.
         before, outer, count = get(), trace.versions(), len(trace.builder.ops)
         test = truth(cond())
-        if isinstance(test, Traced) or turns > UNROLL_IF_NEEDED:
+        if not isinstance(test, Traced) and not test:
+            return _finish_loop(None, orelse)
+        must = isinstance(test, Traced) or turns > UNROLL_IF_NEEDED
+        if must or (not refused and _wants_loop(turns + 1, body)):
             del trace.builder.ops[count:]
             trace.restore(outer)
             set_(before)
-            return _finish_loop(_staged_while(cond, body, names, get, set_), orelse)
-        if not test:
-            return _finish_loop(None, orelse)
+            try:
+                return _finish_loop(_staged_while(cond, body, Variables(names, get(), get, set_, used)), orelse)
+            except SparsecError:
+                if must:
+                    raise
+                refused = True
+            truth(cond())
         signal = body()
         turns += 1
         if isinstance(signal, Pending):
-            return _finish_loop(
-                _guarded(signal, lambda: while_(cond, body, names, get, set_, None), names, get, set_), orelse
-            )
+            rest = partial(while_, cond, body, names, get, set_, None, used, turns)
+            return _finish_loop(_guarded(signal, rest, names, get, set_), orelse)
         if signal is not None and signal is not CONTINUE:
             return _finish_loop(signal, orelse)
 
 
-def _staged_while(
-    cond: Callable[[], Any], body: Callable[[], Any], names: Sequence[str], get: Get, set_: Set
-) -> Signal:
+def _staged_while(cond: Callable[[], Any], body: Callable[[], Any], variables: Variables) -> Signal:
     with _refused("this loop depends on run-time values", _SAME_KIND):
-        return stage_while(require_trace("a loop"), cond, body, Variables(names, get(), get, set_))
+        return stage_while(require_trace("a loop"), cond, body, variables)
 
 
 def _finish_loop(signal: Signal, orelse: Any) -> Any:

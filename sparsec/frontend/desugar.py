@@ -15,9 +15,13 @@ from __future__ import annotations
 
 import ast
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 PREFIX = "__sparsec_"
+
+#: How the names of loop bodies begin.
+BODY = PREFIX + "body"
 
 #: Names that rewritten code calls; `control.py` provides them.
 IF, WHILE, FOR, AFTER, UNWRAP = (PREFIX + n for n in ("if", "while", "for", "after", "unwrap"))
@@ -78,6 +82,12 @@ def _assigned(nodes: Sequence[ast.AST]) -> tuple[str, ...]:
     return tuple(n for n in found if not n.startswith(PREFIX))
 
 
+def _reads(nodes: Sequence[ast.AST]) -> Counter[str]:
+    """How often each name is read in these statements, inner functions included."""
+    every = (n for top in nodes for n in ast.walk(top))
+    return Counter(n.id for n in every if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+
+
 def _jumps(nodes: Sequence[ast.stmt], in_loop: bool = False) -> bool:
     """Whether control may leave these statements by `return`, or by `break`/`continue` of a loop around them."""
     for node in nodes:
@@ -117,6 +127,7 @@ class _Function:
         self.node = node
         self.locals = _assigned(node.body)
         self.count = 0
+        self.reads = _reads(node.body)
         self.changed_by: dict[str, tuple[str, ...]] = {}  # a `rest` function -> variables that it assigns
 
     def rewrite(self) -> ast.FunctionDef:
@@ -246,6 +257,7 @@ class _Function:
 
     def loop(self, stmt: ast.stmt, out: list[ast.stmt]) -> ast.expr:
         assert isinstance(stmt, (ast.For, ast.While))
+        inside = _reads([stmt])
         body_name = self.fresh("body")
         body = self.block(stmt.body, top=False)
         if isinstance(stmt, ast.For):
@@ -267,7 +279,9 @@ class _Function:
             orelse = ast.Name(orelse_name, ast.Load())
         name = FOR if isinstance(stmt, ast.For) else WHILE
         state = self.state(changed, stmt, out)
-        return _call(name, [first, ast.Name(body_name, ast.Load()), *state, orelse], stmt)
+        used: list[ast.expr] = [ast.Constant(n) for n in changed if self.reads[n] > inside[n]]
+        body_ = ast.Name(body_name, ast.Load())
+        return _call(name, [first, body_, *state, orelse, ast.Tuple(used, ast.Load())], stmt)
 
     def state(self, names: Sequence[str], at: ast.stmt, out: list[ast.stmt]) -> list[ast.expr]:
         """Defines how to read and set the variables that a statement assigns; returns (names, get, set)."""

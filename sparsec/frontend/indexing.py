@@ -23,6 +23,7 @@ from sparsec.frontend.symbolic import (
     broadcast_shapes,
     checked,
     index_dim,
+    same_dim,
     slice_dims,
     true_positions,
     value_of,
@@ -451,12 +452,13 @@ def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
 def _check_mask(x: Traced, mask: Traced, axis: int) -> None:
     """Raises IndexOutOfRange where a mask that begins at `axis` has another length than what it masks."""
     for k, (have, want) in enumerate(zip(x.shape[axis:], mask.shape), axis):
-        if have != want and mask.type.size != 0:  # NumPy lets empty masks pass
-            raise IndexOutOfRange(
-                f"boolean index did not match indexed array along axis {k}; size of axis is {have} but size of "
-                f"corresponding boolean axis is {want}",
-                loc=user_loc(),
-            )
+        if have == want or mask.type.size == 0:  # NumPy lets empty masks pass
+            continue
+        what = (f"boolean index did not match indexed array along axis {k}; size of axis is {have} but size of "
+                f"corresponding boolean axis is {want}")
+        if not isinstance(have, Poly) and not isinstance(want, Poly):
+            raise IndexOutOfRange(what, loc=user_loc())
+        same_dim(x.trace, have, want, what, "index")
 
 
 def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> bool:

@@ -10,21 +10,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparsec.errors import SparsecError
+from sparsec.frontend.aliases import shared
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
     Kind,
     Undefined,
+    flexed,
     is_array,
     is_scalar,
     join,
     kind_of,
     same,
     value_as,
+    values_as,
     variable,
-    zero_of,
+    zeros_of,
 )
+from sparsec.frontend.mutation import Snapshot
 from sparsec.frontend.ranges import TracedRange
 from sparsec.frontend.regions import Block, emit_control, version_params
 from sparsec.frontend.signals import (
@@ -42,84 +47,162 @@ from sparsec.frontend.signals import (
     returns,
 )
 from sparsec.frontend.trace import Storage, Trace
+from sparsec.frontend.tree import Tree, flatten, leaf_count, packed
 from sparsec.ir.dims import sym
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, I64
+from sparsec.ir.types import BOOL, I64, TensorType
 
 State = tuple[Any, ...]
+Flat = list[Any]
 
 _ATTEMPTS = 6
 
 
 @dataclass
 class Variables:
-    """The variables that a loop body assigns: their values before, and the kinds of those that are carried."""
+    """The variables that a loop body assigns: their values before, and the kinds of those that are carried.
+
+    A tuple or list of values is carried by its leaves. `used` names those that are read outside the loop.
+    """
 
     names: Sequence[str]
     before: State
     get: Callable[[], State]
     set: Callable[[State], None]
+    used: Sequence[str] = ()
     kinds: list[Kind | None] = field(default_factory=list)
+    leaves: Flat = field(default_factory=list)
+    trees: list[Tree] = field(default_factory=list)
+    same_length: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
+    entered: list[tuple[Storage, Value] | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.kinds = [kind_of(x) if is_scalar(x) else None for x in self.before]
+        self.leaves, self.trees = _leaves(self.before)
+        self.kinds = [kind_of(x) if is_scalar(x) else None for x in self.leaves]
 
-    def carried(self) -> list[int]:
-        return [k for k, kind in enumerate(self.kinds) if kind is not None]
+    @property
+    def leaf_names(self) -> list[str]:
+        """The variable of each leaf."""
+        return [n for n, tree in zip(self.names, self.trees) for _ in range(leaf_count(tree))]
+
+    @property
+    def types(self) -> list[TensorType]:
+        """The types of the carried values."""
+        return [t for kind in self.kinds if kind is not None for t in kind.types]
 
     def initial(self, trace: Trace) -> list[Value]:
         """The carried values before the first turn."""
-        return [
-            zero_of(trace, self.kinds[k])  # type: ignore[arg-type]
-            if isinstance(self.before[k], Undefined)
-            else value_as(trace, self.before[k], self.kinds[k])  # type: ignore[arg-type]
-            for k in self.carried()
-        ]
+        return self.values(trace, self.leaves)
+
+    def values(self, trace: Trace, leaves: Flat) -> list[Value]:
+        """The carried values of a state."""
+        out: list[Value] = []
+        for kind, x in zip(self.kinds, leaves):
+            if kind is not None:
+                out += zeros_of(trace, kind) if isinstance(x, Undefined) else values_as(trace, x, kind)
+        return out
 
     def enter(self, trace: Trace, params: Sequence[Value]) -> None:
         """Sets the variables to the block's arguments."""
         values = iter(params)
-        self.set(
-            tuple(
-                b if kind is None else variable(trace, next(values), kind)
-                for b, kind in zip(self.before, self.kinds)
-            )
-        )
+        lengths: dict[tuple[int, int], Any] = {}
+        made: list[Any] = []
+        for k, (before, kind) in enumerate(zip(self.leaves, self.kinds)):
+            if kind is None:
+                made.append(before)
+                continue
+            known = {axis: lengths[root] for axis in kind.flexible
+                     if (root := self.same_length.get((k, axis), (k, axis))) in lengths}
+            made.append(variable(trace, values, kind, known))
+            for axis in kind.flexible:
+                lengths.setdefault(self.same_length.get((k, axis), (k, axis)), known[axis])
+        self.entered = [x.storage and (x.storage, x.storage.newest) if kind is not None and is_array(x) else None
+                        for x, kind in zip(made, self.kinds)]
+        self.set(packed(self.trees, made))
 
     def widen(self, after: State, runs_once: bool) -> bool:
         """Adapts the kinds to what a turn left; True if they changed. Raises CannotStage."""
-        kinds = [self._kind(k, x, runs_once) for k, x in enumerate(after)]
-        changed = kinds != self.kinds
-        self.kinds = kinds
+        leaves, trees = _leaves(after)
+        if trees != self.trees:
+            if not self._made_by_the_body(trees):
+                name = next(n for n, a, b in zip(self.names, self.trees, trees) if a != b)
+                raise CannotStage(f"`{name}` has another structure after a turn")
+            leaves = self._without_inner(after)
+        names = self.leaf_names
+        kinds = [self._kind(k, names[k], x, runs_once) for k, x in enumerate(leaves)]
+        groups = self._lengths(kinds, leaves)
+        changed = kinds != self.kinds or groups != self.same_length
+        self.kinds, self.same_length = kinds, groups
         return changed
 
-    def _kind(self, k: int, after: Any, runs_once: bool) -> Kind | None:
-        name, before, kind = self.names[k], self.before[k], self.kinds[k]
+    def _made_by_the_body(self, trees: list[Tree]) -> bool:
+        """Whether only variables without a value before have a structure that they did not have."""
+        return all(a == b or isinstance(x, Undefined) for x, a, b in zip(self.before, self.trees, trees))
+
+    def _without_inner(self, after: State) -> Flat:
+        """The leaves after a turn, containers that the body made left out."""
+        seen = tuple(Undefined(n) if isinstance(b, Undefined) and isinstance(x, (tuple, list, dict)) else x
+                     for n, b, x in zip(self.names, self.before, after))
+        return _leaves(seen)[0]
+
+    def leaves_after(self, after: State) -> Flat:
+        """The leaves of what a turn left."""
+        leaves, trees = _leaves(after)
+        return leaves if trees == self.trees else self._without_inner(after)
+
+    def _lengths(self, kinds: Sequence[Kind | None], after: Flat) -> dict[tuple[int, int], tuple[int, int]]:
+        """Which lengths are equal before the loop and after each turn: they go by one name in the body."""
+        first: dict[Any, tuple[int, int]] = {}
+        found = {}
+        for k, kind in enumerate(kinds):
+            before, x = self.leaves[k], after[k]
+            if kind is None or not is_array(x) or not is_array(before):
+                continue
+            for axis in kind.flexible:
+                key = (before.type.shape[axis], x.type.shape[axis])
+                found[k, axis] = first.setdefault(key, (k, axis))
+        return {place: root for place, root in found.items() if place != root}
+
+    def _kind(self, k: int, name: str, after: Any, runs_once: bool) -> Kind | None:
+        before, kind = self.leaves[k], self.kinds[k]
         if kind is not None:
             if not (is_scalar(after) or is_array(after)):
                 raise CannotStage(f"`{name}` is {type(after).__name__} after a turn")
-            return join(name, kind, kind_of(after))
+            return flexed(join(name, kind, kind_of(after)))
         if same(before, after):
             return None
         if isinstance(before, Undefined):
-            # Made by the body: a scalar is handed on if the loop surely runs, anything else stays inside.
-            return kind_of(after) if runs_once and is_scalar(after) and not before.why else None
+            return self._kind_of_new(name, before, after) if runs_once else None
         if is_array(before) and is_array(after):
-            return join(name, kind_of(before), kind_of(after))
+            return flexed(join(name, kind_of(before), kind_of(after)))
         raise CannotStage(f"`{name}` is another {type(after).__name__} after each turn")
 
-    def leave(self, trace: Trace, results: Sequence[Value], after: State) -> None:
+    def _kind_of_new(self, name: str, before: Undefined, after: Any) -> Kind | None:
+        """Made by the body of a loop that surely runs: handed on if it may be read after the loop."""
+        if before.why:
+            return None
+        if is_scalar(after):
+            return kind_of(after)
+        return flexed(kind_of(after)) if is_array(after) and name in self.used else None
+
+    def leave(self, trace: Trace, results: Sequence[Value], after: Flat) -> None:
         """Sets the variables to what the loop leaves."""
         values = iter(results)
         final: list[Any] = []
-        for name, before, last, kind in zip(self.names, self.before, after, self.kinds):
+        for name, before, last, kind in zip(self.leaf_names, self.leaves, after, self.kinds):
             if kind is not None:
-                final.append(variable(trace, next(values), kind))
+                final.append(variable(trace, values, kind))
             elif isinstance(before, Undefined) and not isinstance(last, Undefined):
                 final.append(Undefined(name, "is assigned inside a traced loop only"))
             else:
                 final.append(before)
-        self.set(tuple(final))
+        self.set(packed(self.trees, final))
+
+
+def _leaves(state: State) -> tuple[Flat, list[Tree]]:
+    leaves: Flat = []
+    trees = [flatten(x, leaves) for x in state]
+    return leaves, trees
 
 
 @dataclass
@@ -128,25 +211,34 @@ class Turn:
 
     block: Block
     params: list[Value]
-    after: State
+    after: Flat
     signal: Signal
 
 
-def stage_for(trace: Trace, span: TracedRange, body: Callable[[Any], Any], variables: Variables) -> Signal:
-    """A loop over a range. Raises CannotStage, with nothing changed, where no loop op can express it."""
-    outer = trace.versions()
+def stage_for(
+    trace: Trace,
+    span: TracedRange,
+    body: Callable[[Any], Any],
+    variables: Variables,
+    functions: Sequence[Callable[..., Any]],
+) -> Signal:
+    """A loop over a range. functions: the user's, from which a body may reach containers.
+
+    Raises CannotStage, with nothing changed, where no loop op can express it.
+    """
+    outer, containers = trace.versions(), Snapshot(functions)
     try:
         turn = _stable(
-            trace, outer, variables, span.runs_once, lambda block: body(_counter(trace, block, span))
+            trace, outer, variables, span.runs_once, lambda block: body(_counter(trace, block, span)), containers
         )
         if codes_of(turn.signal) != {GO_ON} and codes_of(turn.signal) != {2}:
-            return _for_as_while(trace, outer, span, body, variables)
+            return _for_as_while(trace, outer, span, body, variables, containers)
         _check_private(trace, turn, variables, outer)
-    except CannotStage:
+    except (CannotStage, SparsecError):
         _undo(trace, outer, variables)
+        containers.restore()
         raise
     storages = turn.block.changed(outer)
-    params = turn.block.params
     with turn.block.open():
         nexts = _next_values(trace, turn, variables)
     renamed = version_params(turn.block, storages, outer)
@@ -158,7 +250,6 @@ def stage_for(trace: Trace, span: TracedRange, body: Callable[[Any], Any], varia
     if initial:
         region = turn.block.finish(yields, renamed)
         results = emit_control(trace, "for", (*bounds, *initial), [region])
-    del params
     _close(trace, variables, storages, results, turn.after)
     return None
 
@@ -179,6 +270,7 @@ def _stable(
     variables: Variables,
     runs_once: bool,
     run: Callable[[Block], Any],
+    containers: Snapshot,
     counter: bool = True,
 ) -> Turn:
     """Traces the body until the kinds of the carried variables no longer change."""
@@ -190,14 +282,15 @@ def _stable(
             with block.open():
                 if counter:
                     block.param(Value("", _scalar_type(I64)))
-                params = [block.param(Value("", _kind_type(variables.kinds[k]))) for k in variables.carried()]
+                params = [block.param(Value("", t)) for t in variables.types]
                 variables.enter(trace, params)
                 signal = run(block)
                 after = variables.get()
         finally:
             trace.loops -= 1
+        containers.check("it")
         if not variables.widen(after, runs_once):
-            return Turn(block, params, after, signal)
+            return Turn(block, params, variables.leaves_after(after), signal)
     raise CannotStage("the kinds of its variables do not settle")
 
 
@@ -207,34 +300,31 @@ def _scalar_type(dtype: Any) -> Any:
     return tensor(dtype)
 
 
-def _kind_type(kind: Kind | None) -> Any:
-    from sparsec.ir.types import TensorType
-
-    assert kind is not None
-    return TensorType(kind.dtype, kind.shape or ())
-
-
 def _next_values(trace: Trace, turn: Turn, variables: Variables) -> list[Value]:
-    return [value_as(trace, turn.after[k], variables.kinds[k]) for k in variables.carried()]  # type: ignore[arg-type]
+    return variables.values(trace, turn.after)
 
 
 def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[Storage, Value]) -> None:
-    """A carried array is passed on by value: nobody else may see it change."""
-    for k in variables.carried():
-        kind, after, before = variables.kinds[k], turn.after[k], variables.before[k]
+    """A carried array is passed on by value: nobody else may see it change, or change with it."""
+    leaves = zip(variables.leaf_names, variables.kinds, turn.after, variables.leaves, variables.entered)
+    for name, kind, after, before, entered in leaves:
         if kind is None or kind.shape is None:
             continue
         assert isinstance(after, Traced)
         if after.storage in outer:
-            raise CannotStage(f"`{variables.names[k]}` becomes another existing array")
-        if isinstance(before, Traced) and before.storage in turn.block.changed(outer):
-            raise CannotStage(f"`{variables.names[k]}` is both written in place and replaced")
+            raise CannotStage(f"`{name}` becomes another existing array")
+        written = entered is not None and entered[0].newest is not entered[1]
+        if written and isinstance(before, Traced) and shared(before, name):
+            raise CannotStage(f"`{name}` is both written in place and replaced")
+        others = [x for x in turn.after if x is not after and isinstance(x, Traced)]
+        if any(x.storage is after.storage for x in others if not x.is_scalar):
+            raise CannotStage(f"`{name}` shares its elements with another variable after a turn")
 
 
 def _close(
-    trace: Trace, variables: Variables, storages: Sequence[Storage], results: Sequence[Value], after: State
+    trace: Trace, variables: Variables, storages: Sequence[Storage], results: Sequence[Value], after: Flat
 ) -> None:
-    count = len(variables.carried())
+    count = len(variables.types)
     for storage, version in zip(storages, results[count:]):
         trace.advance(storage, version)
     variables.leave(trace, results[:count], after)
@@ -252,11 +342,12 @@ def stage_while(
     trace: Trace, cond: Callable[[], Any], body: Callable[[], Any], variables: Variables
 ) -> Signal:
     """A loop on a traced condition. Raises CannotStage, with nothing changed, where no op can express it."""
-    outer = trace.versions()
+    outer, containers = trace.versions(), Snapshot([cond, body])
     try:
-        return _while(trace, outer, lambda _: cond(), lambda _: body(), variables, None)
-    except CannotStage:
+        return _while(trace, outer, lambda _: cond(), lambda _: body(), variables, None, containers)
+    except (CannotStage, SparsecError):
         _undo(trace, outer, variables)
+        containers.restore()
         raise
 
 
@@ -266,9 +357,10 @@ def _for_as_while(
     span: TracedRange,
     body: Callable[[Any], Any],
     variables: Variables,
+    containers: Snapshot,
 ) -> Signal:
     """A loop over a range that may be left early: a `while` that counts."""
-    return _while(trace, outer, lambda i: span.holds(i), body, variables, span)
+    return _while(trace, outer, lambda i: span.holds(i), body, variables, span, containers)
 
 
 def _while(
@@ -278,6 +370,7 @@ def _while(
     body: Callable[[Any], Any],
     variables: Variables,
     span: TracedRange | None,
+    containers: Snapshot,
 ) -> Signal:
     """Carried: the counter of a range, the variables, the jump code, the returned leaves, the storages."""
     head = [I64] if span is not None else []
@@ -285,7 +378,7 @@ def _while(
     def run(block: Block) -> Any:
         return body(_counter(trace, block, span) if span is not None else None)
 
-    turn = _stable(trace, outer, variables, False, run, counter=span is not None)
+    turn = _stable(trace, outer, variables, False, run, containers, counter=span is not None)
     _check_private(trace, turn, variables, outer)
     codes = codes_of(turn.signal) - {2}
     jumps = bool(codes & {BROKE, RETURNED})
@@ -294,7 +387,8 @@ def _while(
     extra = [Kind(I64)] * jumps + list(shape.traced if shape else ())
     for kind in extra:
         with turn.block.open():
-            turn.block.param(Value("", _kind_type(kind)))
+            for type in kind.types:
+                turn.block.param(Value("", type))
     with turn.block.open():
         yields = _while_yields(trace, turn, variables, span, jumps, shape)
     renamed = version_params(turn.block, storages, outer)
@@ -304,19 +398,20 @@ def _while(
     initial = [
         *([span.values(trace)[0]] if span is not None else []),
         *variables.initial(trace),
-        *(zero_of(trace, k) for k in extra),
+        *(v for k in extra for v in zeros_of(trace, k)),
         *(outer[s] for s in storages),
     ]
     results = emit_control(trace, "while", initial, [test_region, turn.block.finish(yields, renamed)])
     results = results[len(head) :]
-    count = len(variables.carried())
+    count = len(variables.types)
+    width = sum(len(kind.types) for kind in extra)
     rest = results[count:]
     code = rest[0] if jumps else None
-    leaves = rest[int(jumps) : len(extra)]
-    _close(trace, variables, storages, (*results[:count], *rest[len(extra) :]), turn.after)
+    leaves = iter(rest[int(jumps) : width])
+    _close(trace, variables, storages, (*results[:count], *rest[width:]), turn.after)
     if shape is None:
         return None
-    value = shape.build([variable(trace, v, k) for v, k in zip(leaves, shape.traced)])
+    value = shape.build([variable(trace, leaves, k) for k in shape.traced])
     assert code is not None
     # Leaving by `break` is over here; only a return goes further up.
     three = trace.const(RETURNED, I64)
@@ -341,10 +436,8 @@ def _while_yields(
         out.append(value_as(trace, code_of(turn.signal), Kind(I64)))
     if shape is not None:
         assert isinstance(turn.signal, (Return, Pending))
-        out += [
-            value_as(trace, leaf, kind)
-            for leaf, kind in zip(leaves_of(turn.signal.value, shape), shape.traced)
-        ]
+        for leaf, kind in zip(leaves_of(turn.signal.value, shape), shape.traced):
+            out += values_as(trace, leaf, kind)
     return out
 
 
@@ -367,8 +460,8 @@ def _test(
         with block.open():
             for dtype in head:
                 block.param(Value("", _scalar_type(dtype)))
-            params = [block.param(Value("", _kind_type(variables.kinds[k]))) for k in variables.carried()]
-            more = [block.param(Value("", _kind_type(kind))) for kind in extra]
+            params = [block.param(Value("", t)) for t in variables.types]
+            more = [block.param(Value("", t)) for kind in extra for t in kind.types]
             variables.enter(trace, params)
             index = Traced.scalar(trace, block.params[0], int) if head else None
             result = cond(index)

@@ -7,47 +7,20 @@ different array on each path becomes a new array, if nothing else can see the ol
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ConcretizationError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, number, python_dtype
-from sparsec.frontend.locate import user_loc
+from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
+from sparsec.frontend.undefined import Undefined
+from sparsec.ir.dims import Dim, symbols, upper_bound
 from sparsec.ir.graph import Value
-from sparsec.ir.types import DType
-
-
-class Undefined:
-    """A local variable that has no value (yet); any use is Python's own error."""
-
-    name: str
-    why: str
-
-    def __init__(self, name: str = "", why: str = "") -> None:
-        self.__dict__.update(name=name, why=why)
-
-    def _use(self, *args: Any, **kwargs: Any) -> Any:
-        if self.why:
-            raise ConcretizationError(
-                f"variable `{self.name}` {self.why}",
-                loc=user_loc(),
-                hint="give it a value before the loop or in both branches",
-            )
-        raise UnboundLocalError(
-            f"cannot access local variable '{self.name}' where it is not associated with a value"
-        )
-
-    __getattr__ = __getitem__ = __setitem__ = __call__ = __iter__ = __len__ = __bool__ = __array__ = _use
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _use
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __neg__ = __index__ = __float__ = __int__ = _use  # type: ignore[assignment]
-    __hash__ = None  # type: ignore[assignment]
-
-
-UNDEFINED = Undefined()
+from sparsec.ir.types import I64, DType, TensorType
 
 
 class CannotStage(Exception):
@@ -59,12 +32,40 @@ class CannotStage(Exception):
 
 
 @dataclass(frozen=True)
+class Flex:
+    """A length that differs from turn to turn or path to path, at most `upper`."""
+
+    upper: int
+
+    def __str__(self) -> str:
+        return f"<={self.upper}"
+
+
+@dataclass(frozen=True)
 class Kind:
-    """What a joined variable holds. shape None: a scalar; weak: a Python number."""
+    """What a joined variable holds. shape None: a scalar; weak: a Python number.
+
+    An array with `Flex` lengths travels as an array of the largest shape, with its true lengths beside it.
+    """
 
     dtype: DType
     weak: type | None = None
     shape: tuple[Any, ...] | None = None
+
+    @property
+    def flexible(self) -> tuple[int, ...]:
+        """The axes whose length varies."""
+        return tuple(k for k, d in enumerate(self.shape or ()) if isinstance(d, Flex))
+
+    @property
+    def capacity(self) -> tuple[Any, ...]:
+        """The shape with the largest lengths."""
+        return tuple(d.upper if isinstance(d, Flex) else d for d in self.shape or ())
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        """The types of the values that stand for the variable."""
+        return (TensorType(self.dtype, self.capacity), *[TensorType(I64)] * len(self.flexible))
 
 
 def is_scalar(x: Any) -> bool:
@@ -91,23 +92,55 @@ def join(name: str, a: Kind, b: Kind) -> Kind:
     """The kind of a variable that is `a` on one path and `b` on another. Raises CannotStage."""
     if a == b:
         return a
+    if a.shape is not None and b.shape is not None and a.dtype == b.dtype and len(a.shape) == len(b.shape):
+        return Kind(a.dtype, None, tuple(_join_dims(name, a, b, k) for k in range(len(a.shape))))
     if a.shape is not None or b.shape is not None:
-        raise CannotStage(f"`{name}` is {_words(a)} on one path and {_words(b)} on another")
+        raise _differ(name, a, b)
     if a.weak is not None and b.weak is not None:
         order = [bool, int, float, complex]
         weak = max(a.weak, b.weak, key=order.index)
         return Kind(python_dtype(weak(0)), weak)
     if a.weak is None and b.weak is None:
-        raise CannotStage(f"`{name}` is {_words(a)} on one path and {_words(b)} on another")
+        raise _differ(name, a, b)
     strong, weaker = (a, b) if a.weak is None else (b, a)
     if np.result_type(strong.dtype, weaker.weak(0)) != strong.dtype:  # type: ignore[misc]
-        raise CannotStage(f"`{name}` is {_words(a)} on one path and {_words(b)} on another")
+        raise _differ(name, a, b)
     return strong
+
+
+def _join_dims(name: str, a: Kind, b: Kind, axis: int) -> Any:
+    """One length for both: itself, or any up to the larger bound."""
+    assert a.shape is not None and b.shape is not None
+    one, two = a.shape[axis], b.shape[axis]
+    if one == two:
+        return one
+    limits = [d.upper if isinstance(d, Flex) else upper_bound(d) for d in (one, two)]
+    if None in limits:
+        raise _differ(name, a, b)
+    return Flex(max(limits))  # type: ignore[type-var]
+
+
+def flexed(kind: Kind) -> Kind:
+    """The kind with lengths known only inside a region as flexible ones. Raises CannotStage without a bound."""
+    if kind.shape is None:
+        return kind
+    limits = [d if isinstance(d, Flex) or not symbols(d) else upper_bound(d) for d in kind.shape]
+    if None in limits:
+        raise CannotStage(f"it makes {_words(kind)}, which has no largest size")
+    return Kind(kind.dtype, None, tuple(
+        Flex(most) if not isinstance(d, Flex) and symbols(d) else d  # type: ignore[arg-type]
+        for d, most in zip(kind.shape, limits)))
+
+
+def _differ(name: str, a: Kind, b: Kind) -> CannotStage:
+    return CannotStage(f"`{name}` is {_words(a)} on one path and {_words(b)} on another")
 
 
 def _words(kind: Kind) -> str:
     what = f"a Python {kind.weak.__name__}" if kind.weak else f"a NumPy {kind.dtype}"
-    return f"{what} array of shape {kind.shape}" if kind.shape is not None else what
+    if kind.shape is None:
+        return what
+    return f"{what} array of shape ({', '.join(map(str, kind.shape))}{',' * (len(kind.shape) == 1)})"
 
 
 def same(a: Any, b: Any) -> bool:
@@ -131,28 +164,51 @@ def same(a: Any, b: Any) -> bool:
 
 
 def value_as(trace: Trace, x: Any, kind: Kind) -> Value:
-    """A variable's value in a region, as `kind`."""
+    """A scalar variable's value in a region, as `kind`."""
+    if type(x) in PYTHON_NUMBERS:
+        return number(trace, x, kind.dtype)
+    return cast(trace, as_traced(x).read(), kind.dtype)
+
+
+def values_as(trace: Trace, x: Any, kind: Kind) -> list[Value]:
+    """The values that stand for a variable in a region: its own, and its lengths where they vary."""
     if kind.shape is None:
-        return (
-            number(trace, x, kind.dtype)
-            if type(x) in PYTHON_NUMBERS
-            else cast(trace, as_traced(x).read(), kind.dtype)
-        )
-    return trace.op("copy", as_traced(x).read())
+        return [value_as(trace, x, kind)]
+    array = as_traced(x)
+    value = array.read()
+    lengths = [value_of(trace, array.type.shape[k]) for k in kind.flexible]
+    if tuple(array.type.shape) == kind.capacity:
+        return [trace.op("copy", value), *lengths]
+    room = trace.op("empty", dtype=kind.dtype, shape=kind.capacity)
+    rank = len(kind.shape)
+    region = trace.op("slice", room, start=(0,) * rank, size=array.type.shape, step=(1,) * rank)
+    return [trace.op("update", room, region, value), *lengths]
 
 
-def variable(trace: Trace, value: Value, kind: Kind) -> Traced:
-    """The traced object for a joined variable."""
-    return Traced.scalar(trace, value, kind.weak) if kind.shape is None else Traced.fresh(trace, value)
+def variable(
+    trace: Trace, values: Iterator[Value], kind: Kind, lengths: dict[int, Dim] | None = None
+) -> Traced:
+    """The traced object for a joined variable. lengths: known names for lengths that vary, by axis."""
+    value = next(values)
+    if kind.shape is None:
+        return Traced.scalar(trace, value, kind.weak)
+    array = Traced.fresh(trace, value)
+    if not kind.flexible:
+        return array
+    size = list(kind.capacity)
+    for axis in kind.flexible:
+        length = symbol_of(next(values), 0, kind.capacity[axis])
+        size[axis] = (lengths or {}).get(axis, length)
+        if lengths is not None:
+            lengths.setdefault(axis, length)
+    rank = len(size)
+    return array.view("slice", start=(0,) * rank, size=tuple(size), step=(1,) * rank)
 
 
-def zero_of(trace: Trace, kind: Kind) -> Value:
-    """A placeholder that is never read."""
+def zeros_of(trace: Trace, kind: Kind) -> list[Value]:
+    """Placeholders that are never read."""
     zero = trace.const(0, kind.dtype)
-    if kind.shape is None:
-        return zero
-    return (
-        trace.op("copy", trace.op("broadcast", zero, shape=kind.shape))
-        if kind.shape
-        else trace.op("copy", zero)
-    )
+    lengths = [trace.const(0, I64) for _ in kind.flexible]
+    if not kind.capacity:
+        return [zero if kind.shape is None else trace.op("copy", zero)]
+    return [trace.op("copy", trace.op("broadcast", zero, shape=kind.capacity)), *lengths]

@@ -45,7 +45,7 @@ def _check_divisor(x: Any) -> None:
 
 def _result_class(ufunc: np.ufunc, operands: Sequence[Any]) -> type | None:
     """The class of Python number that an operator on Python numbers gives; None if one is NumPy's."""
-    kinds = [type(x) if type(x) in PYTHON_NUMBERS else x.weak for x in operands]
+    kinds = [type(x) if type(x) in PYTHON_NUMBERS else getattr(x, "weak", None) for x in operands]
     if any(k is None for k in kinds):
         return None
     order = [bool, int, float, complex]

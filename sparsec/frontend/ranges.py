@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ from sparsec.errors import ConcretizationError, ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast, number
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.symbolic import as_int, count_of
 from sparsec.frontend.trace import Trace
 from sparsec.ir.dims import Dim, lower_bound, upper_bound
 from sparsec.ir.graph import Value
@@ -54,6 +56,13 @@ class TracedRange:
             return first[0], None if last[1] is None else max(last[1] - 1, first[0] or 0)
         return None if last[0] is None else last[0] + 1, first[1]
 
+    def count(self) -> Any:
+        """How many values there are: an int, or a traced one."""
+        distance = self.stop - self.start if self.step > 0 else self.start - self.stop
+        if not isinstance(distance, Traced):
+            return len(range(self.start, self.stop, self.step))
+        return count_of(distance.trace, distance, abs(self.step))
+
     @property
     def runs_once(self) -> bool:
         """Whether at least one turn is certain."""
@@ -64,6 +73,48 @@ class TracedRange:
     def holds(self, index: Traced) -> Any:
         """Whether the loop goes on at this index."""
         return index < self.stop if self.step > 0 else index > self.stop
+
+
+class Elements:
+    """What a `for` goes over by position: `count` items (an int, or a traced one); item k is `item(k)`."""
+
+    def __init__(self, count: Any, item: Callable[[Any], Any]) -> None:
+        self.count, self.item = count, item
+        self._rest: Iterator[Any] | None = None
+
+    @property
+    def span(self) -> range | TracedRange:
+        """The positions."""
+        return TracedRange(0, self.count, 1) if isinstance(self.count, Traced) else range(self.count)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._rest is None:
+            if isinstance(self.count, Traced):
+                raise ConcretizationError("the number of items is known only at run time", loc=user_loc(),
+                                          hint="go over them with a `for` statement")
+            self._rest = map(self.item, range(self.count))
+        return self._rest
+
+    def __next__(self) -> Any:
+        return next(iter(self))
+
+    @property
+    def begun(self) -> bool:
+        """Whether Python has taken items out."""
+        return self._rest is not None
+
+
+def elements(x: Any) -> Elements | None:
+    """`x` by position, or None for what Python has to go over."""
+    if isinstance(x, Elements):
+        return None if x.begun else x
+    if isinstance(x, range):
+        return Elements(len(x), lambda k: x.start + k * x.step)
+    if isinstance(x, TracedRange):
+        return Elements(x.count(), lambda k: x.start + k * x.step)
+    if isinstance(x, Traced) and x.ndim:
+        return Elements(as_int(x.trace, x.type.shape[0]), lambda k: x[k])
+    return None
 
 
 def _limits(bound: Any) -> tuple[int | None, int | None]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sparsec.frontend.merge import CannotStage, Kind, is_array, is_scalar, join, kind_of, same
 from sparsec.frontend.tree import Tree, flatten, unflatten
+from sparsec.ir.dims import symbols
 
 GO_ON, BROKE, CONTINUED, RETURNED = 0, 1, 2, 3
 
@@ -98,9 +99,12 @@ def return_shape(values: Sequence[Any]) -> ReturnShape:
     kinds: list[Kind | None] = []
     for position, column in enumerate(zip(*flat)):
         first = column[0]
-        if all(same(first, other) for other in column[1:]) and not is_scalar(first) and not is_array(first):
+        alike = all(same(first, other) for other in column[1:])
+        if alike and (not (is_scalar(first) or is_array(first)) or _stands_outside(first)):
             kinds.append(None)
         elif all(is_scalar(x) or is_array(x) for x in column):
+            if any(is_array(x) and x.storage.param >= 0 for x in column):
+                raise CannotStage("one path returns an argument itself (or a view of it), another something else")
             kind = kind_of(first)
             for other in column[1:]:
                 kind = join(f"return value {position}", kind, kind_of(other))
@@ -108,6 +112,14 @@ def return_shape(values: Sequence[Any]) -> ReturnShape:
         else:
             raise CannotStage("the paths return different Python objects")
     return ReturnShape(trees[0], tuple(kinds), tuple(flat[0]))
+
+
+def _stands_outside(x: Any) -> bool:
+    """Whether a value is an argument, or a view of one that depends on nothing but it."""
+    if not is_array(x) or x.storage.param < 0:
+        return False
+    ref = x.type.ref
+    return ref is None or not any(symbols(d) for d in (ref.offset, *ref.strides, *x.type.shape))
 
 
 def leaves_of(value: Any, shape: ReturnShape) -> list[Any]:

@@ -156,6 +156,48 @@ def _count(trace: Trace, distance: Dim, step: int, dim: Dim) -> Dim:
     return symbol_of(value, 0, dim)
 
 
+def count_of(trace: Trace, distance: Traced, step: int) -> Traced:
+    """ceil(distance / step), at least 0, as a traced Python int."""
+    known = distance.dim
+    if known is not None and step == 1 and at_least(known, 0):
+        return distance
+    value = trace.op("maximum", cast(trace, distance.value, I64), trace.const(0, I64))
+    if step != 1:
+        value = trace.op("add", value, trace.const(step - 1, I64))
+        value = trace.op("floor_div", value, trace.const(step, I64))
+    most = None if known is None else upper_bound(known)
+    made = Traced.scalar(trace, value, int)
+    made.dim = symbol_of(value, 0, None if most is None else max(0, -(-most // step)))
+    return made
+
+
+def extreme(trace: Trace, op: str, a: Any, b: Any) -> Any:
+    """`min(a, b)` or `max(a, b)` (op "minimum", "maximum") of Python integers, with what is known of it."""
+    if not isinstance(a, Traced) and not isinstance(b, Traced):
+        return min(a, b) if op == "minimum" else max(a, b)
+    dims = [x.dim if isinstance(x, Traced) else int(x) for x in (a, b)]
+    if None not in dims:
+        for one, other in ((0, 1), (1, 0)):
+            if at_least(dims[other] - dims[one], 0):  # type: ignore[operator]
+                return (a, b)[one if op == "minimum" else other]
+    values = [cast(trace, as_traced(x).as_scalar().value, I64) for x in (a, b)]
+    made = Traced.scalar(trace, trace.op(op, *values), int)
+    lows = [None if d is None else lower_bound(d) for d in dims]
+    highs = [None if d is None else upper_bound(d) for d in dims]
+    low, high = (_tighter(ends, op) for ends in (lows, highs))
+    if low is not None and low >= 0:
+        made.dim = symbol_of(made.value, low, high)
+    return made
+
+
+def _tighter(ends: Sequence[int | None], op: str) -> int | None:
+    """The bound of an extreme from the bounds of both: one is enough on the side that it limits."""
+    known = [e for e in ends if e is not None]
+    if len(known) < 2:
+        return None
+    return min(known) if op == "minimum" else max(known)
+
+
 def true_positions(trace: Trace, mask: Value) -> tuple[Value, ...]:
     """i64 positions of the true elements of a mask, one value per axis; their length is a symbol."""
     found = trace.positions.get(mask.name)
@@ -167,13 +209,13 @@ def true_positions(trace: Trace, mask: Value) -> tuple[Value, ...]:
     return found
 
 
-def same_dim(trace: Trace, a: Dim, b: Dim, what: str) -> Dim:
+def same_dim(trace: Trace, a: Dim, b: Dim, what: str, kind: str = "value") -> Dim:
     """The dim that two axes share: equal by form, or checked to be when the program runs."""
     if a == b:
         return a
     if not isinstance(a, Poly) and not isinstance(b, Poly):
         raise ShapeError(what, loc=user_loc())
-    trace.ops("check", trace.op("equal", value_of(trace, a), value_of(trace, b)), kind="value", message=what)
+    trace.ops("check", trace.op("equal", value_of(trace, a), value_of(trace, b)), kind=kind, message=what)
     return a if not isinstance(a, Poly) else b
 
 

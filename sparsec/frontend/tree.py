@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,3 +43,14 @@ def unflatten(tree: Tree, leaves: Callable[[], Any]) -> Any:
     if tree.kind in (tuple, list):
         return tree.kind(parts)
     return tree.kind(*parts)
+
+
+def leaf_count(tree: Tree) -> int:
+    """How many leaves a structure has."""
+    return 1 if tree.kind is None else sum(map(leaf_count, tree.children))
+
+
+def packed(trees: Sequence[Tree], leaves: Sequence[Any]) -> tuple[Any, ...]:
+    """Values of these structures, from all their leaves in order."""
+    items = iter(leaves)
+    return tuple(unflatten(tree, lambda: next(items)) for tree in trees)

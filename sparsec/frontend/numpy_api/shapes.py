@@ -93,6 +93,19 @@ def copied(x: Traced, perm: Sequence[int] | None = None) -> Traced:
     return fresh_array(x.trace, x.trace.op("copy", value), None)
 
 
+def reshape_in_place(x: Traced, shape: Any) -> None:
+    """`x.shape = shape`: the array object itself is seen otherwise from here on. Raises where that needs a copy."""
+    dims = _target_shape(x.type.size, shape)
+    if x.is_scalar:
+        raise AttributeError("a NumPy scalar has no shape to set")
+    try:
+        seen = x.view("reshape", shape=dims)
+    except ValueError:
+        raise AttributeError("Incompatible shape for in-place modification. Use `.reshape()` to make a copy "
+                             "with the desired shape.") from None
+    x.type, x.steps = seen.type, seen.steps
+
+
 @implements(np.reshape)
 def np_reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = None) -> Traced:
     return reshape(as_traced(a), shape, order, copy)

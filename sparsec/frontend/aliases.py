@@ -1,0 +1,50 @@
+"""Who else can see an array: what a variable that is rebound in a loop or a branch may do with its old array.
+
+Where control flow joins, a variable that holds different arrays becomes a new one. That is right only if the
+old array has no other name through which a later write would be seen.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from sparsec.frontend import desugar
+from sparsec.frontend.array import Traced
+from sparsec.frontend.trace import Storage
+
+_MARK = desugar.FOR  # a name that the globals of every staged function have
+
+
+def shared(array: Traced, name: str) -> bool:
+    """Whether the elements of `array` can be reached otherwise than by the local variable `name`."""
+    storage = array.storage
+    if storage is None:
+        return False
+    if storage.param >= 0 or not name:
+        return True
+    own = True  # frames of the function that has the variable, its branches and bodies
+    frame = sys._getframe(1)
+    while frame is not None:
+        if _MARK in frame.f_globals:
+            for other, value in frame.f_locals.items():
+                if not (own and (other == name or other.startswith(desugar.PREFIX))) and _reaches(value, storage, 4):
+                    return True
+            own = own and frame.f_code.co_name.startswith((desugar.PREFIX, "<lambda>"))
+        frame = frame.f_back  # type: ignore[assignment]
+    return False
+
+
+def _reaches(x: Any, storage: Storage, depth: int) -> bool:
+    """Whether a value, or a container of values, holds a view of a storage."""
+    if isinstance(x, Traced):
+        return x.storage is storage
+    if depth and isinstance(x, (tuple, list, set)):
+        return any(_reaches(item, storage, depth - 1) for item in x)
+    if depth and isinstance(x, dict):
+        return any(_reaches(item, storage, depth - 1) for item in x.values())
+    fields = getattr(x, "__dict__", None)
+    plain = type(x).__module__.split(".")[0] not in ("numpy", "sparsec", "builtins")
+    if depth and plain and isinstance(fields, dict):
+        return any(_reaches(item, storage, depth - 1) for item in list(fields.values()))
+    return False
