@@ -16,7 +16,7 @@ import numpy as np
 from sparsec.errors import ShapeError, UnsupportedDtype, UnsupportedError, wrap
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, np_dtype, number
-from sparsec.frontend.layout import order_like
+from sparsec.frontend.layout import order_like, order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import F16, F32, apply_ufunc, compute, fresh_array, store
@@ -152,8 +152,7 @@ def _reduce(
     """A new array with `axes` folded away."""
     trace = x.trace
     start = _start(trace, ufunc, initial, loop)
-    arrays = [x] if where is True else [x, as_traced(where)]
-    perm = order_like(arrays, x.shape)
+    perm = _folding_order(x, axes)
     value = cast(trace, x.read(), loop)
     if where is not True:
         value = _masked(trace, ufunc, value, where, start)
@@ -170,6 +169,8 @@ def _reduce(
         made = trace.op("empty", dtype=result, shape=shape)
     else:
         made = _fold(trace, ufunc, value, folded)
+        if not folded and ufunc is np.add and start is None:
+            start = trace.const(0, loop)  # NumPy adds to 0, and 0.0 + -0.0 is 0.0
         if start is not None:
             (made,) = compute(trace, ufunc, [start, made], [made.type.dtype], shape)
     made = cast(trace, made, result)
@@ -177,6 +178,17 @@ def _reduce(
     ranks = {axis: k for k, axis in enumerate(sorted(kept))}
     order = tuple(ranks[p] for p in kept)
     return fresh_array(trace, made, None if order == tuple(range(len(order))) else order)
+
+
+def _folding_order(x: Traced, axes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The axes of `x` in memory order, those that stay in the order that NumPy gives the result."""
+    if x.ndim < 2 or x.c_contiguous:
+        return None
+    stays = [k for k in range(x.ndim) if k not in axes]
+    order = order_of(np.add.reduce(stand_in(x), axis=axes))
+    kept = iter(stays if order is None else [stays[k] for k in order])
+    whole = order_like([x], x.shape) or tuple(range(x.ndim))
+    return tuple(next(kept) if p in stays else p for p in whole)
 
 
 def _start(trace: Trace, ufunc: np.ufunc, initial: Any, loop: DType) -> Value | None:
