@@ -152,29 +152,46 @@ def free_values(op: Op) -> tuple[Value, ...]:
 def symbol_uses(op: Op) -> tuple[str, ...]:
     """Names of the SSA values that types and attributes of `op` mention as symbols (`%i`)."""
     names: dict[str, None] = {}
-
-    def visit(item: Any) -> None:
-        if isinstance(item, Poly):
-            names.update((s.name[1:], None) for s in symbols(item) if s.name.startswith("%"))
-        elif isinstance(item, tuple):
-            for part in item:
-                visit(part)
-
-    for inner in walk([op]):
-        for value in inner.attrs.values():
-            visit(value)
-        for result in (*inner.results, *(p for region in inner.regions for p in region.params)):
-            visit(result.type.shape)
-            if result.type.ref is not None:
-                visit((result.type.ref.offset, *result.type.ref.strides))
-            if result.type.channels is not None:
-                names[result.type.channels.index.removeprefix("%")] = None
+    _note_op(op, names)
     return tuple(names)
+
+
+def _note_op(op: Op, names: dict[str, None]) -> None:
+    for value in op.attrs.values():
+        _note_dims(value, names)
+    for result in op.results:
+        _note_type(result.type, names)
+    for region in op.regions:
+        for param in region.params:
+            _note_type(param.type, names)
+        for inner in region.ops:
+            _note_op(inner, names)
+
+
+def _note_type(type: TensorType, names: dict[str, None]) -> None:
+    _note_dims(type.shape, names)
+    if type.ref is not None:
+        _note_dims(type.ref.offset, names)
+        _note_dims(type.ref.strides, names)
+    if type.channels is not None:
+        names[type.channels.index.removeprefix("%")] = None
+
+
+def _note_dims(item: Any, names: dict[str, None]) -> None:
+    if isinstance(item, Poly):
+        names.update((s.name[1:], None) for s in symbols(item) if s.name.startswith("%"))
+    elif isinstance(item, tuple):
+        for part in item:
+            if part.__class__ is not int:
+                _note_dims(part, names)
 
 
 def value_symbols(*values: Value) -> tuple[str, ...]:
     """Names of the SSA values that the types of `values` mention."""
-    return symbol_uses(Op("", (), values))
+    names: dict[str, None] = {}
+    for value in values:
+        _note_type(value.type, names)
+    return tuple(names)
 
 
 def touched_storages(op: Op) -> set[str]:

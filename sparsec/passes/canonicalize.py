@@ -21,7 +21,7 @@ from sparsec.ir.graph import Func, Op, Region, Value
 from sparsec.ir.ops.record import Kind, record
 from sparsec.passes.base import Pass
 from sparsec.passes.facts import direct_uses, is_identity, is_noop_view, is_plain_write, used_symbols
-from sparsec.passes.rebuild import swap
+from sparsec.passes.rebuild import swap, with_regions
 
 __all__ = ["Canonicalize"]
 
@@ -53,12 +53,13 @@ class _Simplifier:
         out = []
         for op in ops:
             # Results keep their types: what an operand is replaced by lies in the same place.
-            new = replace(op, operands=swap(op.operands, self.same))
+            operands = swap(op.operands, self.same)
+            new = op if operands is op.operands else replace(op, operands=operands)
             stand_in = self._stand_in(new)
             if stand_in is not None:
                 self.same[op.result.name] = stand_in
                 continue
-            out.append(replace(new, regions=tuple(map(self._region, op.regions))))
+            out.append(with_regions(new, self._region))
         return tuple(out)
 
     def _region(self, region: Region) -> Region:

@@ -20,7 +20,7 @@ from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.text import attr_text, type_to_text
 from sparsec.passes.base import Pass
 from sparsec.passes.facts import PURE, used_symbols, written_storages
-from sparsec.passes.rebuild import retyped, swap
+from sparsec.passes.rebuild import retyped, swap, with_regions
 
 __all__ = ["Cse"]
 
@@ -57,7 +57,7 @@ class _Numbering:
             self.same.update((r.name, n) for r, n in zip(op.results, new.results) if r != n)
             if self._found(new, known):
                 continue
-            out.append(replace(new, regions=tuple(self._region(r, known) for r in op.regions)))
+            out.append(with_regions(new, lambda region: self._region(region, known)))
         return tuple(out)
 
     def _region(self, region: Region, known: dict[Key, Op]) -> Region:

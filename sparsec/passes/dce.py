@@ -15,6 +15,7 @@ from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, symbol_uses, uses, value_symbols, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.passes.base import Pass
+from sparsec.passes.rebuild import with_regions
 
 __all__ = ["Dce"]
 
@@ -38,7 +39,7 @@ def _needed(ops: Sequence[Op], live: set[str]) -> tuple[Op, ...]:
     for op in reversed(ops):
         if not _has_effect(op) and not any(r.name in live for r in op.results):
             continue
-        op = replace(op, regions=tuple(_region(r) for r in op.regions))
+        op = with_regions(op, _region)
         live.update(v.name for v in uses(op))
         live.update(symbol_uses(op))
         kept.append(op)

@@ -2,7 +2,8 @@
 
 A program that writes a thousand elements one by one has half a million pairs of writes, nearly all far apart.
 Accesses lie in a grid of cells per storage, each at the level whose cells are as large as its own byte range:
-it is in two cells at most, and a query looks only at the cells that its range crosses.
+it is in two cells at most, and a query looks only at the cells that its range crosses. Reads are asked for only
+where something is written, and the same access of several groups is kept once, for the last of them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from sparsec.passes.accesses import Access
 
 Range = tuple[int, int]  # first byte, and the one after the last
 Entry = tuple[int, Access]  # the group that makes the access
+Cell = dict[Access, int]  # the last group that makes each access
 
 
 def byte_range(a: Access) -> Range | None:
@@ -29,24 +31,26 @@ def byte_range(a: Access) -> Range | None:
 
 @dataclass
 class _Storage:
-    """The accesses of one storage: by level and cell, and those that may be anywhere."""
+    """Accesses of one storage: by level and cell, and those that may be anywhere."""
 
-    levels: dict[int, dict[int, list[Entry]]] = field(default_factory=dict)
-    anywhere: list[Entry] = field(default_factory=list)
+    levels: dict[int, dict[int, Cell]] = field(default_factory=dict)
+    anywhere: Cell = field(default_factory=dict)
 
 
 class History:
     """The accesses so far."""
 
     def __init__(self) -> None:
-        self._storages: dict[str, _Storage] = {}
+        self._read: dict[str, _Storage] = {}
+        self._written: dict[str, _Storage] = {}
 
     def add(self, number: int, a: Access) -> None:
         """Records an access that group `number` makes."""
-        storage = self._storages.setdefault(a.storage, _Storage())
+        storages = self._written if a.write else self._read
+        storage = storages.setdefault(a.storage, _Storage())
         where = byte_range(a)
         if where is None:
-            storage.anywhere.append((number, a))
+            _keep(storage.anywhere, number, a)
             return
         low, high = where
         if low == high:
@@ -54,19 +58,29 @@ class History:
         level = (high - low).bit_length()
         cells = storage.levels.setdefault(level, {})
         for cell in range(low >> level, ((high - 1) >> level) + 1):
-            cells.setdefault(cell, []).append((number, a))
+            _keep(cells.setdefault(cell, {}), number, a)
 
     def near(self, a: Access) -> Iterator[Entry]:
-        """Earlier accesses whose range may cross that of `a`; some twice."""
-        storage = self._storages.get(a.storage)
-        if storage is None:
-            return
-        yield from storage.anywhere
-        where = byte_range(a)
-        for level, cells in storage.levels.items():
-            if where is None or (where[1] - where[0]) >> level > len(cells):
-                for entries in cells.values():
-                    yield from entries
-            else:
-                for cell in range(where[0] >> level, ((where[1] - 1) >> level) + 1):
-                    yield from cells.get(cell, ())
+        """Earlier accesses that `a` may have to stay behind; some twice."""
+        for storages in (self._written, self._read) if a.write else (self._written,):
+            storage = storages.get(a.storage)
+            if storage is not None:
+                for cell in _cells(storage, byte_range(a)):
+                    for access, number in cell.items():
+                        yield number, access
+
+
+def _keep(cell: Cell, number: int, a: Access) -> None:
+    cell[a] = max(number, cell.get(a, -1))
+
+
+def _cells(storage: _Storage, where: Range | None) -> Iterator[Cell]:
+    """The cells that a range (None: anywhere) may cross."""
+    yield storage.anywhere
+    for level, cells in storage.levels.items():
+        if where is None or (where[1] - where[0]) >> level > len(cells):
+            yield from cells.values()
+        else:
+            for number in range(where[0] >> level, ((where[1] - 1) >> level) + 1):
+                if (cell := cells.get(number)) is not None:
+                    yield cell

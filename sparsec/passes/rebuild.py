@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from sparsec.ir.builder import infer_types
@@ -21,6 +21,8 @@ def all_names(func: Func) -> set[str]:
 
 def swap(values: tuple[Value, ...], mapping: Mapping[str, Value]) -> tuple[Value, ...]:
     """The values, those that `mapping` names replaced."""
+    if not any(v.name in mapping for v in values):
+        return values
     return tuple(mapping.get(v.name, v) for v in values)
 
 
@@ -36,8 +38,15 @@ def rename_region(region: Region, mapping: Mapping[str, Value]) -> Region:
                    yields=swap(region.yields, mapping))
 
 
+def with_regions(op: Op, change: Callable[[Region], Region]) -> Op:
+    """The op with its regions changed; the same op where it has none."""
+    return replace(op, regions=tuple(map(change, op.regions))) if op.regions else op
+
+
 def retyped(op: Op, operands: tuple[Value, ...]) -> Op:
     """The op on other operands. Views and versions follow them to another storage."""
+    if operands is op.operands:
+        return op
     rec = record(op.name)
     if operands == op.operands or rec.kind not in (Kind.VIEW, Kind.UPDATE):
         return replace(op, operands=operands)

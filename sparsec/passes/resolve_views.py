@@ -14,7 +14,7 @@ from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.passes.base import Pass
-from sparsec.passes.rebuild import swap, view_op
+from sparsec.passes.rebuild import swap, view_op, with_regions
 
 __all__ = ["ResolveViews"]
 
@@ -46,8 +46,9 @@ class _Views:
         for op in ops:
             new = self._view(op) if record(op.name).kind is Kind.VIEW else op
             if new is not None:
-                regions = tuple(map(self._region, new.regions))
-                out.append(replace(new, operands=swap(new.operands, self.same), regions=regions))
+                operands = swap(new.operands, self.same)
+                new = new if operands is new.operands else replace(new, operands=operands)
+                out.append(with_regions(new, self._region))
         return tuple(out)
 
     def _region(self, region: Region) -> Region:

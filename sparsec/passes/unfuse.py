@@ -21,7 +21,7 @@ from sparsec.ir.graph import Func, Op, Region, Value, walk
 from sparsec.passes.accesses import is_kernel
 from sparsec.passes.base import Pass
 from sparsec.passes.facts import used_symbols
-from sparsec.passes.rebuild import retyped, swap
+from sparsec.passes.rebuild import retyped, swap, with_regions
 
 __all__ = ["Unfuse"]
 
@@ -57,7 +57,7 @@ class _Dissolver:
                 continue
             new = retyped(op, swap(op.operands, self.same))
             self.same.update((r.name, n) for r, n in zip(op.results, new.results) if r != n)
-            out.append(replace(new, regions=tuple(map(self._region, new.regions))))
+            out.append(with_regions(new, self._region))
         return tuple(out)
 
     def _region(self, region: Region) -> Region:

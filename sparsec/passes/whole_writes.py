@@ -21,7 +21,7 @@ from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.passes.base import Pass
 from sparsec.passes.facts import PURE, is_plain_write
-from sparsec.passes.rebuild import retyped, swap
+from sparsec.passes.rebuild import retyped, swap, with_regions
 
 __all__ = ["WholeWrites"]
 
@@ -60,7 +60,7 @@ class _Renamer:
                 self._taken.add(value.storage)
                 continue
             self.same.update((r.name, n) for r, n in zip(op.results, new.results) if r != n)
-            out.append(replace(new, regions=tuple(map(self._region, new.regions))))
+            out.append(with_regions(new, self._region))
         return tuple(out)
 
     def _region(self, region: Region) -> Region:
