@@ -10,7 +10,7 @@ The only module that joins passes, code generators and runtimes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -23,7 +23,7 @@ from sparsec.ir.flags import collect
 from sparsec.ir.graph import Func, walk
 from sparsec.ir.loops import Failure, Kernel, Program
 from sparsec.ir.ops.record import Kind, record
-from sparsec.ir.tensorref import TensorRef, contiguous_strides, is_contiguous, span
+from sparsec.ir.tensorref import TensorRef, span
 from sparsec.ir.types import DType, TensorType
 
 __all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_bytes"]
@@ -85,7 +85,12 @@ class Compilation:
         from sparsec.codegen.legalize import legalize
         from sparsec.codegen.target import TARGETS
 
-        return legalize(self.program, TARGETS[BACKENDS[self.backend]])
+        target = TARGETS[BACKENDS[self.backend]]
+        if target.kind == "cpu":
+            from sparsec.runtime.cpu import host_cpu
+
+            target = replace(target, own_math=target.own_math and host_cpu().has_fma)
+        return legalize(self.program, target)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -231,33 +236,20 @@ class GraphRunner:
             for a, p in zip(params, self.func.params, strict=True)
         ]
         with collect() as word:
-            values, writes = interpret(self.func, flats)
+            values, writes = interpret(self.func, flats, whole=True)
         self._store_results(values, results)
         by_storage = {p.storage: flat for p, flat in zip(self.func.params, flats, strict=True)}
         for value, flat in zip(self.func.writes, writes, strict=True):
             by_storage[value.storage][:] = flat
         return word.bits
 
-    def _store_results(self, values: Sequence[np.ndarray], results: Sequence[int]) -> None:
+    def _store_results(self, flats: Sequence[np.ndarray], results: Sequence[int]) -> None:
+        params = {p.storage for p in self.func.params}
         numbers: dict[str, int] = {}
-        for value, array in zip(self.func.results, values, strict=True):
-            if value.storage in {p.storage for p in self.func.params}:
-                continue
-            number = numbers.setdefault(value.storage, len(numbers))
-            dtype, ref, shape = value.type.dtype, value.ref, array.shape
-            if 0 in shape:
-                continue
-            # Run-time dims are known by now: the array that came back has them.
-            strides = (
-                contiguous_strides(shape)
-                if is_contiguous(ref, value.type.shape)
-                else tuple(s // dtype.itemsize for s in array.strides)
-            )
-            place = TensorRef(ref.storage, ref.offset, strides)
-            flat = memory(results[number], span(place, shape)[1], dtype)
-            steps = tuple(int(s) * dtype.itemsize for s in strides)  # type: ignore[arg-type]
-            target = np.lib.stride_tricks.as_strided(flat[int(ref.offset) :], shape, steps)  # type: ignore[arg-type]
-            target[...] = array
+        for value, flat in zip(self.func.results, flats, strict=True):
+            if value.storage not in params:
+                number = numbers.setdefault(value.storage, len(numbers))
+                memory(results[number], flat.size, flat.dtype)[:] = flat
 
 
 @dataclass

@@ -48,11 +48,11 @@ def _part(which: int) -> Any:
         if x.dtype.kind != "c":
             if which == 0:
                 return x
-            from sparsec.frontend.numpy_api.creation import zeros_like
+            from sparsec.frontend.numpy_api.creation import zeros
 
             if x.is_scalar:
                 return Traced.scalar(x.trace, x.trace.const(0, x.dtype))
-            made = zeros_like(x)
+            made = zeros(x.shape, x.dtype, "F" if _transposed(x).c_contiguous and not x.c_contiguous else "C")
             made.readonly = "the imaginary part of a real array"
             return made
         if x.is_scalar:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ShapeError, UnsupportedDtype, UnsupportedError, wrap
+from sparsec.errors import DTypeError, ShapeError, UnsupportedDtype, UnsupportedError, wrap
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, np_dtype, number, weak_cast
 from sparsec.frontend.layout import MAX_RANK, order_like
@@ -127,7 +127,13 @@ def apply_ufunc(
 def _outs(ufunc: np.ufunc, out: Any) -> list[Traced | None]:
     outs = list(out) if isinstance(out, tuple) else [out]
     outs += [None] * (ufunc.nout - len(outs))
-    return [None if o is None else as_traced(o) for o in outs]
+    found = [None if o is None else as_traced(o) for o in outs]
+    for o in found:
+        if o is not None and o.is_scalar:
+            raise DTypeError("return arrays must be of ArrayType", loc=user_loc())
+        if o is not None:
+            o.trace.check_writable(o)
+    return found
 
 
 def resolve(

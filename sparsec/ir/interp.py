@@ -26,7 +26,7 @@ from sparsec.ir.types import DType
 
 
 def interpret(
-    func: Func, args: Sequence[Any], dims: Mapping[str, int] | None = None
+    func: Func, args: Sequence[Any], dims: Mapping[str, int] | None = None, *, whole: bool = False
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Runs `func`; gives its results and the flat buffers of the storages that it wrote (`func.writes`).
 
@@ -34,12 +34,14 @@ def interpret(
         in C order, an array of its shape will do. Parameters of one storage are given the same elements.
         Arguments are not changed.
     dims: values of symbols that the arguments' sizes do not tell.
+    whole: give each result's whole storage, flat, instead of its elements.
     A result that is a view of a written storage is a view of its buffer in `writes`.
     """
     frame = _Frame(dict(dims or {}))
     frame.bind_params(func.params, args)
     frame.run(func.ops)
-    return [frame.arrays[v.name] for v in func.results], [frame.flats[v.name] for v in func.writes]
+    results = frame.flats if whole else frame.arrays
+    return [results[v.name] for v in func.results], [frame.flats[v.name] for v in func.writes]
 
 
 class _State(NamedTuple):

@@ -170,6 +170,7 @@ def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
                 touch(around | {v.storage for r in op.regions for v in (*r.params, *r.yields)}, counter)
 
     visit(func.ops)
+    touch(touched_storages(Op("", func.ends, ())), counter + 1)
     # Even nothing gets a place that no other storage has.
     sizes = {name: max(nbytes(type), 1) for name, type in types.items()}
     return [_Block([name], sizes[name], first[name], last[name]) for name in types if name in first]
