@@ -114,6 +114,7 @@ SHORT = {4: 15, 8: 41}
 
 
 def parts(x: Real, size: int, mode: str, count: int) -> list[float]:
+    """A number as a sum of floats."""
     found: list[float] = []
     for n in range(count):
         bits = SHORT[size] if mode == "short" and n == 0 else DIGITS[size]
@@ -129,6 +130,7 @@ def _line(values: list[float], size: int) -> str:
 
 
 def main() -> None:
+    """Prints the file."""
     print('"""Coefficients of the polynomials, by item size of the dtype; lowest power first.\n')
     print("Written by tools/fit_vector_math.py, which says how they are found. Do not edit.\n")
     print('Each float32 number is given as the float64 of the same value.\n"""\n')

@@ -38,8 +38,8 @@ class Target:
 
 
 INTERP = Target("interp", "interp", 0, ("local", "private"), max_group=1 << 16, has_blas=True, threads=False)
-CPU = Target("cpu", "cpu", 32, has_blas=True)
-OPENCL = Target("opencl", "opencl", 16, ("local", "private"), max_group=256)
+CPU = Target("cpu", "cpu", 32, has_blas=True, own_math=True)
+OPENCL = Target("opencl", "opencl", 16, ("local", "private"), max_group=256, own_math=True)
 MALI = Target("mali", "opencl", 16, fp64=False, fp16=True, max_group=256)
 
 TARGETS = {target.name: target for target in (INTERP, CPU, OPENCL, MALI)}

@@ -58,6 +58,11 @@ class HostCpu:
     features: str
     vector_bits: int  # the width that vector code should use; 0: LLVM's choice
 
+    @property
+    def has_fma(self) -> bool:
+        """Whether a fused multiply-add is an instruction: on x86 a feature, elsewhere (64 bits) always there."""
+        return "+fma" in self.features.split(",") if "86" in self.triple else True
+
 
 @lru_cache(maxsize=1)
 def host_cpu() -> HostCpu:

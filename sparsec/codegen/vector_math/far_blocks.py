@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import reduce
 from typing import TYPE_CHECKING, TypeGuard
 
 from sparsec.ir.loop_rewrite import nodes
@@ -76,7 +75,9 @@ def _marks(loop: For, mark: Var, expander: Expander) -> Body:
     from sparsec.codegen.vector_math.expand import far
 
     args = [(expander.fresh("x", arg.dtype), arg) for arg in _arguments(loop)]
-    found = reduce(S.logical_or, (far(var) for var, _ in args), mark)
+    found: Expr = mark
+    for var, _ in args:
+        found = S.logical_or(found, far(var))
     return (*(Let(var, arg) for var, arg in args), Assign(mark, found))
 
 

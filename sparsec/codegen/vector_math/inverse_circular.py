@@ -13,7 +13,6 @@ from sparsec.codegen.vector_math.number import (
     bits_of,
     copysign,
     eq,
-    fma,
     magnitude,
     polynomial,
     select,

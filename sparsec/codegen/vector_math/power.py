@@ -80,7 +80,7 @@ def _positive(a: Number, y: Number) -> Number:
     return select(usual, regular, at_end)
 
 
-def pow(x: Number, y: Number) -> Number:  # noqa: A001 - the name of the function
+def pow(x: Number, y: Number) -> Number:
     """x**y."""
     size = _positive(magnitude(x), y)
     sign = select(_is_odd(y), bits_of(x) & x.format_sign(), bits_of(x.lift(0.0)))
