@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from sparsec.errors import UnsupportedError
 from sparsec.frontend import stage
 from sparsec.frontend.array import Traced
+from sparsec.frontend.builtins import ALWAYS, BUILTINS, MATH, takes
 from sparsec.frontend.control import RUNTIME
 from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import (
@@ -27,7 +27,6 @@ from sparsec.frontend.dispatch import (
 )
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.methods import attribute
-from sparsec.frontend.ranges import TracedRange
 from sparsec.frontend.symbolic import as_int
 from sparsec.frontend.trace import Trace
 
@@ -119,9 +118,10 @@ class Outside:
     def _call_other(self, function: Any, args: Any, kwargs: Any) -> Any:
         if isinstance(function, type) and issubclass(function, np.generic) and holds_array(args):
             return _to_scalar(function, *args)
-        builtin = BUILTINS.get(function) if isinstance(function, (type, types.BuiltinFunctionType)) else None
-        if builtin is not None and holds_array(args):
-            return builtin(*args, **kwargs)
+        if isinstance(function, (type, types.BuiltinFunctionType)):
+            builtin = BUILTINS.get(function) or MATH.get(function)
+            if builtin is not None and (function in ALWAYS or takes(args, kwargs)):
+                return builtin(*args, **kwargs)
         _refuse_random(function)
         module = getattr(function, "__module__", None) or ""
         if module.split(".")[0] == "numpy" and holds_array((args, kwargs)) and not isinstance(function, type):
@@ -240,22 +240,3 @@ def _to_scalar(dtype: Any, x: Any = 0) -> Any:
 
         return Traced.scalar(source.trace, cast(source.trace, source.read(), target))
     return source.astype(target)
-
-
-def _isinstance(x: Any, kinds: Any) -> bool:
-    """A traced array passes for an ndarray, a traced scalar for a NumPy scalar of its dtype or a number."""
-    if not isinstance(x, Traced):
-        return isinstance(x, kinds)
-    if x.weak is not None:
-        return issubclass(x.weak, kinds)
-    return issubclass(x.dtype.type if x.is_scalar else np.ndarray, kinds)
-
-
-def _len(x: Any) -> Any:
-    if isinstance(x, Traced) and x.shape:
-        return as_int(x.trace, x.shape[0])
-    return len(x)
-
-
-#: Builtins with a meaning of their own for traced arrays.
-BUILTINS: dict[Any, Callable[..., Any]] = {isinstance: _isinstance, range: TracedRange.make, len: _len}

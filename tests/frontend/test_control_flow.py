@@ -1,5 +1,7 @@
 """Loops, branches and jumps against NumPy: what unrolls and what becomes one op gives the same."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -173,4 +175,58 @@ PROGRAMS = [
 @each_backend
 @pytest.mark.parametrize("program, arguments", PROGRAMS, ids=lambda p: getattr(p, "__name__", ""))
 def test_loops(program, arguments, backend):
+    check(program, arguments, backend, rtol=1e-12)
+
+
+# --- builtins on run-time values -----------------------------------------------------------------------------
+
+
+def extremes(x):
+    n = x.shape[0]
+    out = np.zeros(n)
+    for i in range(n):
+        lo, hi = max(0, i - 2), min(n, i + 3)
+        out[i] = x[lo:hi].sum() + max(x[i], 0.5) - min(x[i], x[0], 0.25)
+    return out
+
+
+def of_arrays(x):
+    return max(x), min(x), sum(x), any(x > 2.5), all(x < 100.0)
+
+
+def conversions(x, k):
+    cells = np.zeros(8)
+    for i in range(x.shape[0]):
+        where = int(abs(x[i]) * 3) % 8
+        cells[where] += float(i) + round(x[i])
+    return cells, int(x[0]), float(k), bool(k), complex(x[0]), divmod(k, 3), pow(k, 2)
+
+
+def mathematics(x):
+    out = np.zeros(x.shape[0])
+    for i in range(x.shape[0]):
+        out[i] = math.sqrt(abs(x[i])) + math.exp(x[i]) * math.floor(x[i]) - math.atan2(x[i], 2.0)
+    return out, math.hypot(x[0], x[1]), math.isnan(x[0]), math.ceil(x[1])
+
+
+def kinds(x):
+    assert isinstance(x, np.ndarray) and type(x) is np.ndarray and isinstance(x[0], np.float64)
+    total = 0.0
+    for i in reversed(range(len(x))):
+        total = total * 0.5 + x[i] * np.int64(i)
+    return total
+
+
+BUILTIN_PROGRAMS = [
+    (extremes, grid(30)),
+    (of_arrays, grid(40)),
+    (conversions, lambda: (np.linspace(-3.2, 4.1, 30), 7)),
+    (mathematics, grid(20)),
+    (kinds, grid(20)),
+]
+
+
+@each_backend
+@pytest.mark.parametrize("program, arguments", BUILTIN_PROGRAMS, ids=lambda p: getattr(p, "__name__", ""))
+def test_builtins(program, arguments, backend):
     check(program, arguments, backend, rtol=1e-12)
