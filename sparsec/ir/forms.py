@@ -16,7 +16,7 @@ from sparsec.ir.dims import product, upper_bound
 from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.text import op_error
-from sparsec.ir.versions import Versions, versions
+from sparsec.ir.versions import Overlay, Versions, versions
 
 
 class Form(enum.IntEnum):
@@ -89,14 +89,14 @@ def _of_kind(ops: Iterable[Op], kind: Kind) -> Iterator[Op]:
 def check_linear(func: Func) -> None:
     """Every read is of the newest version of its storage, so that all versions can share one memory."""
     table = versions(func)
-    newest = {param.storage: table.of[param.name] for param in func.params}
+    newest = Overlay({param.storage: table.of[param.name] for param in func.params})
     _linear_ops(table, func.ops, newest)
     for value in func.ends:
         if stale := _stale(table, value, newest):
             raise VerifyError(f"{stale}, and a result", loc=func.loc)
 
 
-def _linear_ops(table: Versions, ops: Iterable[Op], newest: dict[str, str]) -> None:
+def _linear_ops(table: Versions, ops: Iterable[Op], newest: Overlay) -> None:
     for op in ops:
         rec = record(op.name)
         if rec.kind is Kind.VIEW:
@@ -106,25 +106,25 @@ def _linear_ops(table: Versions, ops: Iterable[Op], newest: dict[str, str]) -> N
             if not only_place and (stale := _stale(table, value, newest)):
                 raise op_error(op, stale)
         for region in op.regions:
-            inside = dict(newest)
-            inside.update((p.storage, table.of[p.name]) for p in region.params)
-            before = dict(inside)
+            entered = {p.storage: table.of[p.name] for p in region.params}
+            inside = newest.inside(entered)
             _linear_ops(table, region.ops, inside)
             yielded = {table.of[v.name] for v in region.yields}
             for value in region.yields:
                 if stale := _stale(table, value, inside):
                     raise op_error(op, f"{stale}, and yielded")
-            for storage, version in before.items():
-                last = inside[storage]
-                if last != version and last not in yielded and storage in newest:
+            for storage, last in inside.own.items():
+                before = entered.get(storage, newest.get(storage))
+                if before is not None and last != before and last not in yielded and storage in newest:
                     raise op_error(op, f"the version %{last} of @{storage} is lost: it is not yielded")
-        newest.update((r.storage, table.of[r.name]) for r in op.results)
+        for result in op.results:
+            newest[result.storage] = table.of[result.name]
 
 
-def _stale(table: Versions, value: Value, newest: dict[str, str]) -> str:
+def _stale(table: Versions, value: Value, newest: Overlay) -> str:
     """Why `value` cannot be read now; empty if it can."""
     version = table.of[value.name]
-    if newest.get(value.storage, version) == version:
+    if newest.get(value.storage) in (None, version):
         return ""
     return f"%{value.name} is a stale view of @{value.storage}"
 

@@ -30,6 +30,7 @@ class Versions:
     parent: dict[str, str | None] = field(default_factory=dict)
     storage: dict[str, str] = field(default_factory=dict)
     maker: dict[str, Op] = field(default_factory=dict)
+    _order: dict[str, int] = field(default_factory=dict)  # version to how many were made before it
     _closed: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def begin(self, value: Value, name: str = "", parent: str | None = None, op: Op | None = None) -> None:
@@ -37,6 +38,7 @@ class Versions:
         name = name or value.name
         self.of[value.name] = name
         if name not in self.parent:
+            self._order[name] = len(self._order)
             self.parent[name], self.storage[name] = parent, value.storage
             if op is not None:
                 self.maker[name] = op
@@ -47,11 +49,49 @@ class Versions:
             yield version
             version = self.parent[version]
 
+    @property
+    def count(self) -> int:
+        """How many versions there are so far."""
+        return len(self._order)
+
+    def is_among(self, version: str, count: int) -> bool:
+        """Whether `version` is one of the first `count`."""
+        return self._order[version] < count
+
     def follows(self, version: str, other: str) -> bool:
         """Whether `version` is `other` or comes after it."""
         if version not in self._closed:
             self._closed[version] = frozenset(self.ancestors(version))
         return other in self._closed[version]
+
+
+class Overlay:
+    """The newest version of each storage as a region sees it: what it changes is its `own`, the rest is around it."""
+
+    __slots__ = ("own", "_around")
+
+    def __init__(self, own: dict[str, str], around: Overlay | None = None) -> None:
+        self.own, self._around = own, around
+
+    def inside(self, entered: dict[str, str]) -> Overlay:
+        """For a region that begins with these versions besides the ones around it."""
+        return Overlay(dict(entered), self)
+
+    def get(self, storage: str) -> str | None:
+        """The newest version, or None for a storage that has not begun."""
+        scope: Overlay | None = self
+        while scope is not None:
+            found = scope.own.get(storage)
+            if found is not None:
+                return found
+            scope = scope._around
+        return None
+
+    def __contains__(self, storage: str) -> bool:
+        return self.get(storage) is not None
+
+    def __setitem__(self, storage: str, version: str) -> None:
+        self.own[storage] = version
 
 
 def versions(func: Func) -> Versions:
@@ -80,7 +120,7 @@ def _visit(table: Versions, op: Op) -> None:
 
 
 def _visit_control(table: Versions, op: Op) -> None:
-    outside = set(table.parent)
+    outside = table.count
     carried = op.operands[FIXED_OPERANDS[op.name] :]
     for region in op.regions:
         _enter(table, region, carried)
@@ -102,10 +142,10 @@ def _enter(table: Versions, region: Region, carried: tuple[Value, ...]) -> None:
         table.begin(param, parent=table.of[source.name] if shared and source is not None else None)
 
 
-def _leave(table: Versions, op: Op, result: Value, inner: list[str], outside: set[str]) -> None:
+def _leave(table: Versions, op: Op, result: Value, inner: list[str], outside: int) -> None:
     """The version that a result of `if` or `fused` belongs to: what its regions yield for it."""
-    before = [next((v for v in table.ancestors(version) if v in outside), None) for version in inner]
-    if all(version == inner[0] and version in outside for version in inner):
+    before = [next((v for v in table.ancestors(version) if table.is_among(v, outside)), None) for version in inner]
+    if all(version == inner[0] and table.is_among(version, outside) for version in inner):
         table.of[result.name] = inner[0]
         return
     # Results that are views of one inner version share the one that it becomes outside.

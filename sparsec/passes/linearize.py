@@ -23,7 +23,7 @@ from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import contiguous_strides
-from sparsec.ir.versions import Versions, versions
+from sparsec.ir.versions import Overlay, Versions, versions
 from sparsec.passes.accesses import access, accesses, element_for_element, ordered
 from sparsec.passes.base import Pass
 from sparsec.passes.coverage import overwritten_unread
@@ -53,7 +53,7 @@ class Linearize(Pass):
 def _stale_reads(func: Func) -> dict[int, dict[str, Value]]:
     """For each op (by `id`) that makes a version: the values of the one before that are read later."""
     finder = _StaleReads(versions(func))
-    newest = {p.storage: finder.table.of[p.name] for p in func.params}
+    newest = Overlay({p.storage: finder.table.of[p.name] for p in func.params})
     finder.visit(func.ops, newest)
     for value in func.ends:
         finder.read(value, newest)
@@ -68,7 +68,7 @@ class _StaleReads:
         self.saves: dict[int, dict[str, Value]] = {}
         self._ended_by: dict[str, Op] = {}
 
-    def visit(self, ops: Sequence[Op], newest: dict[str, str]) -> None:
+    def visit(self, ops: Sequence[Op], newest: Overlay) -> None:
         for op in ops:
             rec = record(op.name)
             if rec.kind is Kind.VIEW:
@@ -77,7 +77,7 @@ class _StaleReads:
                 if not (rec.kind is Kind.UPDATE and position == 1):  # only a place
                     self.read(value, newest)
             for region in op.regions:
-                inside = dict(newest)
+                inside = newest.inside({})
                 for param in region.params:
                     self._advance(param, op, inside)
                 self.visit(region.ops, inside)
@@ -86,16 +86,16 @@ class _StaleReads:
             for result in op.results:
                 self._advance(result, op, newest)
 
-    def _advance(self, value: Value, op: Op, newest: dict[str, str]) -> None:
+    def _advance(self, value: Value, op: Op, newest: Overlay) -> None:
         version = self.table.of[value.name]
         old = newest.get(value.storage)
         if old is not None and old != version:
             self._ended_by.setdefault(old, op)
         newest[value.storage] = version
 
-    def read(self, value: Value, newest: dict[str, str]) -> None:
+    def read(self, value: Value, newest: Overlay) -> None:
         version = self.table.of[value.name]
-        if newest.get(value.storage, version) != version:
+        if newest.get(value.storage) not in (None, version):
             self.saves.setdefault(id(self._ended_by[version]), {})[value.name] = value
 
 
