@@ -13,7 +13,8 @@ the value had before; the value inside gets another one. What is not used outsid
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sparsec.ir.builder import Names
@@ -28,14 +29,16 @@ from sparsec.passes.rebuild import rename_region
 class Scope:
     """What values are called at one place: the newest version of each storage, the views made of it."""
 
-    versions: dict[str, Value] = field(default_factory=dict)
-    views: dict[tuple[str, str], Value] = field(default_factory=dict)  # (old view, base) -> view
+    versions: MutableMapping[str, Value] = field(default_factory=dict)
+    views: MutableMapping[tuple[str, str], Value] = field(default_factory=dict)  # (old view, base) -> view
     inner: dict[str, Value] = field(default_factory=dict)  # a result, while inside its group
-    emitted: set[str] = field(default_factory=set)  # metadata ops that are written down
+    emitted: MutableMapping[str, bool] = field(default_factory=dict)  # metadata ops that are written down
     inside: bool = False  # of a group: the names of what it needs again are taken outside
 
     def nested(self) -> Scope:
-        return Scope(dict(self.versions), dict(self.views), {}, set(self.emitted), True)
+        return Scope(
+            ChainMap({}, self.versions), ChainMap({}, self.views), {}, ChainMap({}, self.emitted), True
+        )
 
 
 class Regroup:
@@ -133,7 +136,7 @@ class Regroup:
             newest = self._newest(value, scope)
             made = self._definitions.get(newest.name)
             if made is not None and is_metadata(made) and newest.name not in scope.emitted:
-                scope.emitted.add(newest.name)
+                scope.emitted[newest.name] = True
                 out.append(made)
             return newest
         base = self._resolve(op.operands[0], scope, out)
@@ -142,7 +145,7 @@ class Regroup:
             self._define_symbols(op, scope, out)
             taken = value.name in scope.emitted or scope.inside
             found = Value(self._names.fresh(value.name + ".v"), value.type) if taken else value
-            scope.emitted.add(value.name)
+            scope.emitted[value.name] = True
             scope.views[value.name, base.name] = found
             out.append(replace(op, operands=(base,), results=(found,)))
         return found
