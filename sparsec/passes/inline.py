@@ -18,7 +18,7 @@ from typing import ClassVar
 
 from sparsec.ir.dims import Poly
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Op, Value
+from sparsec.ir.graph import Attrs, Op, Value
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import TensorRef
 from sparsec.ir.types import TensorType
@@ -91,7 +91,10 @@ class _Inliner:
     # --- what may move ---
 
     def _may_move(self, op: Op) -> bool:
-        if record(op.name).kind not in (Kind.ELEMENTWISE, Kind.MAP) or len(op.results) != 1 or not op.operands:
+        rec = record(op.name)
+        if rec.kind not in (Kind.ELEMENTWISE, Kind.MAP) or len(op.results) != 1:
+            return False
+        if not op.operands and rec.seen is None:
             return False
         result, reads = op.result, self.reads
         if result.name not in reads.private or result.name in reads.writes or result.type.channels is not None:
@@ -108,7 +111,7 @@ class _Inliner:
             is_identity_map(where, use.value.type.shape, shape) for where, use in zip(maps, uses) if where
         ):
             return False
-        if not self._pays(op, uses, maps) or looks_at_index(op):
+        if not self._pays(op, uses, maps) or not all(_can_be_seen(op, where, use) for where, use in zip(maps, uses)):
             return False
         if any(self._overwritten(op, node.position, use.node.position) for use in uses):
             return False
@@ -163,7 +166,8 @@ class _Inliner:
             new += views
             operands.append(seen)
         result = Value(self.reads.names.fresh(f"{op.result.name}.at"), TensorType(op.result.type.dtype, shape))
-        node = _Node(Op(op.name, tuple(operands), (result,), op.attrs, (), op.loc), use.node.position)
+        attrs = _seen(op, where, shape) if looks_at_index(op) else op.attrs
+        node = _Node(Op(op.name, tuple(operands), (result,), attrs or {}, (), op.loc), use.node.position)
         self._note(node)
         self.before.setdefault(node.position, []).extend([node, *reversed(new)])
         return result
@@ -173,6 +177,17 @@ class _Inliner:
         for view in views:
             self.reads.definitions[view.result.name] = view
         return seen, views
+
+
+def _can_be_seen(op: Op, where: IndexMap | None, use: _Use) -> bool:
+    return where is not None and (not looks_at_index(op) or _seen(op, where, use.value.type.shape) is not None)
+
+
+def _seen(op: Op, where: IndexMap, shape: Sequence[object]) -> Attrs | None:
+    """The attributes of an op that looks at its index, for a view of its result."""
+    rule = record(op.name).seen
+    sizes = tuple(int(d) for d in shape)  # type: ignore[call-overload]
+    return None if rule is None or op.operands else rule(op.attrs, sizes, where.start, where.steps)
 
 
 def _count(shape: Sequence[object]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sparsec.passes.base import Pass, parse_spec
 from sparsec.passes.canonicalize import Canonicalize
+from sparsec.passes.columns import Columns
 from sparsec.passes.cse import Cse
 from sparsec.passes.dce import Dce
 from sparsec.passes.dissolve import Dissolve
@@ -12,6 +13,7 @@ from sparsec.passes.forward import Forward
 from sparsec.passes.fuse import Fuse
 from sparsec.passes.inline import Inline
 from sparsec.passes.linearize import Linearize
+from sparsec.passes.order_axes import OrderAxes
 from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.resolve_views import ResolveViews
 from sparsec.passes.unfuse import Unfuse
@@ -28,7 +30,14 @@ DEFAULT: tuple[Pass, ...] = (
     Cse(),
     Dce(),
     ResolveViews(),
+    OrderAxes(),
+    WholeWrites(),
     Dce(),
+    Dissolve(),
+    Dce(),
+    Inline(),
+    Dce(),
+    Columns(),
     Dissolve(),
     Dce(),
     Inline(),
@@ -52,7 +61,8 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, Dissolve, Inline, Linearize, Fuse,
+    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, OrderAxes, Dissolve, Inline, Columns,
+    Linearize, Fuse,
     Forward, PlanMemory,
 )}
 

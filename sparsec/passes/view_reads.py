@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sparsec.ir.builder import Names
@@ -14,7 +14,7 @@ from sparsec.passes.accesses import access, overlap
 from sparsec.passes.base import Pass
 from sparsec.passes.facts import is_plain_write
 from sparsec.passes.index_map import compose, index_map
-from sparsec.passes.rebuild import all_names
+from sparsec.passes.rebuild import all_names, swap
 
 __all__ = ["ListPass", "Reads", "Source"]
 
@@ -25,18 +25,23 @@ class ListPass(Pass):
     def run(self, func: Func) -> Func:
         names = Names(all_names(func))
         fixed = {v.storage for v in (*func.params, *func.ends)}
-        return func.with_ops(self._list(func.ops, fixed, names))
+        ops, renamed = self._list(func.ops, fixed, names)
+        return replace(func, ops=ops, results=swap(func.results, renamed), writes=swap(func.writes, renamed))
 
-    def _list(self, ops: Sequence[Op], fixed: set[str], names: Names) -> tuple[Op, ...]:
+    def _list(
+        self, ops: Sequence[Op], fixed: set[str], names: Names
+    ) -> tuple[tuple[Op, ...], Mapping[str, Value]]:
         ops = tuple(replace(op, regions=tuple(self._region(r, fixed, names) for r in op.regions)) for op in ops)
-        return self.rewrite(Reads(ops, fixed, names))
+        reads = Reads(ops, fixed, names)
+        return self.rewrite(reads), reads.renamed
 
     def _region(self, region: Region, fixed: set[str], names: Names) -> Region:
         inside = fixed | {v.storage for v in (*region.params, *region.yields)}
-        return replace(region, ops=self._list(region.ops, inside, names))
+        ops, renamed = self._list(region.ops, inside, names)
+        return replace(region, ops=ops, yields=swap(region.yields, renamed))
 
     def rewrite(self, reads: Reads) -> tuple[Op, ...]:
-        """The new list, for the same names outside."""
+        """The new list. What is outside called otherwise now is in `reads.renamed`."""
         raise NotImplementedError
 
 
@@ -59,6 +64,7 @@ class Reads:
     position: dict[str, int] = field(default_factory=dict)  # of the op that makes a value
     private: set[str] = field(default_factory=set)
     writes: dict[str, list[int]] = field(default_factory=dict)  # positions of writes, by storage
+    renamed: dict[str, Value] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         captured: set[str] = set()

@@ -52,6 +52,17 @@ register(
     )
 )
 
+def _seen_iota(
+    attrs: Attrs, shape: tuple[int, ...], start: tuple[int, ...], steps: tuple[tuple[int, ...], ...]
+) -> Attrs | None:
+    """An iota along the one axis of the view that moves along ours, by ones from the first."""
+    axis = attrs["axis"]
+    moving = [k for k, (step, size) in enumerate(zip(steps, shape)) if step[axis] and size != 1]
+    if start[axis] or len(moving) != 1 or steps[moving[0]][axis] != 1:
+        return None
+    return {"dtype": attrs["dtype"], "shape": shape, "axis": moving[0]}
+
+
 register(
     OpRecord(
         name="iota",
@@ -69,6 +80,7 @@ register(
             )
         ),
         lower=lambda s, index, reads, dtype, shape, axis: s.cast(index[axis], dtype),
+        seen=_seen_iota,
         cases=(
             case(dtype=np.dtype("i8"), shape=(3, 4), axis=1),
             case(dtype=np.dtype("u1"), shape=(2,), axis=0),

@@ -96,6 +96,8 @@ class OpRecord:
     region: for UPDATE, operand 1 is the view that is written, operand 2 its new elements (or one scalar).
         Without it the op writes its result 0, in place in operand 0's storage, with loops of its own.
     pointwise: for MAP, positions of operands that are read at the result's own index only.
+    seen: for a MAP that looks at its index, (attrs, shape, start, steps) to the attributes of the op that gives
+        the view of its result whose element i is element `start + sum(i[j] * steps[j])`; None if none does.
     sparse, grad: how channel indexes pass through; the gradient rule (builder, op, result gradients) to
         operand gradients.
     numpy: the NumPy functions that it implements one to one.
@@ -113,6 +115,7 @@ class OpRecord:
     view: Callable[[TensorRef, tuple[Any, ...], tuple[Any, ...], Attrs], TensorRef | None] | None = None
     lower: Any = None
     pointwise: tuple[int, ...] = ()
+    seen: Callable[[Attrs, tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]], Attrs | None] | None = None
     region: bool = False
     sparse: Sparse = Sparse.DENSIFY
     grad: Callable[..., Any] | None = None
