@@ -39,12 +39,13 @@ class _Angle:
 
 def _reduce(x: Number) -> _Angle:
     first, second, third = HALF_PI[x.format.size]
-    n, k = nearest(x * TWO_OVER_PI[x.format.size][0])
+    turn = nearest(x, TWO_OVER_PI[x.format.size][0])
+    n = turn.n
     # Exact: a multiple of the last bit of `first` and of x, and less than 1.
     start = fma(n, -first, x)
     step = product(n, second)
     r = two_sum(start, -step.high)
-    return _Angle(k, Words(r.high, fma(n, -third, r.low - step.low)))
+    return _Angle(turn.k, Words(r.high, fma(n, -third, r.low - step.low)))
 
 
 def _sine(r: Words) -> Words:

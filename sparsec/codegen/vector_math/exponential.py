@@ -12,6 +12,7 @@ from sparsec.codegen.vector_math.coefficients import EXP, EXP2, LN2, LOG2_E
 from sparsec.codegen.vector_math.number import (
     Format,
     Number,
+    Rounded,
     eq,
     fma,
     nearest,
@@ -27,10 +28,9 @@ __all__ = ["Reduced", "clamp", "exp", "exp2", "exp_bounds", "expm1", "exponentia
 
 @dataclass(frozen=True, slots=True)
 class Reduced:
-    """x = n log 2 + r + rest; `n` also as the integer `k`."""
+    """x = n log 2 + r + rest."""
 
-    n: Number
-    k: Number
+    power: Rounded
     r: Number
     rest: Number
 
@@ -50,27 +50,26 @@ def reduce(x: Number) -> Reduced:
     """The first product and difference are exact: the result is a multiple of the last bit of log 2's first
     part, and small."""
     high, low = LN2[x.format.size]
-    n, k = nearest(x * LOG2_E[x.format.size][0])
-    first = fma(n, -high, x)
-    r = fma(n, -low, first)
-    return Reduced(n, k, r, fma(n, -low, first - r))
+    power = nearest(x, LOG2_E[x.format.size][0])
+    first = fma(power.n, -high, x)
+    r = fma(power.n, -low, first)
+    return Reduced(power, r, fma(power.n, -low, first - r))
 
 
 def exp(x: Number) -> Number:
-    """e**x."""
+    """e**x. The rest of r would be worth a quarter of a unit in the last place, and costs a third."""
     parts = reduce(clamp(x, *exp_bounds(x.format)))
     r = parts.r
-    tail = fma(r * r, polynomial(EXP, r), parts.rest)
-    return times_power_of_two(1.0 + (r + tail), parts.k)
+    return times_power_of_two(fma(fma(polynomial(EXP, r), r, 1.0), r, 1.0), parts.power)
 
 
 def exp2(x: Number) -> Number:
     """2**x: here r = x - n is exact."""
     low, high = (-151.0, 129.0) if x.format.size == 4 else (-1076.0, 1025.0)
     x = clamp(x, low, high)
-    n, k = nearest(x)
-    r = x - n
-    return times_power_of_two(fma(r, polynomial(EXP2, r), 1.0), k)
+    power = nearest(x)
+    r = x - power.n
+    return times_power_of_two(fma(polynomial(EXP2, r), r, 1.0), power)
 
 
 def exponential_less_one(parts: Reduced) -> Words:
@@ -82,7 +81,7 @@ def exponential_less_one(parts: Reduced) -> Words:
 def scaled_less_one(parts: Reduced, halves: bool) -> Words:
     """exp(x) - 1, or half of it, in two words, as long as 2**n does not overflow."""
     p = exponential_less_one(parts)
-    scale, one = (power_of_two(parts.k - 1), 0.5) if halves else (power_of_two(parts.k), 1.0)
+    scale, one = (power_of_two(parts.power.k - 1), 0.5) if halves else (power_of_two(parts.power.k), 1.0)
     total = two_sum(scale - one, scale * p.high)
     return Words(total.high, fma(scale, p.low, total.low))
 
@@ -92,7 +91,7 @@ def expm1(x: Number) -> Number:
     low, high = (-18.0, 89.0) if x.format.size == 4 else (-38.0, 710.0)
     parts = reduce(clamp(x, low, high))
     p = exponential_less_one(parts)
-    scale = power_of_two(parts.k - 1)
+    scale = power_of_two(parts.power.k - 1)
     far = fma(scale, p.low, fma(scale, p.high, scale - 0.5))
     near = select(eq(x, 0.0), x, p.high)  # the words of -0 sum up to +0
-    return select(eq(parts.n, 0.0), near, far + far)
+    return select(eq(parts.power.n, 0.0), near, far + far)

@@ -31,7 +31,7 @@ __all__ = ["cosh", "sinh", "tanh"]
 def _half_exp(parts: Reduced) -> Number:
     """exp(x) / 2, which overflows later than exp(x)."""
     p = exponential_less_one(parts)
-    return times_power_of_two(1.0 + (p.high + p.low), parts.k - 1)
+    return times_power_of_two(1.0 + (p.high + p.low), parts.power, less=1)
 
 
 def _large(x: Number) -> Number:
@@ -63,7 +63,7 @@ def cosh(x: Number) -> Number:
     size = magnitude(x)
     parts = _reduced(size)
     p = exponential_less_one(parts)
-    scale = power_of_two(parts.k - 1)
+    scale = power_of_two(parts.power.k - 1)
     half = fast_sum(scale, scale * p.high)
     low = fma(scale, p.low, half.low)
     inverse = 0.25 / half.high

@@ -20,7 +20,7 @@ from sparsec.ir.scalar import apply, const
 from sparsec.ir.types import DType
 
 __all__ = [
-    "Format", "Number", "bits_of", "copysign", "eq", "float_of", "fma", "format_of", "magnitude", "ne",
+    "Format", "Number", "Rounded", "bits_of", "copysign", "eq", "float_of", "fma", "format_of", "magnitude", "ne",
     "nearest", "polynomial", "power_of_two", "rint", "select", "sqrt", "times_power_of_two", "whole",
 ]  # fmt: skip
 
@@ -206,25 +206,39 @@ def polynomial(table: Table, x: Number) -> Number:
     return result
 
 
-def nearest(x: Number) -> tuple[Number, Number]:
-    """The integer nearest to x, |x| < 2**(digits - 2), as a float and as an integer.
+@dataclass(frozen=True, slots=True)
+class Rounded:
+    """An integer as a float `n`, and in the low bits of `raw`, more by twice the bias of exponents."""
+
+    n: Number
+    raw: Number
+
+    @property
+    def k(self) -> Number:
+        """The integer."""
+        return self.raw - bits_of(self.n.lift(_magic(self.n.format)))
+
+
+def nearest(x: Number, factor: float = 1.0) -> Rounded:
+    """The integer nearest to x * factor, of size less than 2**(digits - 3).
 
     Adding 1.5 * 2**(digits - 1) leaves no bits behind the point, and the integer in the low bits: no
     conversion is needed, which AVX2 lacks for 64 bits. (Hacker's Delight, 2nd ed., section 17-3.)
     """
     magic = _magic(x.format)
-    shifted = x + magic
-    return shifted - magic, bits_of(shifted) - bits_of(x.lift(magic))
+    shifted = x + magic if factor == 1.0 else fma(x, factor, magic)
+    return Rounded(shifted - magic, bits_of(shifted))
 
 
 def whole(k: Number) -> Number:
-    """The float of an integer, |k| < 2**(digits - 2); the inverse of the trick in `nearest`."""
+    """The float of an integer, |k| < 2**(digits - 3): the same trick the other way round."""
     x = Number(const(_magic(format_of(k.dtype)), format_of(k.dtype).dtype))
     return float_of(k + bits_of(x)) - x
 
 
 def _magic(form: Format) -> float:
-    return 1.5 * 2.0**form.mantissa
+    # Twice the bias is even: `nearest` breaks ties as it would without it.
+    return 1.5 * 2.0**form.mantissa + 2 * form.bias
 
 
 def power_of_two(k: Number) -> Number:
@@ -233,7 +247,9 @@ def power_of_two(k: Number) -> Number:
     return float_of((k + form.bias) << form.mantissa)
 
 
-def times_power_of_two(x: Number, k: Number) -> Number:
-    """x * 2**k, rounded once; twice the range of `power_of_two`, so results may overflow or be denormal."""
-    first = k >> 1
-    return x * power_of_two(first) * power_of_two(k - first)
+def times_power_of_two(x: Number, power: Rounded, less: int = 0) -> Number:
+    """x * 2**(n - less), rounded once: two factors have twice the range of one, so results may overflow or be
+    denormal. Each gets half of n + 2 * bias; what stands above it in `raw` is shifted out."""
+    raw, mantissa = power.raw - less if less else power.raw, x.format.mantissa
+    half = raw >> 1
+    return x * float_of(half << mantissa) * float_of((raw - half) << mantissa)

@@ -59,7 +59,7 @@ def _exp(x: Words) -> Number:
     parts = reduce(clamp(x.high, low, high))
     r = two_sum(parts.r, select(inside, x.low, 0.0))
     tail = fma(r.high * r.high, polynomial(EXP, r.high), parts.rest + r.low)
-    return times_power_of_two(1.0 + (r.high + tail), parts.k)
+    return times_power_of_two(1.0 + (r.high + tail), parts.power)
 
 
 def _is_odd(y: Number) -> Number:

@@ -32,7 +32,8 @@ def cbrt(x: Number) -> Number:
     size = magnitude(x)
     usual = (size > 0.0) & (size < INFINITY)
     part = split(select(usual, size, 1.0))
-    n, k = nearest(part.n * (1 / 3))
+    third = nearest(part.n, 1 / 3)
+    n = third.n
     left = fma(n, -3.0, part.n)  # -1, 0 or 1
     m = part.m * select(left > 0.0, 2.0, select(left < 0.0, part.m.lift(0.5), 1.0))
     y = polynomial(RCBRT, m)
@@ -45,7 +46,7 @@ def cbrt(x: Number) -> Number:
     cube = product(square.high, r)
     excess = (cube.high - m) + fma(square.low, r, cube.low)
     closer = fma(excess * inverse_square, -1 / 3, r)
-    return select(usual, copysign(closer * power_of_two(k), x), x)
+    return select(usual, copysign(closer * power_of_two(third.k), x), x)
 
 
 def hypot(x: Number, y: Number) -> Number:
