@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from sparsec.ir.loops import Failure, Kernel, Program
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import TensorRef, span
 from sparsec.ir.types import DType, TensorType
+
+if TYPE_CHECKING:
+    from sparsec.runtime.stored import StoredCode
 
 __all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_bytes"]
 
@@ -106,7 +109,7 @@ class Compilation:
                 return LoopRunner(self.program)
             case "opencl":
                 return OpenClRunner(self.legal, self.opencl)
-        return CpuRunner(self.legal, self.executable, may_fail_late(self.func))
+        return CpuRunner(self.stored, self.executable)
 
     @cached_property
     def opencl(self) -> Any:
@@ -116,18 +119,45 @@ class Compilation:
         return opencl_source(self.legal)
 
     @cached_property
-    def executable(self) -> Any:
-        """The native code of the CPU backend."""
+    def stored(self) -> StoredCode:
+        """Native code for this machine and what a call needs beside it; from the disk if it has been made
+        before from the same traced function, and then no stage in between is."""
+        from sparsec.ir.text import to_text
+        from sparsec.runtime.stored import cache_key, load_or_make
+
+        alignments = ", ".join(f"{name}: {self.alignments[name]}" for name in sorted(self.alignments))
+        return load_or_make(cache_key("cpu", to_text(self.func), alignments, str(self.optimise)), self._make_stored)
+
+    def _make_stored(self) -> StoredCode:
+        from sparsec.ir.work import statements
+        from sparsec.runtime.cpu import compile_object
+        from sparsec.runtime.stored import StoredCode
+
+        program = self.legal
+        return StoredCode(compile_object(self.llvm), program.arena_bytes, program.failures, statements(program),
+                          may_fail_late(self.func))
+
+    @cached_property
+    def llvm(self) -> str:
+        """The LLVM text of the CPU backend."""
         from sparsec.codegen.llvm import LlvmTarget, llvm_text
         from sparsec.runtime.blas import find_blas
-        from sparsec.runtime.cpu import CpuExecutable, host_cpu
+        from sparsec.runtime.cpu import host_cpu
 
         host, blas = host_cpu(), find_blas()
         target = LlvmTarget(
             host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, blas.bits if blas else 0
         )
-        symbols = blas.symbols if blas else {}
-        return CpuExecutable(llvm_text(self.legal, target), symbols)
+        return llvm_text(self.legal, target)
+
+    @cached_property
+    def executable(self) -> Any:
+        """The native code of the CPU backend, loaded."""
+        from sparsec.runtime.blas import find_blas
+        from sparsec.runtime.cpu import CpuExecutable
+
+        blas = find_blas()
+        return CpuExecutable(lambda: self.llvm, blas.symbols if blas else {}, object_code=self.stored.object_code)
 
     def text(self, stage: str) -> str:
         """The text of a stage; `all` gives every one that this backend has. Raises ConfigError."""
@@ -144,7 +174,7 @@ class Compilation:
             case "legal":
                 return loop_text(self.legal)
             case "llvm":
-                return str(self.executable.llvm_text)
+                return self.llvm
             case "llvm-opt":
                 return str(self.executable.optimised_llvm)
             case "asm":
@@ -262,7 +292,7 @@ class LoopRunner:
     def run(self, params: Sequence[int], results: Sequence[int]) -> int:
         from sparsec.ir.loop_interp import run
 
-        return _finish(self.program, *run(self.program, _byte_views(self.program, [*params, *results])))
+        return _finish(self.program.failures, *run(self.program, _byte_views(self.program, [*params, *results])))
 
 
 @dataclass
@@ -279,7 +309,7 @@ class OpenClRunner:
         self._executable = OpenClExecutable(self.source)
 
     def run(self, params: Sequence[int], results: Sequence[int]) -> int:
-        return _finish(self.program, *self._executable.run(_byte_views(self.program, [*params, *results])))
+        return _finish(self.program.failures, *self._executable.run(_byte_views(self.program, [*params, *results])))
 
 
 def _byte_views(program: Program, addresses: Sequence[int]) -> list[np.ndarray]:
@@ -290,9 +320,9 @@ def _byte_views(program: Program, addresses: Sequence[int]) -> list[np.ndarray]:
     ]
 
 
-def _finish(program: Program, status: int, flags: int) -> int:
+def _finish(failures: Sequence[Failure], status: int, flags: int) -> int:
     if status:
-        raise failure(program.failures[status - 1])
+        raise failure(failures[status - 1])
     return flags
 
 
@@ -300,18 +330,21 @@ def _finish(program: Program, status: int, flags: int) -> int:
 class CpuRunner:
     """Native code on the caller's memory."""
 
-    program: Program
+    code: StoredCode
     executable: Any
-    transactional: bool
+    transactional: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.transactional = self.code.late
 
     def run(self, params: Sequence[int], results: Sequence[int]) -> int:
-        size = self.program.arena_bytes
+        size = self.code.arena_bytes
         try:
             arena = np.empty(size + 64, np.uint8) if size else None
         except MemoryError:
             raise OutOfMemory(f"{size} bytes for temporaries could not be allocated") from None
         start = arena.__array_interface__["data"][0] + 63 & ~63 if arena is not None else 0
-        return _finish(self.program, *self.executable.run([*params, *results], start))
+        return _finish(self.code.failures, *self.executable.run([*params, *results], start))
 
 
 def debug(text: str) -> None:

@@ -199,6 +199,12 @@ def _usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def _raw_environment(name: str) -> tuple[dict[Any, Any], Any]:
+    """The dict behind `os.environ`, and the key under which it has a variable."""
+    inner = os.environ._data  # type: ignore[attr-defined]  # a lookup in it takes no encoding
+    return inner, os.environ.encodekey(name)  # type: ignore[attr-defined]
+
+
 class Settings:
     """All switches. Use the one instance, `settings`."""
 
@@ -216,7 +222,9 @@ class Settings:
     backend = Switch(
         choice("cpu", "opencl", "interp"), "cpu", "The backend of a jit call that does not name one."
     )
+    cache = Switch(boolean(), True, "Keep compiled code between runs.")
     cache_dir = Switch(folder(), _default_cache_dir, "Where compiled code is kept between runs.")
+    cache_mb = Switch(integer(1), 512, "How many megabytes of compiled code are kept; the oldest goes first.")
     num_threads = Switch(integer(1), _usable_cpus, "How many threads a kernel may use.")
     opencl_platform = Switch(
         text_or_none(), None, "The OpenCL platform to use, by (part of) its name; chosen when not given."
@@ -242,6 +250,17 @@ class Settings:
         if name != "_assigned" and name not in self.switches():
             raise _no_such(name)
         super().__setattr__(name, value)
+
+    def sources(self, name: str) -> tuple[tuple[Any, Any, Any], ...]:
+        """Where the value of a switch comes from: (ContextVar, None, value), then (dict, key, value or None).
+
+        While every one of these values is the same object, so is the switch's. For those who must know that
+        it has not changed, and have no time to read it.
+        """
+        switch = self.switches()[name]
+        environment, key = _raw_environment(switch.env)
+        return ((_overrides, None, _overrides.get()), (self._assigned, name, self._assigned.get(name)),
+                (environment, key, environment.get(key)))
 
     def reset(self) -> None:
         """Forgets what was assigned; the environment and the defaults hold again."""

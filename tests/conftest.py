@@ -19,6 +19,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     # A pass that breaks the IR is named here; users have it checked at both ends of the pipeline only.
     os.environ.setdefault("SPARSEC_VERIFY", "1")
+    # Every test compiles what it tests; the tests of the cache turn it on.
+    os.environ.setdefault("SPARSEC_CACHE", "0")
     # Where changes are checked, a golden file is evidence; rewriting it there would make every test pass.
     if config.getoption("--bless") and os.environ.get("CI", "").lower() not in ("", "0", "false"):
         raise pytest.UsageError("--bless is refused where CI is set")

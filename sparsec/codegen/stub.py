@@ -281,8 +281,8 @@ def _view(layout: Layout) -> Function:
     f.call("void", "sparsec_Py_IncRef", ("ptr", descr))
     flags = f.op(f"trunc i64 {f.word('%row', 9)} to i32")
     rank = f.op(f"trunc i64 {f.word('%row', 6)} to i32")
-    made = f.call("ptr", "sparsec_PyArray_NewFromDescr", ("ptr", "@sparsec_array_type"), ("ptr", descr), ("i32", rank),
-                  ("ptr", f.word("%row", 7, "ptr")), ("ptr", f.word("%row", 8, "ptr")),
+    made = f.call("ptr", "sparsec_PyArray_NewFromDescr", ("ptr", "@sparsec_array_type"), ("ptr", descr),
+                  ("i32", rank), ("ptr", f.word("%row", 7, "ptr")), ("ptr", f.word("%row", 8, "ptr")),
                   ("ptr", f.at("%base", f.word("%row", 4))), ("i32", flags), ("ptr", "null"))
     with f.when(f.is_null(made)):
         f.ret("null")
@@ -464,7 +464,7 @@ def _steps(
         f.switch(f.word(row, 0), [(int(k), v) for k, v in cases.items()], failed)
 
         def scratch(type: str, offset: int = 0) -> str:
-            return f.load(type, f.load("ptr", f.row(behind, first, 1)), offset)  # noqa: B023
+            return f.load(type, f.load("ptr", f.row(behind, first, 1)), offset)
 
         f.begin(cases[Step.CONSTANT])
         made.set(f.word(row, 1, "ptr"))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -17,14 +16,16 @@ from sparsec.compiler import BACKENDS, Compilation
 from sparsec.config import settings
 from sparsec.errors import ArgumentError, ConfigError, OutOfMemory, UnsupportedError
 from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
+from sparsec.frontend.fastcall import accelerate
 from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View, view_of
 from sparsec.frontend.spec import address, describe
 from sparsec.frontend.trace import current_trace
 from sparsec.frontend.tracing import TracedFunction, trace_function
 from sparsec.frontend.tree import unflatten
-from sparsec.ir.flags import BITS, MESSAGES, names
+from sparsec.frontend.warn import warn
 from sparsec.ir.graph import Func
 from sparsec.ir.loops import Kernel
+from sparsec.runtime.native import CallTarget, detach
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -36,6 +37,7 @@ class Specialisation:
     def __init__(self, traced: TracedFunction, backend: str, optimise: bool) -> None:
         self.traced = traced
         self.compilation = Compilation(traced.func, backend, _alignments(traced), optimise)
+        self.calls = 0  # in Python
 
     def serves(self, call: Arguments) -> bool:
         """Whether what the trace read from outside is still the same, captured arrays included."""
@@ -63,7 +65,7 @@ class Specialisation:
         else:
             flags = runner.run(pointers, places)
         if flags:
-            _warn(flags, traced.func.name)
+            warn(flags, traced.func.name, 4)
         return self._result(call, arrays, pointers, results, places)
 
     def _run_on_copies(self, arrays: list[np.ndarray], pointers: list[int], places: list[int]) -> int:
@@ -160,7 +162,7 @@ def _shared(leaf: View, traced: TracedFunction) -> bool:
 def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
     try:
         return np.empty(shape, dtype)
-    except MemoryError as error:
+    except (MemoryError, ValueError) as error:  # ValueError: more elements than an address can count
         raise OutOfMemory(str(error)) from None
 
 
@@ -178,23 +180,7 @@ def _alignments(traced: TracedFunction) -> dict[str, int]:
     }
 
 
-def _warn(flags: int, name: str) -> None:
-    """Integer division by zero and its kin, as `np.errstate` asks."""
-    modes = np.geterr()
-    for flag in names(flags):
-        mode = modes[flag]  # type: ignore[literal-required]
-        message = f"{MESSAGES[flag]} in `{name}`"
-        if mode == "raise":
-            raise FloatingPointError(message)
-        if mode == "warn":
-            warnings.warn(message, RuntimeWarning, stacklevel=4)
-        elif mode == "call":
-            handler = np.geterrcall()
-            if callable(handler):
-                handler(flag, BITS[flag])
-
-
-class Jitted(Generic[P, R]):
+class Jitted(CallTarget, Generic[P, R]):
     """A function that compiles itself. Call it as you would call the original."""
 
     def __init__(
@@ -231,7 +217,15 @@ class Jitted(Generic[P, R]):
         if current_trace() is not None and holds_traced_leaf(args, kwargs):
             return self._fn(*args, **kwargs)  # inside another traced function: part of it
         call = self._binder.bind(args, kwargs)
-        return self._specialise(call).run(call)  # type: ignore[no-any-return]
+        found = self._specialise(call)
+        found.calls += 1
+        if found.calls == 2 and type(self) is Jitted:  # it is not called just once: worth a record
+            with self._lock:
+                accelerate(self, found.traced, call, found.compilation, self._backend)
+        return found.run(call)  # type: ignore[no-any-return]
+
+    def __reduce__(self) -> str:
+        return str(self.__dict__["__qualname__"])  # copied and pickled by name, as functions are
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Methods: `@sparsec.jit` inside a class."""
@@ -276,6 +270,7 @@ class Jitted(Generic[P, R]):
         """Forgets every specialisation."""
         with self._lock:
             self._found.clear()
+            detach(self)
 
     @property
     def specialisations(self) -> int:

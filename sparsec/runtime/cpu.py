@@ -14,7 +14,7 @@ import ctypes
 import hashlib
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -166,12 +166,13 @@ class CpuExecutable:
 
     `symbols` are addresses of library functions that the code calls by name; they must be the same for every
     program of the process. `level` is LLVM's optimisation level, 0 to 3. With `object_code`, the text is not
-    compiled again: it must be what `compile_object` made of it on this machine.
+    compiled again: it must be what `compile_object` made of it on this machine. The text may then be a function
+    that makes it, should somebody ask.
     """
 
     def __init__(
         self,
-        llvm_text: str,
+        llvm_text: str | Callable[[], str],
         symbols: Mapping[str, int] | None = None,
         *,
         entry: str = "sparsec_entry",
@@ -179,9 +180,9 @@ class CpuExecutable:
         object_code: bytes | None = None,
     ) -> None:
         host_cpu()
-        self.llvm_text = llvm_text
+        self._text = llvm_text
         self._level = level
-        self.object_code = compile_object(llvm_text, level) if object_code is None else object_code
+        self.object_code = compile_object(self.llvm_text, level) if object_code is None else object_code
         with _llvm_lock:
             self._engine = _load(self.object_code, symbols or {})
             self.address: int = self._engine.get_function_address(entry)
@@ -201,6 +202,11 @@ class CpuExecutable:
         notes = ctypes.c_int32(0)
         status = self._entry(ctypes.addressof(table), arena, ctypes.addressof(notes))
         return status, notes.value
+
+    @property
+    def llvm_text(self) -> str:
+        """The module as it was generated."""
+        return self._text if isinstance(self._text, str) else self._text()
 
     @cached_property
     def optimised_llvm(self) -> str:

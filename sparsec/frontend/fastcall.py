@@ -1,0 +1,361 @@
+"""Calls without Python: the record of a specialisation, by which native code recognises its calls and runs them.
+
+`record_of` gives None for a specialisation that needs more than a record can say (keywords, lists among the
+arguments, results of run-time size, runs on copies); it is then served by `Specialisation.run` as ever.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from sparsec.codegen.stub import CALL, Layout, stub_text
+from sparsec.compiler import Compilation, CpuRunner
+from sparsec.config import settings
+from sparsec.errors import CompileError
+from sparsec.frontend.arguments import Arguments, ScalarSpec, Static
+from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View
+from sparsec.frontend.spec import ArraySpec
+from sparsec.frontend.tracing import TracedFunction
+from sparsec.frontend.tree import Tree
+from sparsec.frontend.warn import warn
+from sparsec.ir.call_record import (
+    ANY,
+    MAX_LEAVES,
+    MAX_POINTERS,
+    MAX_VALUES,
+    SCRATCH_BYTES,
+    WORDS,
+    Check,
+    Guard,
+    Pair,
+    Record,
+    Result,
+    Step,
+)
+from sparsec.ir.tensorref import contiguous_strides
+from sparsec.runtime import native
+from sparsec.runtime.cpu import compile_object
+from sparsec.runtime.stored import cached_object
+
+__all__ = ["NativeRecord", "accelerate", "record_of"]
+
+_WRITEABLE = 0x0400  # NPY_ARRAY_WRITEABLE
+
+#: Up to so many statements, a call is over before another thread could make use of the GIL.
+_SHORT = 20_000
+
+#: Records that a function tries before it goes the long way.
+_MOST_RECORDS = 16
+
+_GUARDS = {"entry": Guard.ENTRY, "cell": Guard.CELL, "attribute": Guard.ATTRIBUTE, "item": Guard.ITEM}
+_NUMBERS = {float: Step.FLOAT, int: Step.INT, bool: Step.BOOL, complex: Step.COMPLEX}
+_STORED = {float: "f8", int: "i8", bool: "?", complex: "c16"}
+
+
+class _Unfit(Exception):
+    """This specialisation has no record."""
+
+
+def _need(condition: bool) -> None:
+    if not condition:
+        raise _Unfit
+
+
+@dataclass
+class NativeRecord:
+    """The words of a record; keeps alive what they point to."""
+
+    words: np.ndarray
+    kept: list[Any]
+
+    @property
+    def address(self) -> int:
+        return int(self.words.ctypes.data)
+
+
+@dataclass
+class _Writer:
+    """Tables under construction, and the objects whose addresses stand in them."""
+
+    traced: TracedFunction
+    call: Arguments
+    kept: list[Any] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)  # what each value is in this call
+    arrays: list[int] = field(default_factory=list)  # array -> value
+    scalars: list[int] = field(default_factory=list)  # scalar -> value
+    checks: list[list[int]] = field(default_factory=list)
+
+    def ref(self, item: Any) -> int:
+        """The address of an object, which the record keeps."""
+        self.kept.append(item)
+        return id(item)
+
+    def table(self, rows: Sequence[Sequence[int]], words: int = 1) -> int:
+        """The address of a table."""
+        made = np.zeros((max(len(rows), 1), words), np.int64)
+        for k, row in enumerate(rows):
+            made[k, : len(row)] = row
+        self.kept.append(made)
+        return int(made.ctypes.data)
+
+    def list(self, numbers: Sequence[int]) -> int:
+        return self.table([[n] for n in numbers])
+
+
+def record_of(
+    traced: TracedFunction, call: Arguments, compilation: Compilation, notify: Callable[[int], None],
+    backend: str | None,
+) -> NativeRecord | None:
+    """The record of a specialisation, made from a call that it serves.
+
+    notify: called with the warning word. backend: the one that the function names; None: the setting's.
+    """
+    try:
+        runner = compilation.runner
+        if not isinstance(runner, CpuRunner) or (runner.transactional and traced.written):
+            return None
+        w = _Writer(traced, call)
+        positional = _arguments(w)
+        words = np.zeros(Record.SIZE, np.int64)
+        words[Record.ARGUMENTS], words[Record.VALUES] = positional, len(w.values)
+        words[Record.ENTRY], words[Record.ARENA] = runner.executable.address, runner.code.arena_bytes
+        words[Record.RELEASE] = runner.code.statements > _SHORT
+        words[Record.NOTIFY] = w.ref(notify)
+        w.kept.append(runner)
+        rows = {
+            "guard": _guards(w, backend), "check": w.checks, "pair": list(_pairs(w)), "param": list(_params(w)),
+            "result": list(_results(w)), "step": list(_steps(w)),
+        }
+        _need(len(w.values) <= MAX_VALUES and len(rows["param"]) + len(rows["result"]) <= MAX_POINTERS)
+        _need(len(rows["step"]) <= MAX_LEAVES)
+        for kind, place in (("guard", Record.GUARDS), ("check", Record.CHECKS), ("pair", Record.PAIRS),
+                            ("param", Record.PARAMS), ("result", Record.RESULTS), ("step", Record.STEPS)):
+            words[place], words[place + 1] = w.table(rows[kind], WORDS[kind]), len(rows[kind])
+        words[Record.CAPTURES] = w.list([w.ref(a) for a in traced.captures])
+        words[Record.CAPTURE_COUNT] = len(traced.captures)
+        return NativeRecord(words, w.kept)
+    except _Unfit:
+        return None
+
+
+# --- what a call must look like ------------------------------------------------------------------------------
+
+
+def _arguments(w: _Writer) -> int:
+    """The checks of all values; gives the number of positional arguments."""
+    positional, keyword = w.call.tree.children
+    _need(not keyword.children and positional.kind is tuple)
+    leaves = iter(zip(w.call.leaves, w.call.key[1], strict=True))
+    w.values.extend([None] * (len(positional.children) + len(w.traced.captures)))
+    for k, child in enumerate(positional.children):
+        _value(w, k, child, leaves)
+    specs = w.traced.capture_specs
+    for k, array in enumerate(w.traced.captures, len(positional.children)):
+        w.values[k] = array
+        w.checks.append(_array_check(w, k, specs[len(w.arrays)]))
+        w.arrays.append(k)
+    return len(positional.children)
+
+
+def _value(w: _Writer, place: int, tree: Tree, leaves: Iterator[Any]) -> None:
+    """The check of one value, then those of its items."""
+    if tree.kind is not None:
+        _need(tree.kind is tuple)
+        first = len(w.values)
+        w.values.extend([None] * len(tree.children))
+        w.checks.append([Check.TUPLE, place, w.ref(tuple), len(tree.children), first])
+        for k, child in enumerate(tree.children):
+            _value(w, first + k, child, leaves)
+        return
+    leaf, kind = next(leaves)
+    w.values[place] = leaf
+    match leaf, kind:
+        case np.ndarray(), _:
+            w.checks.append(_array_check(w, place, w.traced.capture_specs[len(w.arrays)]))
+            w.arrays.append(place)
+        case _, ScalarSpec(weak=weak):
+            cls: Any = type(leaf)
+            _need(weak in (float, complex) if weak else native.scalar_in_place(cls))
+            w.checks.append([Check.NUMBER, place, w.ref(cls)])
+            w.scalars.append(place)
+        case _, Static(value=value):
+            w.checks.append(_static_check(w, place, value))
+
+
+def _static_check(w: _Writer, place: int, value: Any) -> list[int]:
+    cls = type(value)
+    if value is None or cls is bool or _by_identity(cls):
+        return [Check.SAME, place, w.ref(value)]
+    _need(cls in (int, str, bytes))
+    return [Check.EQUAL, place, w.ref(cls), w.ref(value)]
+
+
+def _by_identity(cls: Any) -> bool:
+    return cls.__eq__ is object.__eq__ and cls.__hash__ is object.__hash__
+
+
+def _array_check(w: _Writer, place: int, spec: ArraySpec) -> list[int]:
+    _need(not spec.conflict and all(type(d) is int for d in spec.shape))
+    dtype = np.dtype(spec.dtype)
+    strides = contiguous_strides(spec.shape) if 0 in spec.shape else spec.strides
+    axes: list[Any] = [(d, s * dtype.itemsize if d > 1 else ANY) for d, s in zip(spec.shape, strides, strict=True)]
+    # A dtype that is equal but another object (a byte order spelt out, metadata) is left to Python.
+    return [Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), _WRITEABLE,
+            _WRITEABLE if spec.writeable else 0, dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)]
+
+
+def _guards(w: _Writer, backend: str | None) -> list[list[int]]:
+    rows = []
+    if backend is None:
+        (context, _, now), *dicts = settings.sources("backend")
+        rows.append([Guard.CONTEXT, w.ref(context), 0, w.ref(now)])
+        rows += [[Guard.ENTRY, w.ref(owner), w.ref(key), 0 if value is None else w.ref(value)]
+                 for owner, key, value in dicts]
+    for guard in w.traced.guards:
+        kind = _GUARDS[guard.kind]
+        if kind is Guard.ENTRY:
+            _need(type(guard.owner) is dict)
+        if kind is Guard.CELL:
+            _need(type(guard.owner) is types.CellType)
+        rows.append([kind, w.ref(guard.owner), w.ref(guard.name), w.ref(guard.value)])
+    return rows
+
+
+def _pairs(w: _Writer) -> Iterator[list[int]]:
+    """Arrays of one storage keep their distance; those of two must not meet where one of them is written."""
+    specs, traced = w.traced.capture_specs, w.traced
+    written = {specs[k].storage for views in traced.written.values() for k in views}
+    for j, second in enumerate(specs):
+        for i, first in enumerate(specs[:j]):
+            if first.storage == second.storage:
+                distance = (second.offset - first.offset) * np.dtype(first.dtype).itemsize
+                yield [Pair.DISTANCE, w.arrays[i], w.arrays[j], distance]
+            elif (first.storage in written or second.storage in written) and _reach(first) and _reach(second):
+                yield [Pair.APART, w.arrays[i], w.arrays[j], *_reach(first), *_reach(second)]
+
+
+def _reach(spec: ArraySpec) -> tuple[int, ...]:
+    """First and last+1 byte of an array's elements, from its data pointer; () without elements."""
+    if 0 in spec.shape:
+        return ()
+    size = np.dtype(spec.dtype).itemsize
+    steps = [(d - 1) * s * size for d, s in zip(spec.shape, spec.strides, strict=True)]
+    return sum(min(s, 0) for s in steps), sum(max(s, 0) for s in steps) + size
+
+
+# --- what is passed, and what comes back ---------------------------------------------------------------------
+
+
+def _params(w: _Writer) -> Iterator[list[int]]:
+    for p in w.traced.params:
+        if p.array >= 0:
+            size = np.dtype(w.traced.capture_specs[p.array].dtype).itemsize
+            yield [w.arrays[p.array], 0, -p.offset * size]
+        else:
+            _need(p.scalar >= 0)
+            yield [w.scalars[p.scalar], 1, 0]
+
+
+def _results(w: _Writer) -> Iterator[list[int]]:
+    """Arrays, but scratch memory for what only numbers are made from."""
+    results = w.traced.results
+    seen = {leaf.storage for leaf in results.leaves if isinstance(leaf, View) and not leaf.param}
+    for k, (shape, dtype) in enumerate(results.storages):
+        if k not in seen:
+            _need(shape == () and dtype.itemsize <= SCRATCH_BYTES)
+            yield [Result.SCRATCH]
+        else:
+            yield [Result.ARRAY, w.ref(np.dtype(dtype)), len(shape), w.list(shape)]
+
+
+def _steps(w: _Writer) -> Iterator[list[int]]:
+    rooted: set[int] = set()
+    leaves = iter(w.traced.results.leaves)
+    yield from _tree_steps(w, w.traced.results.tree, leaves, rooted)
+
+
+def _tree_steps(w: _Writer, tree: Tree, leaves: Iterator[Leaf], rooted: set[int]) -> Iterator[list[int]]:
+    if tree.kind is None:
+        yield _leaf_step(w, next(leaves), rooted)
+        return
+    _need(tree.kind in (tuple, list, dict))
+    for child in tree.children:
+        yield from _tree_steps(w, child, leaves, rooted)
+    if tree.kind is dict:
+        _need(all(type(key) in (str, int) for key in tree.keys))
+        yield [Step.DICT, len(tree.keys), w.list([w.ref(key) for key in tree.keys])]
+    else:
+        yield [Step.TUPLE if tree.kind is tuple else Step.LIST, len(tree.children)]
+
+
+def _leaf_step(w: _Writer, leaf: Leaf, rooted: set[int]) -> list[int]:
+    match leaf:
+        case Constant(value=value):
+            return [Step.CONSTANT, w.ref(value)]
+        case Argument(position=k):
+            return [Step.VALUE, w.arrays[k]]
+        case SameAs(leaf=k):
+            return [Step.AGAIN, k]
+        case Scalar(storage=k, weak=None):
+            return [Step.SCALAR, k, w.ref(np.dtype(w.traced.results.storages[k][1]))]
+        case Scalar(storage=k, weak=weak):
+            assert weak is not None
+            _need(weak in _NUMBERS and w.traced.results.storages[k][1] == np.dtype(_STORED[weak]))
+            return [_NUMBERS[weak], k]
+        case View():
+            return _view_step(w, leaf, rooted)
+    raise _Unfit
+
+
+def _view_step(w: _Writer, leaf: View, rooted: set[int]) -> list[int]:
+    # What has no elements is made afresh by the slow path, and owns its memory.
+    _need(not leaf.symbols)
+    size = leaf.dtype.itemsize
+    if not leaf.param:
+        shape, dtype = w.traced.results.storages[leaf.storage]
+        whole = leaf.shape == shape and leaf.dtype == dtype and leaf.offset == 0 and leaf.writeable
+        if whole and leaf.storage not in rooted and (0 in shape or leaf.strides == contiguous_strides(shape)):
+            rooted.add(leaf.storage)
+            return [Step.ROOT, leaf.storage]
+    _need(math.prod(leaf.shape) > 0)
+    params = len(w.traced.params)
+    owner = w.arrays[w.traced.params[leaf.storage].array] if leaf.param else leaf.storage
+    return [Step.VIEW, int(leaf.param), owner, leaf.storage if leaf.param else params + leaf.storage,
+            leaf.offset * size, w.ref(np.dtype(leaf.dtype)), len(leaf.shape), w.list(leaf.shape),
+            w.list([s * size for s in leaf.strides]), _WRITEABLE if leaf.writeable else 0]
+
+
+# --- tables --------------------------------------------------------------------------------------------------
+
+
+def accelerate(
+    target: native.CallTarget, traced: TracedFunction, call: Arguments, compilation: Compilation, backend: str | None
+) -> None:
+    """Lets calls like this one run natively from here on, where that can be."""
+    name = traced.func.name
+    record = record_of(traced, call, compilation, lambda flags: warn(flags, name, 3), backend)
+    if record is None:
+        return
+    try:
+        function = native.load(type(target), lambda found: stub_text(Layout(**asdict(found))), CALL,
+                               lambda text: cached_object(text, lambda t: compile_object(t, 1)))
+    except CompileError:  # an LLVM that does not take it: calls go on in Python
+        return
+    if function:
+        _put(target, record, function)
+
+
+def _put(target: native.CallTarget, record: NativeRecord, function: int) -> None:
+    """Puts a record in front of an object's others; the last of too many goes."""
+    old = getattr(target, "_table", None) or (np.zeros(1, np.int64),)
+    kept = {r.address: r for r in old[1:]}
+    order = [int(a) for a in old[0][1 : 1 + int(old[0][0])] if int(a) in kept][: _MOST_RECORDS - 1]
+    records = [record, *(kept[a] for a in order)]
+    words = np.array([len(records), *(r.address for r in records)], np.int64)
+    native.attach(target, (words, *records), function)
