@@ -69,9 +69,9 @@ def _evaluate(op: Op, operands: list[np.ndarray]) -> np.ndarray | None:
     rec = record(op.name)
     assert rec.ref is not None
     if rec.kind is Kind.UPDATE:
-        version, region, value = operands
-        # Only writes of the whole array are followed.
-        return np.array(np.broadcast_to(value, version.shape)) if region.shape == version.shape else None
+        # Only writes of the whole array, element for element, are followed.
+        version, region = op.operands[:2]
+        return np.array(np.broadcast_to(operands[2], operands[0].shape)) if region.ref == version.ref else None
     with np.errstate(all="ignore"):
         try:
             return np.asarray(rec.ref(*operands, **op.attrs))

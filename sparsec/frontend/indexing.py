@@ -17,7 +17,7 @@ from sparsec.errors import IndexOutOfRange, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, operand
-from sparsec.frontend.layout import MAX_RANK, order_of, stand_in
+from sparsec.frontend.layout import MAX_RANK, order_like, order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import (
     broadcast_shapes,
@@ -520,5 +520,21 @@ def _scatter(x: Traced, parts: list[Part], value: Any) -> None:
     storage = trace.check_writable(target)
     if new.storage == storage.name:
         new = trace.op("copy", new)  # the source overlaps what is being written
-    version = trace.op("scatter", storage.newest, target.read(), *chosen.indexes, new, combine="set")
+    indexes = chosen.indexes
+    order = _writing_order(chosen, parts, value)
+    if order is not None:
+        indexes = tuple(i if i.type.shape == () else trace.op("transpose", i, perm=order) for i in indexes)
+        new = new if new.type.shape == () else trace.op("transpose", new, perm=order)
+    version = trace.op("scatter", storage.newest, target.read(), *indexes, new, combine="set")
     trace.advance(storage, version)
+
+
+def _writing_order(chosen: Selection, parts: list[Part], value: Any) -> tuple[int, ...] | None:
+    """The axes of the selection in the order in which NumPy walks them: it decides who writes an element last.
+
+    That is C order, unless every axis is selected by arrays and they and the value agree on another.
+    """
+    arrays = [p.index for p in parts if isinstance(p, Array)]
+    if len(arrays) != len(parts) or not isinstance(value, Traced):
+        return None
+    return order_like([*arrays, value], chosen.shape)

@@ -156,9 +156,13 @@ def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
     def visit(ops: Sequence[Op]) -> None:
         nonlocal counter
         for op in ops:
-            if record(op.name).kind in (Kind.VIEW, Kind.CONST, Kind.CREATE):
+            kind = record(op.name).kind
+            if kind in (Kind.CONST, Kind.CREATE):
                 continue
             counter += 1
+            if kind is Kind.VIEW:  # touches no elements, but the integers behind the dims on both sides
+                touch(touched_storages(op) - {op.result.storage}, counter)
+                continue
             around = touched_storages(op)
             touch(around, counter)
             if not is_kernel(op):
