@@ -21,7 +21,7 @@ from sparsec.codegen.vector_math.number import (
     polynomial,
     select,
 )
-from sparsec.codegen.vector_math.words import Words, divide, fast_sum, product, two_sum
+from sparsec.codegen.vector_math.words import Words, fast_sum, product, quotient
 
 __all__ = ["FAST", "cos", "sin", "tan"]
 
@@ -44,8 +44,11 @@ def _reduce(x: Number) -> _Angle:
     # Exact: a multiple of the last bit of `first` and of x, and less than 1.
     start = fma(n, -first, x)
     step = product(n, second)
-    r = two_sum(start, -step.high)
-    return _Angle(turn.k, Words(r.high, fma(n, -third, r.low - step.low)))
+    r = start - step.high
+    # Exact if the two cancel, or if `start` is the larger. Else r is at least half of the step, and what is
+    # lost less than half of its last bit.
+    rest = (start - r) - step.high
+    return _Angle(turn.k, Words(r, fma(n, -third, rest - step.low)))
 
 
 def _sine(r: Words) -> Words:
@@ -102,4 +105,4 @@ def tan(x: Number) -> Number:
     sine, cosine = (fast_sum(w.high, w.low) for w in (_sine(angle.r), _cosine(angle.r)))
     above = Words(select(odd, -cosine.high, sine.high), select(odd, -cosine.low, sine.low))
     below = Words(select(odd, sine.high, cosine.high), select(odd, sine.low, cosine.low))
-    return select(_tiny(x), x, divide(above, below).value())
+    return select(_tiny(x), x, quotient(above, below))

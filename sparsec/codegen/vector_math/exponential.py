@@ -21,7 +21,7 @@ from sparsec.codegen.vector_math.number import (
     select,
     times_power_of_two,
 )
-from sparsec.codegen.vector_math.words import Words, fast_sum, two_sum
+from sparsec.codegen.vector_math.words import Words, fast_sum
 
 __all__ = ["Reduced", "clamp", "exp", "exp2", "exp_bounds", "expm1", "exponential_less_one", "reduce"]
 
@@ -79,10 +79,11 @@ def exponential_less_one(parts: Reduced) -> Words:
 
 
 def scaled_less_one(parts: Reduced, halves: bool) -> Words:
-    """exp(x) - 1, or half of it, in two words, as long as 2**n does not overflow."""
+    """exp(x) - 1, or half of it, in two words, for x >= 0 as long as 2**n does not overflow. (Then 2**n - 1
+    is 0 or the larger summand.)"""
     p = exponential_less_one(parts)
     scale, one = (power_of_two(parts.power.k - 1), 0.5) if halves else (power_of_two(parts.power.k), 1.0)
-    total = two_sum(scale - one, scale * p.high)
+    total = fast_sum(scale - one, scale * p.high)
     return Words(total.high, fma(scale, p.low, total.low))
 
 

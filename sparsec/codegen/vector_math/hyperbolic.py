@@ -23,7 +23,7 @@ from sparsec.codegen.vector_math.number import (
     select,
     times_power_of_two,
 )
-from sparsec.codegen.vector_math.words import divide, fast_sum
+from sparsec.codegen.vector_math.words import divide, fast_sum, quotient
 
 __all__ = ["cosh", "sinh", "tanh"]
 
@@ -78,4 +78,4 @@ def tanh(x: Number) -> Number:
     twice = size + size
     bound = x.format.pick(22.0, 44.0)  # from half of it on, the result rounds to 1
     e = scaled_less_one(reduce(clamp(twice, 0.0, bound)), halves=False)
-    return copysign(divide(e, e.plus(x.lift(2.0))).value(), x)
+    return copysign(quotient(e, e.plus(x.lift(2.0))), x)

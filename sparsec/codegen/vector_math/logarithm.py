@@ -59,8 +59,8 @@ def split(x: Number) -> Split:
 
 def special(x: Number, regular: Number) -> Number:
     """What a logarithm is of 0, of negative numbers, of infinity and of NaN."""
-    of_rest = select(eq(x, 0.0), -INFINITY, select(x < 0.0, NAN, x))
-    return select((x > 0.0) & (x < INFINITY), regular, of_rest)
+    of_finite = select(x > 0.0, regular, select(eq(x, 0.0), x.lift(-INFINITY), NAN))
+    return select(x < INFINITY, of_finite, x)
 
 
 def _series(f: Number) -> tuple[Number, Number]:
@@ -70,17 +70,19 @@ def _series(f: Number) -> tuple[Number, Number]:
     return square, s * fma(z, polynomial(LOG, z), square)
 
 
-def _sum(n: Number, f: Number, rest: Number) -> Number:
+def _sum(n: Number, f: Number, rest: Number | None = None) -> Number:
     """n log 2 + log(1 + f) + rest."""
     high, low = LN2_SHORT[f.format.size]
     square, tail = _series(f)
-    return fma(n, high, f - (square - (tail + fma(n, low, rest))))
+    if rest is not None:
+        tail = tail + rest
+    return fma(n, high, f - (square - fma(n, low, tail)))
 
 
 def log(x: Number) -> Number:
     """The natural logarithm."""
     part = split(x)
-    return special(x, _sum(part.n, part.m - 1.0, x.lift(0.0)))
+    return special(x, _sum(part.n, part.m - 1.0))
 
 
 def log_of_words(u: Words, more: Number | float = 0.0) -> Number:
@@ -97,8 +99,8 @@ def log1p(x: Number) -> Number:
     """log(1 + x), of the exact sum in two words."""
     regular = log_of_words(two_sum(x.lift(1.0), select(x > -1.0, x, 1.0)))
     regular = select(eq(x, 0.0), x, regular)
-    of_rest = select(eq(x, -1.0), -INFINITY, select(x < -1.0, NAN, x))
-    return select((x > -1.0) & (x < INFINITY), regular, of_rest)
+    of_finite = select(x > -1.0, regular, select(eq(x, -1.0), x.lift(-INFINITY), NAN))
+    return select(x < INFINITY, of_finite, x)
 
 
 def _two_words(f: Number) -> Words:

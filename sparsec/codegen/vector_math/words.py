@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sparsec.codegen.vector_math.number import Number, fma, sqrt
 
-__all__ = ["Words", "divide", "fast_sum", "product", "root", "two_sum"]
+__all__ = ["Words", "divide", "fast_sum", "product", "quotient", "root", "two_sum"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,6 @@ class Words:
     def scaled(self, factor: Number | float) -> Words:
         """The product with a power of two."""
         return Words(self.high * factor, self.low * factor)
-
-    def value(self) -> Number:
-        """One float."""
-        return self.high + self.low
 
 
 def fast_sum(x: Number, y: Number) -> Words:
@@ -55,10 +51,20 @@ def product(x: Number, y: Number | float) -> Words:
 
 def divide(x: Words, y: Words) -> Words:
     """x / y, by one division: the remainder of the first quotient gives the rest."""
+    return fast_sum(*_quotient(x, y))
+
+
+def quotient(x: Words, y: Words) -> Number:
+    """x / y as one float."""
+    high, low = _quotient(x, y)
+    return high + low
+
+
+def _quotient(x: Words, y: Words) -> tuple[Number, Number]:
     inverse = 1.0 / y.high
     high = x.high * inverse
     rest = fma(-high, y.high, x.high) + fma(-high, y.low, x.low)
-    return fast_sum(high, rest * inverse)
+    return high, rest * inverse
 
 
 def root(x: Words) -> Words:
