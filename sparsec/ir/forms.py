@@ -8,11 +8,12 @@ A later form has all the properties of the earlier ones. A larger value is a lat
 from __future__ import annotations
 
 import enum
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 
 from sparsec.errors import VerifyError
-from sparsec.ir.dims import product, upper_bound
+from sparsec.ir.dims import upper_bound
 from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.text import op_error
@@ -195,7 +196,7 @@ def _sizes(func: Func) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for value in _values(func):
         whole = value.type.ref is None
-        size = (upper_bound(product(value.type.shape)) or 0) * value.type.dtype.itemsize if whole else 0
+        size = math.prod(upper_bound(d) or 0 for d in value.type.shape) * value.type.dtype.itemsize if whole else 0
         sizes[value.storage] = max(sizes.get(value.storage, 0), size)
     return sizes
 

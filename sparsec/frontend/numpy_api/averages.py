@@ -17,8 +17,10 @@ from sparsec.frontend.dispatch import implements
 from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.shapes import copied, moveaxis, transposed
+from sparsec.frontend.symbolic import value_of
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out
 from sparsec.frontend.ufuncs import F16, F32, inverse
+from sparsec.ir.dims import Poly, product
 from sparsec.ir.types import BOOL, F64, DType
 
 _EMPTY = "invalid"  # the flag whose warning stands for NumPy's "Mean of empty slice"
@@ -27,7 +29,10 @@ _EMPTY = "invalid"  # the flag whose warning stands for NumPy's "Mean of empty s
 def count_of(x: Traced, axes: tuple[int, ...], keepdims: Any, where: Any) -> Any:
     """How many elements each result has, as an int64."""
     if where is True or where is NO_VALUE:
-        return np.int64(math.prod(x.shape[k] for k in axes))
+        count = product(x.type.shape[k] for k in axes)
+        if not isinstance(count, Poly):
+            return np.int64(count)
+        return Traced.scalar(x.trace, value_of(x.trace, count))
     mask = np.broadcast_to(as_traced(where), x.shape)  # type: ignore[call-overload]
     return reduce(np.add, mask, axes, np.int64, keepdims=keepdims)
 
