@@ -31,6 +31,7 @@ from sparsec.ir.nest import NestBuilder
 from sparsec.ir.scalar import const
 from sparsec.ir.types import I64
 from sparsec.passes.access import address, dim_expr
+from sparsec.passes.schedule.dead_stores import without_dead_stores
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class KernelWriter:
 
     def finish(self, ops: Sequence[Op]) -> tuple[Kernel, Launch]:
         """The kernel, with the buffers that it really uses, and its launch."""
-        body = self.nest.done()
+        body = without_dead_stores(self.nest.done())
         read, written = _touched(body)
         places = [p for p in self._buffers.values() if p.buffer.name in read | written]
         buffers = tuple(replace(p.buffer, access=_access(p.buffer.name, read, written)) for p in places)

@@ -12,8 +12,10 @@ from sparsec.passes.fold import Fold
 from sparsec.passes.forward import Forward
 from sparsec.passes.fuse import Fuse
 from sparsec.passes.inline import Inline
+from sparsec.passes.interleave import Interleave
 from sparsec.passes.linearize import Linearize
 from sparsec.passes.order_axes import OrderAxes
+from sparsec.passes.pieces import Pieces
 from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.resolve_views import ResolveViews
 from sparsec.passes.unfuse import Unfuse
@@ -37,7 +39,9 @@ DEFAULT: tuple[Pass, ...] = (
     Dce(),
     Inline(),
     Dce(),
+    Pieces(),
     Columns(),
+    Interleave(),
     Dissolve(),
     Dce(),
     Inline(),
@@ -62,6 +66,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
     Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, OrderAxes, Dissolve, Inline, Columns,
+    Pieces, Interleave,
     Linearize, Fuse,
     Forward, PlanMemory,
 )}

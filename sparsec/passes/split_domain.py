@@ -30,11 +30,13 @@ __all__ = ["Box", "Component", "components", "cut"]
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A part of a domain; `dropped` are axes (of size 1) that the new ops do without."""
+    """A part of a domain: indexes `start + step * k`, k below `size`. `dropped` are axes (of size 1) that the
+    new ops do without; no `step` is 1 everywhere."""
 
     start: tuple[int, ...]
     size: tuple[int, ...]
     dropped: tuple[int, ...] = ()
+    step: tuple[int, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -45,7 +47,8 @@ class Box:
         offset: Dim = ref.offset
         for start, stride in zip(self.start, ref.strides, strict=True):
             offset = offset + start * stride
-        strides = tuple(s for axis, s in enumerate(ref.strides) if axis not in self.dropped)
+        steps = self.step or (1,) * len(self.size)
+        strides = tuple(s * k for axis, (s, k) in enumerate(zip(ref.strides, steps)) if axis not in self.dropped)
         return TensorRef(ref.storage, offset, strides)
 
 

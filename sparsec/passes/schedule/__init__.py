@@ -1,0 +1,1 @@
+"""Rewrites of kernels: loop IR to loop IR, the same values."""
