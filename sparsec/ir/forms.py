@@ -11,6 +11,7 @@ import enum
 import math
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from sparsec.errors import VerifyError
 from sparsec.ir.dims import upper_bound
@@ -144,12 +145,14 @@ def _check_plan(func: Func) -> None:
             problem = "is placed twice"
         elif name not in needed:
             problem = "is placed, but there is no such storage"
-        elif place.offset < 0 or place.nbytes < needed[name]:
+        elif place.offset < 0 or (isinstance(place.nbytes, int) and place.nbytes < needed[name]):
             problem = f"needs {needed[name]} bytes, not {place.nbytes} at {place.offset}"
         if problem:
             raise VerifyError(f"@{name} {problem}", loc=func.loc)
         placed.add(name)
-    if (clash := _clash([p for p in func.plan if p.space == "arena"], alive)) is not None:
+    arena = [p for p in func.plan if p.space == "arena"]
+    scratch = [replace(p, nbytes=1) for p in func.plan if p.space == "scratch"]
+    if (clash := _clash(arena, alive) or _clash(scratch, alive)) is not None:
         one, two = clash
         raise VerifyError(f"@{one} and @{two} share memory while both are alive", loc=func.loc)
 
@@ -162,6 +165,7 @@ def _clash(arena: Iterable[Placement], alive: Mapping[str, tuple[int, int]]) -> 
     """
     events = []
     for place in arena:
+        assert isinstance(place.nbytes, int)
         if place.storage in alive and place.nbytes:  # else nobody reads or writes it
             first, last = alive[place.storage]
             # At one op, what ends makes room before anything begins. What only that op touches comes in between.
@@ -170,7 +174,7 @@ def _clash(arena: Iterable[Placement], alive: Mapping[str, tuple[int, int]]) -> 
                 events.append((last, 0, place.offset, place))
     now: list[tuple[int, int, str]] = []  # offset, end and name of what is alive
     for _, what, offset, place in sorted(events, key=lambda event: event[:3]):
-        entry = (offset, offset + place.nbytes, place.storage)
+        entry = (offset, offset + int(place.nbytes), place.storage)  # type: ignore[arg-type]
         at = bisect_left(now, entry)
         if what == 0:
             del now[at]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sparsec.errors import Loc
-from sparsec.ir.dims import Poly, symbols
+from sparsec.ir.dims import Dim, Poly, symbols
 from sparsec.ir.tensorref import TensorRef, contiguous_strides
 from sparsec.ir.types import TensorType
 
@@ -79,12 +79,13 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the planner put a storage: `space` is "arena", "param", "result" or "const"."""
+    """Where the planner put a storage: `space` is "arena", "param", "result", "const", or "scratch" for a
+    temporary whose size only the call can tell: `nbytes` is then a dim over the function's i64 parameters."""
 
     storage: str
     space: str
-    offset: int  # bytes in the arena; position among params or result storages
-    nbytes: int
+    offset: int  # bytes in the arena; position among params, result storages or scratch
+    nbytes: Dim
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,7 @@ class _Reader:
         lx.expect("+")
         offset = lx.integer()
         lx.expect(",")
-        nbytes = lx.integer()
+        nbytes = self.dim()
         lx.expect("bytes")
         return Placement(storage, space, offset, nbytes)
 

@@ -67,6 +67,7 @@ class _ProgramWriter:
         for op in walk(func.ops):
             self.values.update((v.name, v) for v in (*op.results, *(p for r in op.regions for p in r.params)))
         self.slots: dict[str, Slot] = {}
+        self.scratch: dict[int, str] = {}  # slots of temporaries whose size the call decides, by number
         self.kernels: list[Kernel] = []
         self.failures: list[Failure] = []
         self.counters: dict[str, Expr] = {}  # host loop variables by value name
@@ -100,21 +101,32 @@ class _ProgramWriter:
         place = self.places[storage]
         align = ALIGN if place.space == "arena" else self.alignments.get(storage, dtype.itemsize)
         access = "r" if place.space == "const" else "rw"
-        return Buffer(name, dtype, place.nbytes // dtype.itemsize, "global", access, align)
+        size = place.nbytes // dtype.itemsize if isinstance(place.nbytes, int) else -1
+        return Buffer(name, dtype, size, "global", access, align)
 
     def slot(self, storage: str) -> Slot:
         """The slot of a storage; one for a literal or a temporary is made when it is first asked for."""
+        place = self.places[storage]
+        if place.space == "scratch":
+            return self._scratch_slot(place)
         if storage not in self.slots:
-            place = self.places[storage]
             buffer = self._buffer(storage, storage)
             data = _const_bytes(self.literals[storage]) if place.space == "const" else b""
             self.slots[storage] = Slot(buffer, place.space, place.offset, data)
         return self.slots[storage]
 
+    def _scratch_slot(self, place: Placement) -> Slot:
+        """Scratch comes as one more result each: storages that share it share the slot."""
+        name = self.scratch.setdefault(place.offset, place.storage)
+        if name not in self.slots:
+            results = sum(p.space == "result" for p in self.func.plan)
+            self.slots[name] = Slot(self._buffer(name, name), "result", results + place.offset)
+        return self.slots[name]
+
     def _place(self, storage: str) -> Place:
         slot = self.slot(storage)
-        key = (slot.role, slot.position) if slot.role == "arena" else storage
-        return Place(storage, key, slot.buffer)
+        key = (slot.role, slot.position) if slot.role == "arena" else slot.buffer.name
+        return Place(slot.buffer.name if slot.role != "arena" else storage, key, slot.buffer)
 
     # --- the host body ---
 
@@ -240,7 +252,8 @@ def _turns(start: Expr, stop: Expr, step: Expr) -> Expr:
 
 def _elements(param: Value) -> int:
     """How far a parameter reaches in its storage; -1 where only the call can tell."""
-    return param_bytes(param) // param.type.dtype.itemsize if param.type.is_static else -1
+    nbytes = param_bytes(param)
+    return nbytes // param.type.dtype.itemsize if isinstance(nbytes, int) and param.type.is_static else -1
 
 
 def _const_bytes(op: Op) -> bytes:

@@ -5,7 +5,9 @@
     %c = fused () {… %b}     storage @c: result+0, 4096 bytes
 
 A storage lives from the op that first touches it to the last that does. Blocks are placed largest first, each
-where it leaves the smallest gap that holds it. Symbolic sizes count with their upper bounds.
+where it leaves the smallest gap that holds it. Symbolic sizes count with their upper bounds; where they have none,
+a temporary is `scratch`, which each call makes as large as its arguments ask for, and which later temporaries of
+the same size share.
 """
 
 from __future__ import annotations
@@ -17,9 +19,10 @@ from typing import ClassVar
 import numpy as np
 
 from sparsec.errors import OutOfMemory, UnsupportedError
-from sparsec.ir.dims import upper_bound
+from sparsec.ir.dims import Dim, product
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
+from sparsec.ir.limits import Limits
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import is_contiguous, span
 from sparsec.ir.types import TensorType
@@ -68,28 +71,32 @@ class _Block:
     """Storages that share one place, one after the other, alive from op `first` to op `last`."""
 
     storages: list[str]
-    nbytes: int
+    nbytes: Dim
     first: int
     last: int
     offset: int = -1
 
 
-def nbytes(type: TensorType) -> int:
-    """Bytes of all elements, symbols at their upper bounds."""
-    count = 1
-    for dim in type.shape:
-        bound = upper_bound(dim)
-        if bound is None:
-            raise UnsupportedError(f"the size of {type} has no upper bound", hint="bound the dim: n<=1000")
-        count *= max(bound, 0)
-    return count * type.dtype.itemsize
+def nbytes(type: TensorType, limits: Limits) -> Dim:
+    """Bytes of all elements, symbols at their upper bounds or, without one, at what the call says."""
+    found = limits.nbytes(type)
+    if found is None:
+        raise UnsupportedError(f"the size of {type} has no upper bound", hint="bound the dim: n<=1000")
+    return found
 
 
-def param_bytes(value: Value) -> int:
+def param_bytes(value: Value) -> Dim:
     """Bytes from element 0 of the storage to the last that the parameter reaches."""
-    if not value.type.is_static or value.type.ref is None:
-        return nbytes(value.type)
-    return max(span(value.ref, value.type.static_shape)[1], 0) * value.type.dtype.itemsize
+    ref, shape = value.ref, value.type.shape
+    if value.type.is_static and value.type.ref is not None:
+        return max(span(ref, value.type.static_shape)[1], 0) * value.type.dtype.itemsize
+    if value.type.ref is None:
+        return product(shape) * value.type.dtype.itemsize
+    last: Dim = ref.offset + 1
+    for dim, stride in zip(shape, ref.strides, strict=True):
+        # A negative stride begins at its last element, which the offset counts.
+        last = last if isinstance(stride, int) and stride < 0 else last + (dim - 1) * stride
+    return last * value.type.dtype.itemsize
 
 
 def _placements(func: Func) -> Iterator[Placement]:
@@ -97,25 +104,35 @@ def _placements(func: Func) -> Iterator[Placement]:
     for position, param in enumerate(func.params):
         if param.storage not in placed:
             placed.add(param.storage)
-            size = max(param_bytes(p) for p in func.params if p.storage == param.storage)
-            yield Placement(param.storage, "param", position, size)
-    types = storage_types(func)
+            sizes = [param_bytes(p) for p in func.params if p.storage == param.storage]
+            yield Placement(param.storage, "param", position, sizes[0] if len(sizes) == 1 else _most(sizes))
+    types, limits = storage_types(func), Limits(func.params, func.ops)
     for op in walk(func.ops):
         if record(op.name).kind is Kind.CONST:
             placed.add(op.result.storage)
-            yield Placement(op.result.storage, "const", 0, nbytes(op.result.type))
+            yield Placement(op.result.storage, "const", 0, nbytes(op.result.type, limits))
     position = 0
     for value in func.results:
         if value.storage not in placed:
             placed.add(value.storage)
-            yield Placement(value.storage, "result", position, nbytes(types[value.storage]))
+            yield Placement(value.storage, "result", position, nbytes(types[value.storage], limits))
             position += 1
-    blocks = _share_in_place(func, [b for b in _lifetimes(func, types) if b.storages[0] not in placed])
-    _assign_offsets(blocks)
-    offsets = {name: (b.offset, b.nbytes) for b in blocks for name in b.storages}
-    for name in types:  # in program order
-        if name in offsets:
-            yield Placement(name, "arena", offsets[name][0], nbytes(types[name]))
+    blocks = _lifetimes(func, {name: t for name, t in types.items() if name not in placed}, limits)
+    blocks = _share_in_place(func, blocks)
+    _assign_offsets([b for b in blocks if isinstance(b.nbytes, int)])
+    _assign_scratch([b for b in blocks if not isinstance(b.nbytes, int)])
+    found = {name: b for b in blocks for name in b.storages}
+    for name, type in types.items():  # in program order
+        if name in found:
+            space = "arena" if isinstance(found[name].nbytes, int) else "scratch"
+            yield Placement(name, space, found[name].offset, nbytes(type, limits))
+
+
+def _most(sizes: Sequence[Dim]) -> Dim:
+    """The largest size of several parameters in one storage."""
+    if not all(isinstance(size, int) for size in sizes):
+        raise UnsupportedError("parameters of symbolic size in one storage")
+    return max(sizes)  # type: ignore[type-var]
 
 
 def storage_types(func: Func) -> dict[str, TensorType]:
@@ -142,7 +159,7 @@ def _outer_ops(ops: Sequence[Op]) -> Iterator[Op]:
 # --- lifetimes ---
 
 
-def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
+def _lifetimes(func: Func, types: dict[str, TensorType], limits: Limits) -> list[_Block]:
     """One block for each storage, in order of first use."""
     first: dict[str, int] = {}
     last: dict[str, int] = {}
@@ -176,8 +193,8 @@ def _lifetimes(func: Func, types: dict[str, TensorType]) -> list[_Block]:
     visit(func.ops)
     touch(touched_storages(Op("", func.ends, ())), counter + 1)
     # Even nothing gets a place that no other storage has.
-    sizes = {name: max(nbytes(type), 1) for name, type in types.items()}
-    return [_Block([name], sizes[name], first[name], last[name]) for name in types if name in first]
+    sizes = {name: nbytes(type, limits) for name, type in types.items() if name in first}
+    return [_Block([name], size or 1, first[name], last[name]) for name, size in sizes.items()]
 
 
 # --- sharing ---
@@ -227,22 +244,37 @@ def _last_pointwise_reads(op: Op, result: TensorType) -> set[str]:
 
 def _assign_offsets(blocks: list[_Block]) -> None:
     """Largest first, each into the smallest gap between those that are alive with it."""
-    order = sorted(blocks, key=lambda b: (-b.nbytes, b.first, b.storages[0]))
+    sizes = {id(b): b.nbytes for b in blocks if isinstance(b.nbytes, int)}
+    order = sorted(blocks, key=lambda b: (-sizes[id(b)], b.first, b.storages[0]))
     first, last = (np.array([getattr(b, name) for b in order], np.int64) for name in ("first", "last"))
     for number, block in enumerate(order):
         # All pairs are looked at: by NumPy, so that thousands of blocks take no time.
         alive = np.flatnonzero((first[:number] <= block.last) & (last[:number] >= block.first))
-        block.offset = _best_gap(sorted((order[k] for k in alive), key=lambda b: b.offset), block.nbytes)
+        taken = sorted((order[k].offset, sizes[id(order[k])]) for k in alive)
+        block.offset = _best_gap(taken, sizes[id(block)])
 
 
-def _best_gap(alive: Sequence[_Block], size: int) -> int:
+def _assign_scratch(blocks: list[_Block]) -> None:
+    """The lowest number that no block of another size has, and none that is alive with it."""
+    taken: list[list[_Block]] = []
+    for block in sorted(blocks, key=lambda b: (b.first, b.storages[0])):
+        free = [number for number, users in enumerate(taken)
+                if users[0].nbytes == block.nbytes and all(u.last < block.first for u in users)]
+        block.offset = free[0] if free else len(taken)
+        if not free:
+            taken.append([])
+        taken[block.offset].append(block)
+
+
+def _best_gap(alive: Sequence[tuple[int, int]], size: int) -> int:
+    """The start of the smallest gap of at least `size` between (offset, bytes) places, or behind them all."""
     best: tuple[int, int] | None = None
     end = 0
-    for other in alive:
-        gap = other.offset - end
+    for offset, nbytes in alive:
+        gap = offset - end
         if gap >= size and (best is None or gap < best[0]):
             best = (gap, end)
-        end = max(end, _aligned(other.offset + other.nbytes))
+        end = max(end, _aligned(offset + nbytes))
     return best[1] if best is not None else end
 
 
@@ -255,16 +287,27 @@ def _aligned(offset: int) -> int:
 
 def arena_bytes(func: Func) -> int:
     """The size of the arena that the plan needs."""
-    return max((_aligned(p.offset + p.nbytes) for p in func.plan if p.space == "arena"), default=0)
+    return max((_aligned(p.offset + _int(p.nbytes)) for p in func.plan if p.space == "arena"), default=0)
+
+
+def _int(size: Dim) -> int:
+    assert isinstance(size, int), "only scratch has sizes that the call decides"
+    return size
 
 
 def memory_report(func: Func) -> MemoryReport:
-    """What the plan of a PLANNED function costs, and what it could cost at best and at worst."""
+    """What the plan of a PLANNED function costs, and what it could cost at best and at worst.
+
+    Storages whose size only the call can tell are not counted.
+    """
     arena = {p.storage: p for p in func.plan if p.space == "arena"}
-    blocks = [b for b in _lifetimes(func, storage_types(func)) if b.storages[0] in arena]
-    lower = _most_alive([(b.first, b.last, arena[b.storages[0]].offset, b.nbytes) for b in blocks])
-    naive = sum(_aligned(b.nbytes) for b in blocks)
-    results = sum(p.nbytes for p in func.plan if p.space == "result")
+    types = {name: t for name, t in storage_types(func).items() if name in arena}
+    blocks = _lifetimes(func, types, Limits(func.params, func.ops))
+    sizes = [_int(b.nbytes) for b in blocks]
+    offsets = [arena[b.storages[0]].offset for b in blocks]
+    lower = _most_alive([(b.first, b.last, *at) for b, *at in zip(blocks, offsets, sizes, strict=True)])
+    naive = sum(map(_aligned, sizes))
+    results = sum(p.nbytes for p in func.plan if p.space == "result" and isinstance(p.nbytes, int))
     return MemoryReport(arena_bytes(func), lower, naive, results)
 
 
