@@ -26,11 +26,16 @@ MAX_RANK = 32
 Perm = tuple[int, ...]
 
 
+def in_c_order(array: Traced) -> bool:
+    """Whether strides are those of C order; those of an array without elements count too."""
+    return array.c_contiguous and 0 not in array.shape
+
+
 def stand_in(array: Traced) -> np.ndarray[Any, Any]:
     """A tiny byte array laid out as `array` is; an axis of length 0 counts as a long one."""
     shape = _tiny(array.shape)
     ref = array.type.ref
-    if ref is None or array.c_contiguous:
+    if ref is None or in_c_order(array):
         return np.zeros(shape, np.uint8)
     strides = _sample(ref.strides)
     reverse = tuple(reversed(array.shape))
@@ -69,7 +74,7 @@ def check_order(order: str) -> None:
 def order_of_copy(array: Traced, order: str = "K") -> Perm | None:
     """The axis order of a copy of `array` (`copy`, `astype`, `empty_like`, `sort`)."""
     check_order(order)
-    if array.ndim < 2 or order == "C" or (order != "F" and array.c_contiguous):
+    if array.ndim < 2 or order == "C" or (order != "F" and in_c_order(array)):
         return None
     return order_of(np.empty_like(stand_in(array), order=order or "K"))  # type: ignore[call-overload]
 
@@ -85,7 +90,7 @@ def order_like(arrays: Sequence[Traced], shape: Sequence[Dim], order: str = "K")
     laid = [a for a in arrays if not a.is_scalar and a.ndim]
     if order == "A":
         return reverse if laid and all(stand_in(a).flags.fnc for a in laid) else None
-    if all(a.c_contiguous for a in laid):
+    if all(map(in_c_order, laid)):
         return None
     operands = [stand_in(a) for a in laid]
     rank = max(o.ndim for o in operands)

@@ -75,7 +75,7 @@ def describe(arrays: Sequence[np.ndarray]) -> tuple[ArraySpec, ...]:
     """The key of several arrays together. Raises what `check_array` raises."""
     for array in arrays:
         check_array(array)
-    if len(arrays) == 1 and arrays[0].flags.c_contiguous:
+    if len(arrays) == 1 and arrays[0].flags.c_contiguous and arrays[0].size:
         return (_lone(arrays[0], 0),)
     bounds = [_bounds(a) if a.size else (0, 0) for a in arrays]
     groups = _overlap_groups(arrays, bounds)
@@ -106,14 +106,12 @@ def _lone(array: np.ndarray, storage: int) -> ArraySpec:
 
 def _spec(array: np.ndarray, storage: int, base: int, conflict: str) -> ArraySpec:
     start = address(array)
-    if array.size == 0:
-        return _lone(array, storage)
     plain = contiguous_strides(array.shape)
     # The stride of an axis of length 1 is never used: one key for all of them.
     strides = tuple(
         s // array.itemsize if d > 1 else p for s, d, p in zip(array.strides, array.shape, plain, strict=True)
     )
-    offset = (start - base) // array.itemsize
+    offset = (start - base) // array.itemsize if array.size else 0
     return ArraySpec(
         array.dtype.str,
         array.shape,

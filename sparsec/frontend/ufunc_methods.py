@@ -16,7 +16,7 @@ import numpy as np
 from sparsec.errors import ShapeError, UnsupportedDtype, UnsupportedError, wrap
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, np_dtype, number
-from sparsec.frontend.layout import order_like, order_of, stand_in
+from sparsec.frontend.layout import in_c_order, order_like, order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import F16, F32, apply_ufunc, compute, fresh_array, store
@@ -182,7 +182,7 @@ def _reduce(
 
 def _folding_order(x: Traced, axes: tuple[int, ...]) -> tuple[int, ...] | None:
     """The axes of `x` in memory order, those that stay in the order that NumPy gives the result."""
-    if x.ndim < 2 or x.c_contiguous:
+    if x.ndim < 2 or in_c_order(x):
         return None
     stays = [k for k in range(x.ndim) if k not in axes]
     order = order_of(np.add.reduce(stand_in(x), axis=axes))
