@@ -44,6 +44,7 @@ def fit(function: Callable[[Real], Real], low: Real, high: Real, degree: int) ->
 HALF_LN2 = mp.log(2) / 2 * mp.mpf("1.01")
 #: s*s where f = m - 1, s = f / (2 + f) and m is within a factor sqrt(2) of 1.
 LOG_Z = ((mp.sqrt(2) - 1) / (mp.sqrt(2) + 1)) ** 2 * mp.mpf("1.01")
+LOG_F = (mp.sqrt(mp.mpf("0.5")) - 1, mp.sqrt(2) - 1)
 QUARTER_TURN = (mp.pi / 4) ** 2 * mp.mpf("1.03")
 
 
@@ -61,7 +62,7 @@ def _log_series(s: Real) -> Real:
     return mp.log((1 + s) / (1 - s))
 
 
-#: name: (what it is, function, interval, degree for float32, degree for float64)
+#: name: (what it is, function, interval, degree for float32, degree for float64 or 0 if there is none)
 POLYNOMIALS: dict[str, tuple[str, Callable[[Real], Real], Real, Real, int, int]] = {
     "EXP": ("(exp(r) - 1 - r) / r**2", lambda r: (mp.exp(r) - 1 - r) / r**2, -HALF_LN2, HALF_LN2, 4, 9),
     "EXP2": ("(2**r - 1) / r", lambda r: (mp.mpf(2) ** r - 1) / r, mp.mpf("-0.5"), mp.mpf("0.5"), 5, 10),
@@ -73,6 +74,14 @@ POLYNOMIALS: dict[str, tuple[str, Callable[[Real], Real], Real, Real, int, int]]
         "(log((1 + s) / (1 - s)) - 2 s - 2/3 s**3) / s**5, z = s**2",
         lambda z: (_log_series(mp.sqrt(z)) - 2 * mp.sqrt(z) - 2 * mp.sqrt(z) ** 3 / 3) / mp.sqrt(z) ** 5,
         mp.mpf(0), LOG_Z, 2, 7,
+    ),
+    "LOG2_SINGLE": (
+        "log2(1 + f) / f less the first part of 1 / log 2",
+        lambda f: mp.log(1 + f, 2) / f - rounded(1 / mp.log(2), 24), *LOG_F, 9, 0,
+    ),
+    "LOG10_SINGLE": (
+        "log10(1 + f) / f less the first part of 1 / log 10",
+        lambda f: mp.log10(1 + f) / f - rounded(1 / mp.log(10), 24), *LOG_F, 9, 0,
     ),
     "SIN": (
         "(sin(r) - r) / r**3, z = r**2",
@@ -141,7 +150,8 @@ def main() -> None:
         _table(name, {size: parts(x, size, mode, count) for size in DIGITS})
     for name, (doc, function, low, high, single, double) in POLYNOMIALS.items():
         print(f"#: {doc}, on [{mp.nstr(low, 5)}, {mp.nstr(high, 5)}]")
-        fits = {4: fit(_near_zero(function), low, high, single), 8: fit(_near_zero(function), low, high, double)}
+        degrees = {size: degree for size, degree in ((4, single), (8, double)) if degree}
+        fits = {size: fit(_near_zero(function), low, high, degree) for size, degree in degrees.items()}
         _table(name, {size: [rounded(c, DIGITS[size]) for c in found] for size, found in fits.items()})
 
 

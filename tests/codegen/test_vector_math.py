@@ -276,3 +276,19 @@ def test_a_store_before_the_argument_is_read():
     ]  # fmt: skip
     (got, _), _ = run_body(body, [X, np.zeros(300)])
     np.testing.assert_allclose(got, np.sin(X * 1e12), rtol=1e-15)
+
+
+@widths
+def test_exact_results_are_exact(dtype):
+    info = np.finfo(dtype)
+    low, high = int(np.log2(float(info.smallest_subnormal))), info.maxexp
+    k = np.arange(low, high).astype(dtype)
+    powers = np.ldexp(dtype.type(1), k.astype(int)).astype(dtype)
+    same_bits(call("log2", [powers]), k)
+    same_bits(call("exp2", [k]), powers)
+    tens = np.arange(0, 11 if dtype == F32 else 23).astype(dtype)
+    same_bits(call("log10", [np.array([10.0 ** int(n) for n in tens], dtype)]), tens)
+    whole = np.arange(1, 200).astype(dtype)
+    same_bits(call("cbrt", [whole**3]), whole)
+    bases, exponents = (v.ravel().astype(dtype) for v in np.meshgrid(np.arange(-12, 12), np.arange(0, 6)))
+    same_bits(call("pow", [bases, exponents]), bases**exponents)
