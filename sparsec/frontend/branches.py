@@ -13,7 +13,6 @@ from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
     Kind,
-    Undefined,
     is_array,
     is_scalar,
     join,
@@ -39,6 +38,7 @@ from sparsec.frontend.signals import (
 )
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.tree import LEAF, Tree, flatten, leaf_count, packed
+from sparsec.frontend.undefined import Undefined
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
 

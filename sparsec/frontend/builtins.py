@@ -275,7 +275,7 @@ ALWAYS = (enumerate, zip, reversed)
 # --- math --------------------------------------------------------------------------------------------------------
 
 
-def _real(ufunc: np.ufunc, valid: Callable[[Any], Any] | None = None) -> Callable[..., Any]:
+def _real(ufunc: np.ufunc, valid: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """A function of `math`: a Python float. Raises ValueError at run time where Python's function does."""
 
     def rule(*args: Any) -> Any:

@@ -19,7 +19,7 @@ from sparsec.frontend.branches import stage_if
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.loops import State, Variables, stage_for, stage_while
-from sparsec.frontend.merge import CannotStage, Undefined, is_scalar
+from sparsec.frontend.merge import CannotStage, is_scalar
 from sparsec.frontend.ranges import Elements, TracedRange, elements
 from sparsec.frontend.signals import (
     BREAK,
@@ -35,6 +35,7 @@ from sparsec.frontend.signals import (
 )
 from sparsec.frontend.trace import require_trace
 from sparsec.frontend.ufuncs import apply_ufunc
+from sparsec.frontend.undefined import Undefined
 
 Get = Callable[[], State]
 Set = Callable[[State], None]
@@ -117,7 +118,7 @@ def _picking(items: Elements, body: Callable[[Any], Any]) -> Callable[[Any], Any
     return lambda k: body(items.item(k))
 
 
-def _wants_loop(turns: int, body: Callable[[Any], Any]) -> bool:
+def _wants_loop(turns: int, body: Callable[..., Any]) -> bool:
     """Whether a loop should be one op: it is long, stands in others that are unrolled, or holds nested ones."""
     if turns < 2:
         return False

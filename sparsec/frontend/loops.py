@@ -17,7 +17,6 @@ from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
     Kind,
-    Undefined,
     flexed,
     is_array,
     is_scalar,
@@ -48,6 +47,7 @@ from sparsec.frontend.signals import (
 )
 from sparsec.frontend.trace import Storage, Trace
 from sparsec.frontend.tree import Tree, flatten, leaf_count, packed
+from sparsec.frontend.undefined import Undefined
 from sparsec.ir.dims import sym
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, I64, TensorType
@@ -179,7 +179,7 @@ class Variables:
 
     def _kind_of_new(self, name: str, before: Undefined, after: Any) -> Kind | None:
         """Made by the body of a loop that surely runs: handed on if it may be read after the loop."""
-        if before.why:
+        if before.__dict__["why"]:
             return None
         if is_scalar(after):
             return kind_of(after)

@@ -18,7 +18,7 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, number, py
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.undefined import Undefined
-from sparsec.ir.dims import Dim, symbols, upper_bound
+from sparsec.ir.dims import Dim, Poly, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64, DType, TensorType
 
@@ -117,18 +117,18 @@ def _join_dims(name: str, a: Kind, b: Kind, axis: int) -> Any:
     limits = [d.upper if isinstance(d, Flex) else upper_bound(d) for d in (one, two)]
     if None in limits:
         raise _differ(name, a, b)
-    return Flex(max(limits))  # type: ignore[type-var]
+    return Flex(max(x for x in limits if x is not None))
 
 
 def flexed(kind: Kind) -> Kind:
     """The kind with lengths known only inside a region as flexible ones. Raises CannotStage without a bound."""
     if kind.shape is None:
         return kind
-    limits = [d if isinstance(d, Flex) or not symbols(d) else upper_bound(d) for d in kind.shape]
+    limits = [upper_bound(d) if isinstance(d, Poly) else d for d in kind.shape]
     if None in limits:
         raise CannotStage(f"it makes {_words(kind)}, which has no largest size")
     return Kind(kind.dtype, None, tuple(
-        Flex(most) if not isinstance(d, Flex) and symbols(d) else d  # type: ignore[arg-type]
+        Flex(most) if isinstance(most, int) and not isinstance(d, (int, Flex)) else d
         for d, most in zip(kind.shape, limits)))
 
 

@@ -39,6 +39,6 @@ def require(condition: Any, message: str) -> None:
                    kind="value", message=message)
 
 
-def loop(start: Any, stop: Any, step: int = 1) -> TracedRange:
+def loop(start: Any, stop: Any, step: int = 1) -> Any:
     """A range whose loop is never unrolled: code size does not depend on the matrix."""
     return TracedRange(start, stop, step)

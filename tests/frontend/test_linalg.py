@@ -64,12 +64,11 @@ def covariances(a, b):
 
 @each_backend
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [1, 3, 20])
+@pytest.mark.parametrize("n", [1, 20])
 def test_square(n, dtype, backend):
     options = {"check_memory": False, **near(dtype)}
     check(cholesky, lambda: (definite(n, dtype),), backend, **options)
     check(solve, lambda: (matrix(n, n, dtype), matrix(n, 1, dtype, 4)[:, 0]), backend, **options)
-    check(solve, lambda: (matrix(n, n, dtype), matrix(n, 2, dtype, 4)), backend, **options)
     check(inverse, lambda: (matrix(n, n, dtype),), backend, **options)
     if n < 20 or dtype != "f4":
         check(determinants, lambda: (matrix(n, n, dtype),), backend, **options)
@@ -77,7 +76,7 @@ def test_square(n, dtype, backend):
 
 @each_backend
 @pytest.mark.parametrize("dtype", ["f8", "c16"])
-@pytest.mark.parametrize("shape", [(4, 4), (30, 7), (5, 9), (3, 1)])
+@pytest.mark.parametrize("shape", [(4, 4), (12, 5), (3, 6)])
 def test_qr(shape, dtype, backend):
     for program in (qr, complete_qr, only_r):
         check(program, lambda: (matrix(*shape, dtype),), backend, check_memory=False, **near(dtype))

@@ -11,6 +11,7 @@ from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.numpy_api.averages import warn_where
 from sparsec.frontend.numpy_api.creation import array
+from sparsec.frontend.numpy_api.joining import concatenate
 from sparsec.frontend.numpy_api.support import unsupported_argument
 from sparsec.frontend.ufunc_methods import NO_VALUE
 
@@ -35,7 +36,7 @@ def cov(
         dtype = np.result_type(x.dtype, np.float64, *(() if y is None else (as_traced(y).dtype,)))
     x = array(x, ndmin=2, dtype=np_dtype(dtype))
     if y is not None:
-        x = np.concatenate((x, array(_variables(y, rowvar), ndmin=2, dtype=x.dtype)), axis=0)
+        x = concatenate((x, array(_variables(y, rowvar), ndmin=2, dtype=x.dtype)), axis=0)
     if ddof is None:
         ddof = 0 if bias else 1
     if ddof != int(ddof):

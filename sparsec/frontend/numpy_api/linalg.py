@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.control import for_
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.numpy_api.creation import array, eye
+from sparsec.frontend.numpy_api.creation import array, eye, zeros_like
 from sparsec.frontend.numpy_api.factorizations import (
     cholesky_lower,
     householder_in_place,
@@ -23,11 +22,9 @@ from sparsec.frontend.numpy_api.factorizations import (
 from sparsec.frontend.numpy_api.support import agreed, common_shape, new_array, unsupported_argument
 from sparsec.ir.dims import product
 
-try:  # the classes that NumPy returns; private, so their names may go
-    from numpy.linalg._linalg import QRResult, SlogdetResult
-except ImportError:  # pragma: no cover
-    QRResult = namedtuple("QRResult", ["Q", "R"])
-    SlogdetResult = namedtuple("SlogdetResult", ["sign", "logabsdet"])
+# The classes that NumPy returns have no public name.
+QRResult: Any = type(np.linalg.qr(np.eye(1)))
+SlogdetResult: Any = type(np.linalg.slogdet(np.eye(1)))
 
 
 def _matrices(a: Any, square: bool = True) -> Traced:
@@ -75,7 +72,7 @@ def _row(x: Traced, lead: int) -> Traced:
 @implements(np.linalg.cholesky)
 def cholesky(a: Any, /, *, upper: bool = False) -> Traced:
     x = _matrices(a)
-    result = np.zeros_like(x)
+    result = zeros_like(x)
 
     def action(matrix: Traced, factor: Traced) -> None:
         if upper:
@@ -114,7 +111,7 @@ def _solve_one(matrix: Traced, right: Traced) -> None:
 @implements(np.linalg.inv)
 def inv(a: Any) -> Traced:
     x = _matrices(a)
-    result = np.zeros_like(x)
+    result = zeros_like(x)
     result[...] = eye(x.shape[-1], dtype=x.dtype)
     _each(x, 2, _solve_one, result)
     return result
@@ -123,7 +120,7 @@ def inv(a: Any) -> Traced:
 def _determinants(a: Any, of: Callable[..., Any], *dtypes: np.dtype[Any]) -> list[Traced]:
     """One number for each matrix and dtype: `of(diagonal, sign)` gives them."""
     x = _matrices(a)
-    results = [new_array(x.trace, x.type.shape[:-2], d) for d in dtypes]
+    results = [new_array(x.trace, x.shape[:-2], d) for d in dtypes]
 
     def action(matrix: Traced, *places: Traced) -> None:
         _, sign = lu_in_place(matrix)

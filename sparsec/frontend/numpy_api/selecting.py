@@ -336,14 +336,10 @@ def extract(condition: Any, arr: Any) -> Any:
 
 
 for _function in (
-    "unique",
     "unique_all",
     "unique_counts",
     "unique_inverse",
     "unique_values",
-    "union1d",
-    "intersect1d",
-    "setdiff1d",
     "setxor1d",
     "trim_zeros",
 ):
