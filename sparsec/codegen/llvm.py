@@ -25,12 +25,16 @@ from sparsec.codegen.gemm import gemm_kernel, part_dtype
 from sparsec.errors import CompileError
 from sparsec.ir.abi import pointer_index
 from sparsec.ir.loops import (
+    Apply,
     Assign,
     Body,
     Buffer,
+    Const,
+    Expr,
     Fail,
     For,
     Kernel,
+    Let,
     Load,
     Mut,
     Note,
@@ -38,6 +42,7 @@ from sparsec.ir.loops import (
     Slot,
     Stmt,
     Store,
+    Var,
     exprs,
     walk_stmts,
 )
@@ -517,6 +522,8 @@ class LlvmBuilder:
             facts.append('!{!"llvm.loop.vectorize.enable", i1 true}')
         if loop.bind == "unroll":
             facts.append('!{!"llvm.loop.unroll.enable"}')
+        if self._module.target.vector_bits >= 512 and group and _wants_masked_tail(loop):
+            facts.append('!{!"llvm.loop.vectorize.predicate.enable", i1 true}')
         if not facts:
             return ""
         nodes = ", ".join(self._module.node(fact) for fact in facts)
@@ -658,6 +665,42 @@ def _order_free(loop: For) -> bool:
                     return False
                 stored.add(buffer)
     return not stored & loaded
+
+
+def _wants_masked_tail(loop: For) -> bool:
+    """Whether the last vector of a loop had better be a masked one than single elements: in a short loop whose
+    length no vector divides, over neighbouring elements (of others, masks make gathers)."""
+    if not (isinstance(loop.start, Const) and isinstance(loop.stop, Const)) or loop.step != 1:
+        return False
+    turns = int(loop.stop.value.real - loop.start.value.real)
+    if not 16 < turns < 512 or turns % 16 == 0:
+        return False
+    for stmt in loop.body:
+        if not isinstance(stmt, Let | Store):
+            return False
+        places = [node for node in post_order(exprs(stmt)) if isinstance(node, Load)]
+        sizes = [(node.index, node.dtype) for node in places]
+        if isinstance(stmt, Store):
+            sizes.append((stmt.index, stmt.value.dtype))
+        if any(dtype.itemsize < 4 or _step(at, loop) not in (0, 1) for at, dtype in sizes):
+            return False
+    return True
+
+
+def _step(index: Expr, loop: For) -> int | None:
+    """How far a position moves with the loop's variable, where it is plain index arithmetic."""
+    match index:
+        case Const():
+            return 0
+        case Var():
+            return 1 if index == loop.var else 0
+        case Apply("add" | "sub" as fn, (x, y)):
+            a, b = _step(x, loop), _step(y, loop)
+            return None if a is None or b is None else a + b if fn == "add" else a - b
+        case Apply("mul", (x, Const(value=int(factor)))) | Apply("mul", (Const(value=int(factor)), x)):
+            a = _step(x, loop)
+            return None if a is None else a * factor
+    return None
 
 
 def _loaded(stmt: Stmt) -> set[str]:

@@ -18,6 +18,7 @@ from sparsec.passes.order_axes import OrderAxes
 from sparsec.passes.pieces import Pieces
 from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.resolve_views import ResolveViews
+from sparsec.passes.skip_copies import SkipCopies
 from sparsec.passes.unfuse import Unfuse
 from sparsec.passes.whole_writes import WholeWrites
 
@@ -34,6 +35,7 @@ DEFAULT: tuple[Pass, ...] = (
     ResolveViews(),
     OrderAxes(),
     WholeWrites(),
+    SkipCopies(),
     Dce(),
     Dissolve(),
     Dce(),
@@ -65,10 +67,8 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, OrderAxes, Dissolve, Inline, Columns,
-    Pieces, Interleave,
-    Linearize, Fuse,
-    Forward, PlanMemory,
+    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, OrderAxes, SkipCopies, Dissolve,
+    Inline, Columns, Pieces, Interleave, Linearize, Fuse, Forward, PlanMemory,
 )}
 
 

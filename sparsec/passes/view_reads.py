@@ -25,19 +25,19 @@ class ListPass(Pass):
     def run(self, func: Func) -> Func:
         names = Names(all_names(func))
         fixed = {v.storage for v in (*func.params, *func.ends)}
-        ops, renamed = self._list(func.ops, fixed, names)
+        ops, renamed = self._list(func.ops, fixed, func.ends, names)
         return replace(func, ops=ops, results=swap(func.results, renamed), writes=swap(func.writes, renamed))
 
     def _list(
-        self, ops: Sequence[Op], fixed: set[str], names: Names
+        self, ops: Sequence[Op], fixed: set[str], ends: Sequence[Value], names: Names
     ) -> tuple[tuple[Op, ...], Mapping[str, Value]]:
         ops = tuple(replace(op, regions=tuple(self._region(r, fixed, names) for r in op.regions)) for op in ops)
-        reads = Reads(ops, fixed, names)
+        reads = Reads(ops, fixed, tuple(ends), names)
         return self.rewrite(reads), reads.renamed
 
     def _region(self, region: Region, fixed: set[str], names: Names) -> Region:
         inside = fixed | {v.storage for v in (*region.params, *region.yields)}
-        ops, renamed = self._list(region.ops, inside, names)
+        ops, renamed = self._list(region.ops, inside, region.yields, names)
         return replace(region, ops=ops, yields=swap(region.yields, renamed))
 
     def rewrite(self, reads: Reads) -> tuple[Op, ...]:
@@ -59,6 +59,7 @@ class Reads:
 
     ops: tuple[Op, ...]
     fixed: set[str]
+    ends: tuple[Value, ...]  # what the list hands on: results, or what a region yields
     names: Names
     definitions: dict[str, Op] = field(default_factory=dict)
     position: dict[str, int] = field(default_factory=dict)  # of the op that makes a value
