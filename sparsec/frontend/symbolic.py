@@ -6,6 +6,7 @@ not, becomes a check or a clamp in the program.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
-from sparsec.ir.dims import Dim, Poly, lower_bound, sym, upper_bound
+from sparsec.ir.dims import Dim, Poly, lower_bound, sym, symbols, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
 
@@ -72,6 +73,29 @@ def symbol_of(value: Value, low: int, high: Dim | None) -> Dim:
     """The symbol for an i64 value with these bounds."""
     most = None if high is None else upper_bound(high)
     return sym(f"%{value.name}", -1 if most is None else most, low)
+
+
+def check_not_empty(trace: Trace, dims: Sequence[Dim], message: str) -> None:
+    """A ValueError, when the program runs, if one of these lengths is 0 then."""
+    for dim in dims:
+        if not at_least(dim, 1):
+            some = trace.op("greater", value_of(trace, dim), trace.const(0, I64))
+            trace.ops("check", some, kind="value", message=message)
+
+
+def length_dim(x: Any) -> Dim:
+    """A length that a program gives, as for `np.zeros(n)`. One known only at run time needs a bound.
+
+    Raises ConcretizationError for an integer of which nothing is known.
+    """
+    if not isinstance(x, Traced) or x.dim is None or not symbols(x.dim) or upper_bound(x.dim) is None:
+        return operator.index(x)
+    if not at_least(x.dim, 0):
+        trace = x.trace
+        fine = trace.op("greater_equal", cast(trace, x.value, I64), trace.const(0, I64))
+        trace.ops("check", fine, kind="value", message="negative dimensions are not allowed")
+        return symbol_of(trace.op("maximum", x.value, trace.const(0, I64)), 0, x.dim)
+    return x.dim
 
 
 def index_dim(trace: Trace, index: Traced, dim: Dim, axis: int) -> Dim:

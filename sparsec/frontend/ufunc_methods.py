@@ -18,6 +18,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, np_dtype, number
 from sparsec.frontend.layout import in_c_order, order_like, order_of, stand_in
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.symbolic import check_not_empty
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import F16, F32, apply_ufunc, compute, fresh_array, store
 from sparsec.ir.graph import Value
@@ -168,6 +169,8 @@ def _reduce(
     elif 0 in shape:
         made = trace.op("empty", dtype=result, shape=shape)
     else:
+        if ufunc.identity is None and start is None:
+            check_not_empty(trace, [value.type.shape[k] for k in folded], _none_to_fold(ufunc))
         made = _fold(trace, ufunc, value, folded)
         if not folded and ufunc is np.add and start is None:
             start = trace.const(0, loop)  # NumPy adds to 0, and 0.0 + -0.0 is 0.0
@@ -227,8 +230,12 @@ def _empty_value(trace: Trace, ufunc: np.ufunc, start: Value | None, loop: DType
     if start is not None:
         return start
     if ufunc.identity is None:
-        raise ValueError(f"zero-size array to reduction operation {ufunc.__name__} which has no identity")
+        raise ValueError(_none_to_fold(ufunc))
     return trace.const(ufunc.identity, loop)
+
+
+def _none_to_fold(ufunc: np.ufunc) -> str:
+    return f"zero-size array to reduction operation {ufunc.__name__} which has no identity"
 
 
 def _fold(trace: Trace, ufunc: np.ufunc, value: Value, axes: tuple[int, ...]) -> Value:

@@ -153,6 +153,25 @@ def product(dims: Iterable[Dim]) -> Dim:
     return total
 
 
+def quotient(dim: Dim, by: Dim) -> Dim | None:
+    """`dim / by` where it is known to be whole, else None. `by` is an integer or one monomial."""
+    divisors = list(_terms(by))
+    if len(divisors) != 1 or by == 0:
+        return None
+    ((monomial, factor),) = divisors
+    found: list[tuple[Monomial, int]] = []
+    for symbols_, times in _terms(dim):
+        rest = list(symbols_)
+        for symbol in monomial:
+            if symbol not in rest:
+                return None
+            rest.remove(symbol)
+        if times % factor:
+            return None
+        found.append((tuple(rest), times // factor))
+    return _normal(found)
+
+
 def dim_text(dim: Dim) -> str:
     """`6*%i-6`; a lone bounded symbol shows its bound: `n<=1000`."""
     lone = as_sym(dim)

@@ -15,24 +15,23 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_d
 from sparsec.frontend.dispatch import holds_traced, implements
 from sparsec.frontend.layout import order_like, order_of_copy
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.ranges import TracedRange
+from sparsec.frontend.symbolic import length_dim
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array
+from sparsec.ir.dims import upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64, DType
 
 Shape = int | Sequence[int]
 
 
-def static_shape(shape: Any) -> tuple[int, ...]:
-    """A shape argument as a tuple of ints. Raises as NumPy does for negative or huge ones."""
+def static_shape(shape: Any) -> tuple[Any, ...]:
+    """A shape argument as dims. Raises as NumPy does for negative or huge ones."""
     if isinstance(shape, Traced):
         shape = tuple(shape) if shape.ndim else (shape,)
-    dims = (
-        tuple(operator.index(d) for d in shape)
-        if isinstance(shape, (tuple, list))
-        else (operator.index(shape),)
-    )
-    if any(d < 0 for d in dims):
+    dims = tuple(map(length_dim, shape)) if isinstance(shape, (tuple, list)) else (length_dim(shape),)
+    if any(isinstance(d, int) and d < 0 for d in dims):
         raise ShapeError("negative dimensions are not allowed", loc=user_loc())
     check_size(dims, 1)
     return dims
@@ -42,7 +41,7 @@ def check_size(dims: Sequence[int], itemsize: int) -> None:
     """Raises ShapeError for element counts that no address space holds, as NumPy does."""
     if len(dims) > 32:
         raise ShapeError(f"arrays of rank {len(dims)} are not supported (at most 32)", loc=user_loc())
-    if math.prod(d for d in dims if d) * itemsize >= 1 << 63:
+    if math.prod(upper_bound(d) or 1 for d in dims) * itemsize >= 1 << 63:
         raise ShapeError(
             "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size.",
             loc=user_loc(),
@@ -179,6 +178,8 @@ def arange(
 ) -> Traced:
     """The values are static; integer ranges become index arithmetic, float ones NumPy's own values."""
     given = {k: v for k, v in (("start", start), ("stop", stop), ("step", step)) if v is not None}
+    if dtype is None and not given and any(isinstance(a, Traced) and a.dim is not None for a in args):
+        return _traced_range(TracedRange.make(*args))
     if holds_traced(args) or holds_traced(given):
         args = tuple(a.item() if isinstance(a, Traced) else a for a in args)
         given = {k: v.item() if isinstance(v, Traced) else v for k, v in given.items()}
@@ -200,6 +201,16 @@ def arange(
     if span.start != 0 and len(span):
         values = trace.op("add", values, number(trace, span.start, target))
     return fresh_array(trace, values, None)
+
+
+def _traced_range(span: TracedRange) -> Traced:
+    """Integers with bounds known only at run time."""
+    trace = require_trace("np.arange")
+    count = span.count()
+    values = trace.op("iota", dtype=I64, shape=(length_dim(count),), axis=0)
+    if span.step != 1:
+        values = trace.op("mul", values, trace.const(span.step, I64))
+    return fresh_array(trace, trace.op("add", values, span.values(trace)[0]), None)
 
 
 def _range_bounds(bounds: list[Any], given: dict[str, Any]) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.symbolic import check_not_empty
 from sparsec.frontend.ufunc_methods import (
     NO_VALUE,
     accumulate,
@@ -110,6 +111,7 @@ def _position(name: str, function: Any) -> None:
         shape = tuple(d for k, d in enumerate(x.shape) if k not in axes)
         if any(x.shape[k] == 0 for k in axes):
             raise ShapeError(f"attempt to get {name} of an empty sequence", loc=user_loc())
+        check_not_empty(trace, [x.type.shape[k] for k in axes], f"attempt to get {name} of an empty sequence")
         if 0 in shape:
             made = fresh_array(trace, trace.op("empty", dtype=I64, shape=shape), None)
         elif not axes:

@@ -19,8 +19,10 @@ from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import implements, method
 from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.symbolic import length_dim
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axis, refuse
 from sparsec.frontend.ufuncs import fresh_array
+from sparsec.ir.dims import Dim, product, quotient
 
 
 def same(x: Traced) -> Traced:
@@ -43,25 +45,23 @@ def f_contiguous(x: Traced) -> bool:
 # --- reshape, ravel ----------------------------------------------------------------------------------------
 
 
-def _dims(shape: Any) -> tuple[int, ...]:
+def _dims(shape: Any) -> tuple[Any, ...]:
     if isinstance(shape, Traced):
         shape = tuple(shape) if shape.ndim else (shape,)
-    return (
-        tuple(operator.index(d) for d in shape)
-        if isinstance(shape, (tuple, list))
-        else (operator.index(shape),)
-    )
+    return tuple(map(length_dim, shape)) if isinstance(shape, (tuple, list)) else (length_dim(shape),)
 
 
-def _target_shape(size: int, shape: Any) -> tuple[int, ...]:
+def _target_shape(size: Dim, shape: Any) -> tuple[Any, ...]:
     """The shape with its -1 filled in. Raises ShapeError with NumPy's words."""
     dims = _dims(shape)
-    if sum(d < 0 for d in dims) > 1:
+    open_ = [isinstance(d, int) and d < 0 for d in dims]
+    if sum(open_) > 1:
         raise ShapeError("can only specify one unknown dimension", loc=user_loc())
-    known = math.prod(d for d in dims if d >= 0)
-    if any(d < 0 for d in dims):
-        if known and size % known == 0:
-            return tuple(size // known if d < 0 else d for d in dims)
+    known = product(d for d, is_open in zip(dims, open_) if not is_open)
+    if any(open_):
+        rest = quotient(size, known)
+        if rest is not None:
+            return tuple(rest if is_open else d for d, is_open in zip(dims, open_))
     elif known == size:
         return dims
     words = "(" + ",".join(map(str, dims)) + ("," if len(dims) == 1 else "") + ")"
@@ -70,7 +70,7 @@ def _target_shape(size: int, shape: Any) -> tuple[int, ...]:
 
 def reshape(x: Traced, shape: Any, order: str = "C", copy: bool | None = None) -> Traced:
     """`x.reshape`: a view where the strides allow one, else a view of a copy."""
-    dims = _target_shape(x.size, shape)
+    dims = _target_shape(x.type.size, shape)
     if order in ("F", "f") or (order in ("A", "a") and f_contiguous(x) and not x.c_contiguous):
         back = reshape(transposed(x, range(x.ndim)[::-1]), dims[::-1], "C", copy)
         return transposed(back, range(len(dims))[::-1])
