@@ -19,17 +19,18 @@ import numpy as np
 from sparsec.config import settings
 from sparsec.errors import FAILURES, ConfigError, OutOfMemory, SparsecError
 from sparsec.ir.abi import pointer_slots
+from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.flags import collect
-from sparsec.ir.graph import Func, walk
+from sparsec.ir.graph import Func, Value, walk
 from sparsec.ir.loops import Failure, Kernel, Program
 from sparsec.ir.ops.record import Kind, record
-from sparsec.ir.tensorref import TensorRef, span
-from sparsec.ir.types import DType, TensorType
+from sparsec.ir.tensorref import reach
+from sparsec.ir.types import I64, DType
 
 if TYPE_CHECKING:
     from sparsec.runtime.stored import StoredCode
 
-__all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_bytes"]
+__all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_elements"]
 
 #: Backend name -> name of its target record.
 BACKENDS = {"cpu": "cpu", "opencl": "opencl", "interp": "interp", "loops": "interp"}
@@ -42,10 +43,14 @@ class Runner(Protocol):
     """A compiled function. `transactional`: it must be run on copies of what it writes, because it may fail
     after its first write or writes whole storages back."""
 
-    transactional: bool
+    @property
+    def transactional(self) -> bool: ...
 
-    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
-        """Runs on addresses: one per parameter's storage, one per result storage. Gives the warning word."""
+    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
+        """Runs on addresses: one per parameter's storage, one per result storage. Gives the warning word.
+
+        sizes: the bytes behind each address, for programs that do not know them (`SizedRunner`).
+        """
         ...
 
 
@@ -102,9 +107,17 @@ class Compilation:
     @cached_property
     def runner(self) -> Runner:
         """The executable form. Compiles it."""
+        if self.backend == "interp":
+            return GraphRunner(self.func)
+        if not may_have_sizes(self.func):
+            return self._runner
+        from sparsec.runtime.sized import SizedRunner
+
+        return SizedRunner(self._runner, self.func, _pointer_bytes(self.planned))
+
+    @property
+    def _runner(self) -> Runner:
         match self.backend:
-            case "interp":
-                return GraphRunner(self.func)
             case "loops":
                 return LoopRunner(self.program)
             case "opencl":
@@ -221,9 +234,26 @@ def may_fail_late(func: Func) -> bool:
 # --- running -----------------------------------------------------------------------------------------------
 
 
-def param_bytes(type: TensorType, ref: TensorRef) -> int:
-    """Bytes of a parameter's storage, from element 0 to the last one that it can reach."""
-    return max(span(ref, type.static_shape)[1], 0) * type.dtype.itemsize
+def param_elements(param: Value, sizes: Mapping[str, int]) -> int:
+    """Elements of a parameter's storage up to the last that it can reach; `sizes` are its symbols."""
+    return evaluate(reach(param.ref, param.type.shape), sizes)
+
+
+def may_have_sizes(func: Func) -> bool:
+    """Whether the size of a parameter, a result or a temporary may depend on an integer parameter."""
+    if not any(p.type.shape == () and p.type.dtype == I64 for p in func.params):
+        return False
+    values = (*func.params, *(r for op in walk(func.ops) for r in op.results))
+    return any(not v.type.is_static for v in values)
+
+
+def _pointer_bytes(planned: Func) -> tuple[Dim, ...]:
+    """The bytes behind each pointer of the program: parameters, results, scratch."""
+    found = [reach(p.ref, p.type.shape) * p.type.dtype.itemsize for p in planned.params]
+    for space in ("result", "scratch"):
+        places = {p.offset: p.nbytes for p in planned.plan if p.space == space}
+        found += [places[k] for k in sorted(places)]
+    return tuple(found)
 
 
 class _Memory:
@@ -258,12 +288,13 @@ class GraphRunner:
     func: Func
     transactional = True
 
-    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
+    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
         from sparsec.ir.interp import interpret
+        from sparsec.runtime.sized import sizes_at
 
+        dims = sizes_at(self.func, params)
         flats = [
-            memory(a, param_bytes(p.type, p.ref) // p.type.dtype.itemsize, p.type.dtype)
-            for a, p in zip(params, self.func.params, strict=True)
+            memory(a, param_elements(p, dims), p.type.dtype) for a, p in zip(params, self.func.params, strict=True)
         ]
         with collect() as word:
             values, writes = interpret(self.func, flats, whole=True)
@@ -289,10 +320,11 @@ class LoopRunner:
     program: Program
     transactional = True
 
-    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
+    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
         from sparsec.ir.loop_interp import run
 
-        return _finish(self.program.failures, *run(self.program, _byte_views(self.program, [*params, *results])))
+        views = _byte_views(self.program, [*params, *results], sizes)
+        return _finish(self.program.failures, *run(self.program, views))
 
 
 @dataclass
@@ -308,16 +340,16 @@ class OpenClRunner:
 
         self._executable = OpenClExecutable(self.source)
 
-    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
-        return _finish(self.program.failures, *self._executable.run(_byte_views(self.program, [*params, *results])))
+    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
+        views = _byte_views(self.program, [*params, *results], sizes)
+        return _finish(self.program.failures, *self._executable.run(views))
 
 
-def _byte_views(program: Program, addresses: Sequence[int]) -> list[np.ndarray]:
+def _byte_views(program: Program, addresses: Sequence[int], sizes: Sequence[int]) -> list[np.ndarray]:
+    """The memory behind each pointer. sizes: in bytes, where the program does not say; else empty."""
     slots = pointer_slots(program)
-    return [
-        memory(a, s.buffer.size * s.buffer.dtype.itemsize, np.dtype("u1"))
-        for a, s in zip(addresses, slots, strict=True)
-    ]
+    known = sizes or [s.buffer.size * s.buffer.dtype.itemsize for s in slots]
+    return [memory(a, n, np.dtype("u1")) for a, n, _ in zip(addresses, known, slots, strict=True)]
 
 
 def _finish(failures: Sequence[Failure], status: int, flags: int) -> int:
@@ -337,7 +369,7 @@ class CpuRunner:
     def __post_init__(self) -> None:
         self.transactional = self.code.late
 
-    def run(self, params: Sequence[int], results: Sequence[int]) -> int:
+    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
         size = self.code.arena_bytes
         try:
             arena = np.empty(size + 64, np.uint8) if size else None

@@ -11,6 +11,7 @@ import numpy as np
 
 from sparsec.errors import ArgumentError, SourceError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.dynamic import Dynamic, Given
 from sparsec.frontend.spec import ArraySpec, describe
 from sparsec.frontend.tree import Tree, flatten
 from sparsec.ir.types import is_supported, unsupported_dtype
@@ -44,21 +45,46 @@ class ScalarSpec:
     weak: type | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Int:
+    """A Python int that `dynamic=` makes a value of the program."""
+
+    value: int
+
+
+def _as_value(x: Any) -> Any:
+    return _Int(x) if type(x) is int and -(1 << 63) <= x < 1 << 63 else x
+
+
 class Arguments:
     """One call. `key` decides which specialisation serves it."""
 
-    __slots__ = ("tree", "leaves", "arrays", "scalars", "specs", "key")
+    __slots__ = ("tree", "leaves", "arrays", "scalars", "specs", "key", "sizes", "_dynamic", "_names")
 
-    def __init__(self, tree: Tree, leaves: list[Any]) -> None:
+    def __init__(
+        self, tree: Tree, leaves: list[Any], dynamic: Dynamic | None = None, names: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        """names: for `dynamic`, the parameter of each leaf and the leaf's own name."""
         self.tree = tree
         self.leaves = leaves
+        self.sizes: dict[str, int] = {}  # of dynamic dims, by symbol
+        self._dynamic, self._names = dynamic, [n for n, x in zip(names, leaves) if isinstance(x, np.ndarray)]
+        if dynamic:
+            leaves[:] = [_as_value(x) if dynamic.takes(n[0]) else x for n, x in zip(names, leaves, strict=True)]
         self.arrays: list[np.ndarray] = []
         self.scalars: list[np.generic] = []
         kinds: list[Any] = []
         for leaf in leaves:
             kinds.append(self._sort(leaf))
-        self.specs: tuple[ArraySpec, ...] = describe(self.arrays)
+        self.specs: tuple[ArraySpec, ...] = self.describe()
         self.key = (tree, tuple(kinds), self.specs)
+
+    def describe(self, captures: Sequence[np.ndarray] = ()) -> tuple[ArraySpec, ...]:
+        """The key of the arrays, those that the function captures included. Raises what `describe` raises."""
+        specs = describe((*self.arrays, *captures))
+        if self._dynamic:
+            specs, self.sizes = self._dynamic.generalise(specs, self._names)
+        return specs
 
     def _sort(self, leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray):
@@ -69,6 +95,9 @@ class Arguments:
                 raise unsupported_dtype(leaf.dtype)
             self.scalars.append(leaf)
             return ScalarSpec(leaf.dtype.str, None)
+        if type(leaf) is _Int:
+            self.scalars.append(np.int64(leaf.value))
+            return ScalarSpec("<i8", int)
         if type(leaf) in (float, complex):
             self.scalars.append(np.float64(leaf) if type(leaf) is float else np.complex128(leaf))
             return ScalarSpec("<f8" if type(leaf) is float else "<c16", type(leaf))
@@ -86,7 +115,7 @@ class Arguments:
 class Binder:
     """Knows which parameters of a function are static, and takes calls apart."""
 
-    def __init__(self, fn: Callable[..., Any], static_argnames: Sequence[str]) -> None:
+    def __init__(self, fn: Callable[..., Any], static_argnames: Sequence[str], dynamic: Given = ()) -> None:
         self.signature = _signature(fn)
         self.names = tuple(self.signature.parameters) if self.signature else ()
         unknown = [n for n in static_argnames if self.signature is not None and n not in self.names]
@@ -94,6 +123,7 @@ class Binder:
             raise SourceError(f"static_argnames {unknown} are not parameters of `{fn.__name__}`")
         self.static = frozenset(static_argnames)
         self.static_positions = tuple(k for k, n in enumerate(self.names) if n in self.static)
+        self.dynamic = Dynamic(dynamic, self.names, self.signature is None or self._takes_any_keyword())
 
     def _takes_any_keyword(self) -> bool:
         assert self.signature is not None
@@ -106,16 +136,22 @@ class Binder:
             kwargs = {n: Static(v) if n in self.static else v for n, v in kwargs.items()}
         leaves: list[Any] = []
         tree = flatten((args, dict(kwargs)), leaves)
-        return Arguments(tree, leaves)
+        return Arguments(tree, leaves, self.dynamic, self._rooted(tree)) if self.dynamic else Arguments(tree, leaves)
 
     def leaf_names(self, tree: Tree) -> list[str]:
         """A name for every leaf, from the parameters' names, for the IR and for messages."""
+        return [leaf for _, leaf in self._rooted(tree)]
+
+    def _rooted(self, tree: Tree) -> list[tuple[str, str]]:
+        """For every leaf its parameter and its own name."""
         positional, keyword = tree.children
-        out: list[str] = []
-        for k, child in enumerate(positional.children):
-            _name_leaves(child, self.names[k] if k < len(self.names) else f"arg{k}", out)
-        for name, child in zip(keyword.keys, keyword.children, strict=True):
-            _name_leaves(child, str(name), out)
+        roots = [self.names[k] if k < len(self.names) else f"arg{k}" for k in range(len(positional.children))]
+        roots += [str(name) for name in keyword.keys]
+        out: list[tuple[str, str]] = []
+        for root, child in zip(roots, (*positional.children, *keyword.children), strict=True):
+            found: list[str] = []
+            _name_leaves(child, root, found)
+            out += [(root, leaf) for leaf in found]
         return out
 
 

@@ -7,25 +7,29 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from sparsec.compiler import BACKENDS, Compilation
+from sparsec.compiler import BACKENDS, Compilation, param_elements
 from sparsec.config import settings
-from sparsec.errors import ArgumentError, ConfigError, OutOfMemory, UnsupportedError
+from sparsec.errors import ArgumentError, ConfigError
 from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
+from sparsec.frontend.dynamic import Given
 from sparsec.frontend.fastcall import accelerate
 from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View, view_of
-from sparsec.frontend.spec import address, describe
+from sparsec.frontend.spec import address
 from sparsec.frontend.trace import current_trace
 from sparsec.frontend.tracing import TracedFunction, trace_function
 from sparsec.frontend.tree import unflatten
 from sparsec.frontend.warn import warn
+from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.graph import Func
 from sparsec.ir.loops import Kernel
+from sparsec.ir.types import I64
 from sparsec.runtime.native import CallTarget, detach
+from sparsec.runtime.sized import allocate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,50 +48,51 @@ class Specialisation:
         traced = self.traced
         if not all(g.holds() for g in traced.guards):
             return False
-        return not traced.captures or describe((*call.arrays, *traced.captures)) == traced.capture_specs
+        return not traced.captures or call.describe(traced.captures) == traced.capture_specs
 
     def run(self, call: Arguments) -> Any:
         """One call: memory in, native code, objects out."""
         traced = self.traced
         runner = self.compilation.runner
         arrays = [*call.arrays, *traced.captures]
-        cells = [np.array(s) for s in call.scalars]
-        results = [_allocate(shape, dtype) for shape, dtype in traced.results.storages]
+        cells, sizes = _cells(traced, call)
+        results = [allocate(_numbers(shape, sizes), dtype) for shape, dtype in traced.results.storages]
         pointers = [
-            address(arrays[p.array]) - p.offset * arrays[p.array].itemsize
+            address(arrays[p.array]) - evaluate(p.offset, sizes) * arrays[p.array].itemsize
             if p.array >= 0
-            else address(cells[p.scalar])
-            for p in traced.params
+            else address(cells[k])
+            for k, p in enumerate(traced.params)
         ]
         places = [address(r) for r in results]
         if runner.transactional and traced.written:
-            flags = self._run_on_copies(arrays, pointers, places)
+            flags = self._run_on_copies(arrays, pointers, places, sizes)
         else:
             flags = runner.run(pointers, places)
         if flags:
             warn(flags, traced.func.name, 4)
-        return self._result(call, arrays, pointers, results, places)
+        return self._result(call, arrays, pointers, results, places, sizes)
 
-    def _run_on_copies(self, arrays: list[np.ndarray], pointers: list[int], places: list[int]) -> int:
+    def _run_on_copies(
+        self, arrays: list[np.ndarray], pointers: list[int], places: list[int], sizes: Mapping[str, int]
+    ) -> int:
         """Runs on copies of the storages that are written; they reach the caller only if all went well."""
         traced = self.traced
         shadows: dict[int, int] = {}
         kept: list[np.ndarray] = []
         for param, views in traced.written.items():
             first = views[0]
-            specs = [traced.capture_specs[k] for k in views]
-            view = View(0, True, arrays[first].dtype, *_extent(traced, param), writeable=True)
+            count = param_elements(traced.func.params[param], sizes)
+            view = View(0, True, arrays[first].dtype, (count,), 0, (1,), writeable=True)
             shadow = view_of(arrays[first], pointers[param], view).copy()
             kept.append(shadow)
             shadows[param] = address(shadow)
-            del specs
         flags = self.compilation.runner.run([shadows.get(k, p) for k, p in enumerate(pointers)], places)
         for param, views in traced.written.items():
             for k in views:
                 spec, array = traced.capture_specs[k], arrays[k]
                 if array.size and array.flags.writeable:
                     source = View(0, True, array.dtype, spec.shape, spec.offset, spec.strides, True)
-                    array[...] = view_of(array, shadows[param], source)
+                    array[...] = view_of(array, shadows[param], source.at(sizes))
         return flags
 
     def _result(
@@ -97,20 +102,29 @@ class Specialisation:
         pointers: list[int],
         results: list[np.ndarray],
         places: list[int],
+        sizes: Mapping[str, int],
     ) -> Any:
         made: list[Any] = []
         for leaf in self.traced.results.leaves:
-            made.append(_object(leaf, made, call, arrays, pointers, results, places, self.traced))
+            made.append(_object(leaf, made, call, arrays, pointers, results, places, self.traced, sizes))
         items = iter(made)
         return unflatten(self.traced.results.tree, lambda: next(items))
 
 
-def _extent(traced: TracedFunction, param: int) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
-    """Shape, offset and strides of a parameter's whole storage, flat."""
-    from sparsec.compiler import param_bytes
+def _cells(traced: TracedFunction, call: Arguments) -> tuple[dict[int, np.ndarray], dict[str, int]]:
+    """Memory for the parameters that are passed by value, and the integers among them by their symbols."""
+    cells: dict[int, np.ndarray] = {}
+    sizes: dict[str, int] = {}
+    for k, (p, value) in enumerate(zip(traced.params, traced.func.params, strict=True)):
+        if p.array < 0:
+            cells[k] = np.array(call.scalars[p.scalar] if p.scalar >= 0 else call.sizes[p.size], p.dtype)
+            if p.dtype == I64:
+                sizes[f"%{value.name}"] = int(cells[k])
+    return cells, sizes
 
-    value = traced.func.params[param]
-    return (param_bytes(value.type, value.ref) // value.type.dtype.itemsize,), 0, (1,)
+
+def _numbers(shape: Sequence[Dim], sizes: Mapping[str, int]) -> tuple[int, ...]:
+    return tuple(evaluate(d, sizes) for d in shape)
 
 
 def _object(
@@ -122,6 +136,7 @@ def _object(
     results: list[np.ndarray],
     places: list[int],
     traced: TracedFunction,
+    sizes: Mapping[str, int],
 ) -> Any:
     match leaf:
         case Constant(value=value):
@@ -133,8 +148,8 @@ def _object(
         case Scalar(storage=k, weak=weak):
             return results[k].item() if weak is not None else results[k][()]
         case View(symbols=held) if held:
-            env = {name: int(results[k]) for name, k in held}
-            seen = _object(leaf.at(env), made, call, arrays, pointers, results, places, traced)
+            env = {name: int(results[k]) if k >= 0 else sizes[name] for name, k in held}
+            seen = _object(leaf.at(env), made, call, arrays, pointers, results, places, traced, sizes)
             # The memory was for the largest size; a much smaller result should not keep it.
             small = not leaf.param and seen.nbytes * 2 < results[leaf.storage].nbytes
             return seen.copy() if small and not _shared(leaf, traced) else seen
@@ -157,13 +172,6 @@ def _shared(leaf: View, traced: TracedFunction) -> bool:
         x for x in traced.results.leaves if isinstance(x, View) and not x.param and x.storage == leaf.storage
     ]
     return len(same) > 1
-
-
-def _allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray:
-    try:
-        return np.empty(shape, dtype)
-    except (MemoryError, ValueError) as error:  # ValueError: more elements than an address can count
-        raise OutOfMemory(str(error)) from None
 
 
 def _alignments(traced: TracedFunction) -> dict[str, int]:
@@ -189,22 +197,18 @@ class Jitted(CallTarget, Generic[P, R]):
         *,
         backend: str | None = None,
         static_argnames: str | Sequence[str] = (),
-        dynamic: Sequence[str] = (),
+        dynamic: Given = (),
         optimise: bool = True,
     ) -> None:
         if not callable(fn):
             raise ArgumentError(f"jit takes a function, not {type(fn).__name__}")
         if backend is not None and backend not in BACKENDS:
             raise ConfigError(f"backend {backend!r} is not one of {', '.join(BACKENDS)}")
-        if dynamic:
-            raise UnsupportedError(
-                "dynamic= dims are not supported yet", hint="leave it out: each shape compiles anew"
-            )
         self.__sparsec_function__ = fn
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         self._fn, self._backend, self._optimise = fn, backend, optimise
         self.static_argnames = names
-        self._binder = Binder(fn, names)
+        self._binder = Binder(fn, names, dynamic)
         self._lock = threading.RLock()
         self._found: dict[Any, list[Specialisation]] = {}
         functools.update_wrapper(self, fn)
@@ -258,9 +262,8 @@ class Jitted(CallTarget, Generic[P, R]):
     def trace(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
         """The traced function for these arguments. Nothing is run and nothing written."""
         call = self._binder.bind(args, kwargs)
-        return Stages(
-            Specialisation(trace_function(self._fn, self._binder, call), self.backend, self._optimise)
-        )
+        made = Specialisation(trace_function(self._fn, self._binder, call), self.backend, self._optimise)
+        return Stages(made, self._binder.bind)
 
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
         """The function lowered to kernels for these arguments."""
@@ -281,8 +284,8 @@ class Jitted(CallTarget, Generic[P, R]):
 class Stages:
     """One specialisation, stage by stage: `.lower()`, `.compile()`, `.as_text(stage)`."""
 
-    def __init__(self, specialisation: Specialisation) -> None:
-        self._specialisation = specialisation
+    def __init__(self, specialisation: Specialisation, bind: Callable[..., Arguments]) -> None:
+        self._specialisation, self._bind = specialisation, bind
 
     @property
     def func(self) -> Func:
@@ -306,7 +309,7 @@ class Stages:
     def compile(self) -> Compiled:
         """Down to something that runs."""
         self.compilation.runner  # noqa: B018
-        return Compiled(self._specialisation)
+        return Compiled(self._specialisation, self._bind)
 
     def as_text(self, stage: str = "trace") -> str:
         """A stage as text: trace, a pass's name, graph, loops, legal, llvm, asm, opencl, or all."""
@@ -320,11 +323,7 @@ class Compiled(Stages):
     """A compiled specialisation: call it with arguments of the same kind."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from sparsec.frontend.tree import flatten
-
-        leaves: list[Any] = []
-        tree = flatten((args, dict(kwargs)), leaves)
-        call = Arguments(tree, leaves)
+        call = self._bind(args, kwargs)
         if (
             not self._specialisation.serves(call)
             or call.specs != self._specialisation.traced.capture_specs[: len(call.specs)]
@@ -343,7 +342,7 @@ def jit(
     *,
     backend: str | None = None,
     static_argnames: str | Sequence[str] = (),
-    dynamic: Sequence[str] = (),
+    dynamic: Given = (),
     optimise: bool = True,
 ) -> Jitted[P, R]: ...
 @overload
@@ -353,7 +352,7 @@ def jit(
     *,
     backend: str | None = None,
     static_argnames: str | Sequence[str] = (),
-    dynamic: Sequence[str] = (),
+    dynamic: Given = (),
     optimise: bool = True,
 ) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 def jit(
@@ -362,7 +361,7 @@ def jit(
     *,
     backend: str | None = None,
     static_argnames: str | Sequence[str] = (),
-    dynamic: Sequence[str] = (),
+    dynamic: Given = (),
     optimise: bool = True,
 ) -> Any:
     """Compiles a NumPy-style function; use it bare, called, or as a function.
@@ -372,6 +371,8 @@ def jit(
     backend: "cpu" (default; or SPARSEC_BACKEND), "opencl", "interp" (the reference interpreter).
     static_argnames: parameters that are part of the program by value. Python ints, bools and strings always
         are; Python floats and NumPy scalars are run-time values unless named here.
+    dynamic: array parameters whose sizes may differ from call to call without compiling anew, and Python ints
+        that are run-time values: names, or axes by name (`frontend/dynamic.py`).
     optimise: False leaves out every pass that is not needed.
 
     Raises, at call time, a `sparsec.errors.SparsecError` that shows the user's line for anything that has

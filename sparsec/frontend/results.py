@@ -14,8 +14,9 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.tree import Tree, flatten
-from sparsec.ir.dims import Dim, evaluate, symbols, upper_bound
+from sparsec.ir.dims import Dim, evaluate, symbols
 from sparsec.ir.graph import Value
+from sparsec.ir.limits import Limits
 from sparsec.ir.types import I64, DType, tensor
 
 
@@ -44,7 +45,7 @@ class SameAs:
 class View:
     """A view of a parameter's (`param`) or a result's storage; offset and strides in elements.
 
-    symbols: run-time dims among them, each with the result storage that holds its value.
+    symbols: run-time dims among them, each with the result storage that holds its value; -1: an argument's size.
     """
 
     storage: int
@@ -81,10 +82,10 @@ class Results:
     tree: Tree
     leaves: list[Leaf] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
-    storages: list[tuple[tuple[int, ...], DType]] = field(default_factory=list)
+    storages: list[tuple[tuple[Any, ...], DType]] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
 
-    def storage(self, value: Value, shape: tuple[int, ...], dtype: DType) -> int:
+    def storage(self, value: Value, shape: tuple[Dim, ...], dtype: DType) -> int:
         """The number of the result storage in which `value` lies."""
         self.values.append(value)
         if value.storage not in self.numbers:
@@ -127,7 +128,7 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     value = item.read()
     is_param = storage.param >= 0
     root = storage.newest.type
-    number = storage.param if is_param else found.storage(value, _largest(root.shape), root.dtype)
+    number = storage.param if is_param else found.storage(value, _largest(trace, root.shape), root.dtype)
     dims = (*item.type.shape, ref.offset, *ref.strides)
     names = tuple(dict.fromkeys(s.name for d in dims for s in symbols(d)))
     held = tuple((name, _symbol_storage(trace, name, found)) for name in names)
@@ -136,17 +137,22 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     )
 
 
-def _largest(shape: Sequence[Dim]) -> tuple[int, ...]:
+def _largest(trace: Trace, shape: Sequence[Dim]) -> tuple[Dim, ...]:
     """The shape of the memory that a result needs at most. Raises UnsupportedError for an unbounded one."""
-    bounds = [upper_bound(d) for d in shape]
+    if not any(symbols(d) for d in shape):
+        return tuple(shape)
+    limits = Limits(trace.builder.params, trace.builder.ops)
+    bounds = [limits.dim(d) for d in shape]
     if any(b is None for b in bounds):
         raise UnsupportedError("a result whose size has no upper bound")
     return tuple(b for b in bounds if b is not None)
 
 
 def _symbol_storage(trace: Trace, name: str, found: Results) -> int:
-    """A result storage for the integer behind a symbol."""
+    """A result storage for the integer behind a symbol; -1 for a parameter."""
     value = Value(name.removeprefix("%"), tensor(I64))
+    if value in trace.builder.params:
+        return -1
     return found.storage(trace.op("copy", value), (), I64)
 
 

@@ -25,14 +25,15 @@ _OVERLAP_WORK = 100_000
 @dataclass(frozen=True, slots=True)
 class ArraySpec:
     """What compiled code relies on. `storage` numbers the allocations; offset and strides are in elements.
+    Sizes that `dynamic=` leaves out of the key are symbols.
 
     conflict: why a write to this storage must be refused ("" where it may be written).
     """
 
     dtype: str
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    offset: int
+    shape: tuple[Any, ...]
+    strides: tuple[Any, ...]
+    offset: Any
     storage: int
     aligned: bool
     writeable: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +21,9 @@ from sparsec.frontend.spec import ArraySpec, add_arrays, describe
 from sparsec.frontend.staged import Guard, Outside
 from sparsec.frontend.trace import Captures, Trace, tracing
 from sparsec.frontend.tree import unflatten
+from sparsec.ir.dims import symbols
 from sparsec.ir.graph import Func
-from sparsec.ir.types import F64, DType, tensor
+from sparsec.ir.types import F64, I64, DType, tensor
 
 assert _numpy_api
 
@@ -30,11 +31,13 @@ assert _numpy_api
 @dataclass(frozen=True, slots=True)
 class Param:
     """Where a parameter of the compiled function comes from: storage of `array`, `offset` elements below its
-    first, or `scalar` by value; positions count the call's arrays (captured ones last) and scalars."""
+    first, `scalar` by value, or the `size` that `dynamic=` calls so; positions count the call's arrays (captured
+    ones last) and scalars."""
 
     array: int = -1
-    offset: int = 0
+    offset: Any = 0  # a dim
     scalar: int = -1
+    size: str = ""
     dtype: DType = F64
 
 
@@ -64,7 +67,8 @@ def trace_function(fn: Callable[..., Any], binder: Binder, call: Arguments) -> T
         traced = _trace_once(fn, binder, call, known)
         storages = {s.storage for s in traced.capture_specs}
         # Captured arrays that overlap the arguments, or each other, must share storages: trace again.
-        if len(known) == len(traced.captures) or len(storages) == len(traced.params) - len(call.scalars):
+        apart = sum(p.array >= 0 for p in traced.params)
+        if len(known) == len(traced.captures) or len(storages) == apart:
             return traced
         known = traced.captures
 
@@ -77,12 +81,16 @@ def _trace_once(
     staged = isinstance(plain, types.FunctionType) and stage.has_source(plain)
     trace.captures = Captures(staged)
     outside = Outside(trace)
-    specs = describe((*call.arrays, *known)) if known else call.specs
+    specs = call.describe(known) if known else call.specs
     with tracing(trace):
+        sizes = _size_names(trace, specs)
         names = binder.leaf_names(call.tree)
         arrays = _array_inputs(trace, specs, names, call, known)
         params = _array_params(trace, specs, arrays)
         scalars = _scalar_params(trace, call, names, params)
+        for name in sizes:
+            trace.add_param(tensor(I64), name)
+            params.append(Param(size=f"%{name}", dtype=I64))
         inputs = _inputs(call, iter(arrays), iter(scalars))
         args, kwargs = unflatten(call.tree, lambda: next(inputs))
         try:
@@ -98,16 +106,22 @@ def _trace_once(
             params.append(Param(array=k, offset=spec.offset))
             arrays.append(trace.captures.traced[id(array)])
         func = trace.finish(results.values)
-    everything = (*call.arrays, *trace.captures.arrays)
     return TracedFunction(
         func,
         tuple(params),
         results,
         _written(trace, func, arrays),
         tuple(trace.captures.arrays),
-        describe(everything),
+        call.describe(trace.captures.arrays),
         outside.relied_on(),
     )
+
+
+def _size_names(trace: Trace, specs: Sequence[ArraySpec]) -> list[str]:
+    """Names of the dynamic sizes that the arrays' types mention; no other value is called so."""
+    dims = (d for spec in specs for d in (*spec.shape, *spec.strides, spec.offset))
+    names = dict.fromkeys(s.name.removeprefix("%") for d in dims for s in symbols(d))
+    return [trace.builder.names.fresh(name) for name in names]
 
 
 def _array_inputs(

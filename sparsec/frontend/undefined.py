@@ -11,6 +11,9 @@ from sparsec.frontend.locate import user_loc
 class Undefined:
     """No value (yet), which is Python's own error; or, with `why`, none that tracing can express."""
 
+    name: str
+    why: str
+
     def __init__(self, name: str = "", why: str = "") -> None:
         self.__dict__.update(name=name, why=why)
 

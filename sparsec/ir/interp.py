@@ -168,9 +168,13 @@ class _Frame:
             if array.nbytes > flats.get(param.storage, array[:0] if array.ndim else np.empty(0)).nbytes:
                 flats[param.storage] = np.array(array, order="C").reshape(-1)
             flats.setdefault(param.storage, np.array(array, order="C").reshape(-1))
+        scalars = [p for p in params if p.type.shape == () and p.type.ref is None]
+        for param in scalars:  # dims may mention them
+            self.bind(param, flats[param.storage])
         self.learn_dims(params, arrays)
         for param in params:
-            self.bind(param, flats[param.storage])
+            if param not in scalars:
+                self.bind(param, flats[param.storage])
 
     def learn_dims(self, params: Sequence[Value], arrays: Sequence[np.ndarray]) -> None:
         """Symbols' values from shapes where the arguments have them, then from the sizes of flat buffers."""

@@ -144,6 +144,17 @@ def span(ref: TensorRef, shape: Sequence[int]) -> tuple[int, int]:
     return low, high + 1
 
 
+def reach(ref: TensorRef, shape: Sequence[Dim]) -> Dim:
+    """How many elements the storage must have; symbolic dims are at least 1, symbolic strides positive."""
+    if not any(isinstance(n, Poly) for n in (ref.offset, *ref.strides, *shape)):
+        return max(span(ref, [int(d) for d in shape])[1], 0)  # type: ignore[arg-type]
+    last: Dim = ref.offset + 1
+    for dim, stride in zip(shape, ref.strides, strict=True):
+        # A negative stride begins at its last element, which the offset counts.
+        last = last if isinstance(stride, int) and stride < 0 else last + (dim - 1) * stride
+    return last
+
+
 class _Memory:
     """Stands for elements at made-up addresses; NumPy's solver only looks at the numbers."""
 

@@ -19,12 +19,12 @@ from typing import ClassVar
 import numpy as np
 
 from sparsec.errors import OutOfMemory, UnsupportedError
-from sparsec.ir.dims import Dim, product
+from sparsec.ir.dims import Dim
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
 from sparsec.ir.limits import Limits
 from sparsec.ir.ops.record import Kind, record
-from sparsec.ir.tensorref import is_contiguous, span
+from sparsec.ir.tensorref import is_contiguous, reach
 from sparsec.ir.types import TensorType
 from sparsec.passes.accesses import accesses, is_kernel
 from sparsec.passes.base import Pass
@@ -87,16 +87,7 @@ def nbytes(type: TensorType, limits: Limits) -> Dim:
 
 def param_bytes(value: Value) -> Dim:
     """Bytes from element 0 of the storage to the last that the parameter reaches."""
-    ref, shape = value.ref, value.type.shape
-    if value.type.is_static and value.type.ref is not None:
-        return max(span(ref, value.type.static_shape)[1], 0) * value.type.dtype.itemsize
-    if value.type.ref is None:
-        return product(shape) * value.type.dtype.itemsize
-    last: Dim = ref.offset + 1
-    for dim, stride in zip(shape, ref.strides, strict=True):
-        # A negative stride begins at its last element, which the offset counts.
-        last = last if isinstance(stride, int) and stride < 0 else last + (dim - 1) * stride
-    return last * value.type.dtype.itemsize
+    return reach(value.ref, value.type.shape) * value.type.dtype.itemsize
 
 
 def _placements(func: Func) -> Iterator[Placement]:
@@ -304,8 +295,8 @@ def memory_report(func: Func) -> MemoryReport:
     types = {name: t for name, t in storage_types(func).items() if name in arena}
     blocks = _lifetimes(func, types, Limits(func.params, func.ops))
     sizes = [_int(b.nbytes) for b in blocks]
-    offsets = [arena[b.storages[0]].offset for b in blocks]
-    lower = _most_alive([(b.first, b.last, *at) for b, *at in zip(blocks, offsets, sizes, strict=True)])
+    places = zip(blocks, sizes, strict=True)
+    lower = _most_alive([(b.first, b.last, arena[b.storages[0]].offset, size) for b, size in places])
     naive = sum(map(_aligned, sizes))
     results = sum(p.nbytes for p in func.plan if p.space == "result" and isinstance(p.nbytes, int))
     return MemoryReport(arena_bytes(func), lower, naive, results)
