@@ -147,8 +147,10 @@ class Compilation:
         from sparsec.runtime.stored import StoredCode
 
         program = self.legal
-        return StoredCode(compile_object(self.llvm), program.arena_bytes, program.failures, statements(program),
-                          may_fail_late(self.func))
+        late = bool(program.failures) and may_fail_late(self.func)
+        return StoredCode(
+            compile_object(self.llvm), program.arena_bytes, program.failures, statements(program), late
+        )
 
     @cached_property
     def llvm(self) -> str:
