@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,9 @@ from sparsec.passes.index_map import compose, index_map
 from sparsec.passes.rebuild import all_names, swap
 
 __all__ = ["ListPass", "Reads", "Source"]
+
+#: A read looks at so many earlier writes: programs that write a thousand elements one by one stay cheap.
+_MOST_STEPS = 64
 
 
 class ListPass(Pass):
@@ -93,7 +97,9 @@ class Reads:
     def resolve(self, value: Value) -> Source | None:
         """Where the elements of `value` were before they were written to where it sees them."""
         base, ref = self.base(value), value.ref
-        while base is not None:
+        for _ in range(_MOST_STEPS):
+            if base is None:
+                break
             op = self.definitions.get(base.name)
             if op is None or record(op.name).kind is not Kind.UPDATE:
                 break
@@ -120,7 +126,9 @@ class Reads:
 
     def written_between(self, storage: str, first: int, last: int) -> bool:
         """Whether an op after `first` and before `last` writes to the storage."""
-        return any(first < number < last for number in self.writes.get(storage, ()))
+        numbers = self.writes.get(storage, [])
+        after = bisect_right(numbers, first)
+        return after < len(numbers) and numbers[after] < last
 
     def readers(self) -> Iterator[tuple[int, int, Value]]:
         """Every read: the op's position, the operand's, and the operand. Places of writes are no reads."""
