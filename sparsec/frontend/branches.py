@@ -69,14 +69,21 @@ def stage_if(
     test = as_bool(trace, cond.read())
     before, outer, containers = get(), trace.versions(), Snapshot(thunks)
     try:
-        paths = [_path(trace, outer, thunk, before, get, set_, containers) for thunk in thunks]
+        paths, failing = [], {}
+        for k, thunk in enumerate(thunks):
+            try:
+                paths.append(_path(trace, outer, thunk, before, get, set_, containers))
+            except tuple(_FAILS) as error:
+                if isinstance(error, SparsecError):
+                    raise
+                failing[k] = error
+        if failing:
+            return _failing(trace, test, thunks, failing, lambda: _reset(trace, outer, containers, set_, before))
         trees = _take_apart(paths)
         names = [n for n, tree in zip(names, trees) for _ in range(leaf_count(tree))]
         plan = _plan(names, paths)
     except (CannotStage, SparsecError):
-        trace.restore(outer)
-        containers.restore()
-        set_(before)
+        _reset(trace, outer, containers, set_, before)
         raise
     storages = [s for s in outer if any(p.block.versions.get(s, outer[s]) is not outer[s] for p in paths)]
     yields = [_yields(trace, p, plan, [p.block.versions.get(s, outer[s]) for s in storages]) for p in paths]
@@ -88,6 +95,43 @@ def stage_if(
     lengths: dict[Any, Any] = {}
     set_(packed(trees, [_joined(trace, plan, k, paths, results, outer, lengths) for k in range(len(names))]))
     return _signal(trace, plan, results)
+
+
+def _reset(
+    trace: Trace,
+    outer: dict[Any, Value],
+    containers: Snapshot,
+    set_: Callable[[State], None],
+    before: State,
+) -> None:
+    trace.restore(outer)
+    containers.restore()
+    set_(before)
+
+
+#: What a program may raise on one path only, and the kind of check that raises it when the program runs.
+_FAILS: dict[type[Exception], str] = {
+    ValueError: "value", IndexError: "index", OverflowError: "overflow", ZeroDivisionError: "zero-division",
+    AssertionError: "assertion",
+}
+
+
+def _failing(
+    trace: Trace,
+    test: Value,
+    thunks: Sequence[Callable[[], Any]],
+    failing: dict[int, Exception],
+    reset: Callable[[], None],
+) -> Signal:
+    """A branch with a path that raises: a check that the other one is taken, which then is certain."""
+    reset()
+    (first, error), *others = failing.items()
+    if others:
+        raise error
+    kind = next(kind for cls, kind in _FAILS.items() if isinstance(error, cls))
+    fine = test if first == 1 else trace.op("logical_not", test)
+    trace.ops("check", fine, kind=kind, message=str(error))
+    return thunks[1 - first]()  # type: ignore[no-any-return]
 
 
 def _path(

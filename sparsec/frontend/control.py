@@ -101,17 +101,17 @@ def for_(
     """A `for` statement. used: variables that are read outside the loop."""
     found = elements(items)
     if found is None:
-        return _finish_loop(_turns(iter(items), body, names, get, set_), orelse)
+        return _finish_loop(_turns(iter(items), body, names, get, set_), orelse, names, get, set_)
     if isinstance(items, (range, TracedRange)):
         span, turn = items, body
     else:
         span, turn = found.span, _picking(found, body)
     variables = Variables(names, get(), get, set_, used)
     if isinstance(span, TracedRange):
-        return _finish_loop(_staged(span, turn, variables), orelse)
+        return _finish_loop(_staged(span, turn, variables), orelse, names, get, set_)
     if _wants_loop(len(span), body):
-        return _finish_loop(_range(span, turn, body, variables), orelse)
-    return _finish_loop(_unrolled(span, turn, names, get, set_), orelse)
+        return _finish_loop(_range(span, turn, body, variables), orelse, names, get, set_)
+    return _finish_loop(_unrolled(span, turn, names, get, set_), orelse, names, get, set_)
 
 
 def _picking(items: Elements, body: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -204,9 +204,21 @@ def while_(
     set_: Set,
     orelse: Any,
     used: Sequence[str] = (),
-    turns: int = 0,
 ) -> Any:
-    """A `while` statement. used: variables that are read outside the loop; turns: how many were made already."""
+    """A `while` statement. used: variables that are read outside the loop."""
+    return _finish_loop(_while_turns(cond, body, names, get, set_, used, 0), orelse, names, get, set_)
+
+
+def _while_turns(
+    cond: Callable[[], Any],
+    body: Callable[[], Any],
+    names: Sequence[str],
+    get: Get,
+    set_: Set,
+    used: Sequence[str],
+    turns: int,
+) -> Signal:
+    """The loop from here on, `turns` turns having been made by Python."""
     trace = require_trace("a loop")
     refused = False
     while True:
@@ -214,14 +226,14 @@ def while_(
         before, outer, count = get(), trace.versions(), len(trace.builder.ops)
         test = truth(cond())
         if not isinstance(test, Traced) and not test:
-            return _finish_loop(None, orelse)
+            return None
         must = isinstance(test, Traced) or turns > UNROLL_IF_NEEDED
         if must or (not refused and _wants_loop(turns + 1, body)):
             del trace.builder.ops[count:]
             trace.restore(outer)
             set_(before)
             try:
-                return _finish_loop(_staged_while(cond, body, Variables(names, get(), get, set_, used)), orelse)
+                return _staged_while(cond, body, Variables(names, get(), get, set_, used))
             except SparsecError:
                 if must:
                     raise
@@ -230,10 +242,10 @@ def while_(
         signal = body()
         turns += 1
         if isinstance(signal, Pending):
-            rest = partial(while_, cond, body, names, get, set_, None, used, turns)
-            return _finish_loop(_guarded(signal, rest, names, get, set_), orelse)
+            rest = partial(_while_turns, cond, body, names, get, set_, used, turns)
+            return _guarded(signal, rest, names, get, set_)  # type: ignore[no-any-return]
         if signal is not None and signal is not CONTINUE:
-            return _finish_loop(signal, orelse)
+            return signal  # type: ignore[no-any-return]
 
 
 def _staged_while(cond: Callable[[], Any], body: Callable[[], Any], variables: Variables) -> Signal:
@@ -241,15 +253,17 @@ def _staged_while(cond: Callable[[], Any], body: Callable[[], Any], variables: V
         return stage_while(require_trace("a loop"), cond, body, variables)
 
 
-def _finish_loop(signal: Signal, orelse: Any) -> Any:
+def _finish_loop(signal: Signal, orelse: Any, names: Sequence[str], get: Get, set_: Set) -> Any:
     """What the statement after a loop sees: a `break` is over, `else` runs if there was none."""
     if signal is BREAK:
         return None
-    if isinstance(signal, Pending) and BROKE in signal.codes:
+    if isinstance(signal, Pending):
         if orelse is not None:
-            raise UnsupportedError(
-                "the `else` of a loop with a run-time `break`", loc=user_loc(), hint="use a flag"
-            )
+            if RETURNED in signal.codes:
+                raise UnsupportedError(
+                    "the `else` of a loop with a run-time `return`", loc=user_loc(), hint="use a flag"
+                )
+            return if_(signal.code == BROKE, lambda: None, orelse, names, get, set_)
         if RETURNED not in signal.codes:
             return None
         code = apply_ufunc(np.multiply, (signal.code == RETURNED, RETURNED))

@@ -132,7 +132,7 @@ class _Function:
 
     def rewrite(self) -> ast.FunctionDef:
         node = self.node
-        branches = any(isinstance(n, (ast.If, ast.While, ast.For)) for n in _own(node.body))
+        branches = any(isinstance(n, (ast.If, ast.While, ast.For, ast.Assert)) for n in _own(node.body))
         body = self.block(node.body, top=True)
         if self.locals and branches:
             # Never run: makes every local a variable of this function, which the inner ones then share.
@@ -158,6 +158,8 @@ class _Function:
         """
         out: list[ast.stmt] = []
         for k, stmt in enumerate(stmts):
+            if isinstance(stmt, ast.Assert):
+                stmt = _as_branch(stmt)
             if isinstance(stmt, (ast.Return, ast.Break, ast.Continue)):
                 out.append(self.jump(stmt, top=top))
                 return out
@@ -267,11 +269,11 @@ class _Function:
             )
             out.append(self.inner(body_name, [item], body, stmt))
             first: ast.expr = _Expressions().visit(stmt.iter)
-            changed = _assigned([stmt.target, *stmt.body])
+            changed = _assigned([stmt.target, *stmt.body, *stmt.orelse])
         else:
             out.append(self.inner(body_name, [], body, stmt))
             first = ast.copy_location(ast.Lambda(_no_arguments(), _Expressions().visit(stmt.test)), stmt.test)
-            changed = _assigned(stmt.body)
+            changed = _assigned([*stmt.body, *stmt.orelse])
         orelse: ast.expr = ast.Constant(None)
         if stmt.orelse:
             orelse_name = self.fresh("orelse")
@@ -308,6 +310,14 @@ class _Function:
         if shared:
             body = [ast.copy_location(ast.Nonlocal(shared), at), *body]
         return ast.copy_location(define(name, arguments(args), body), at)
+
+
+def _as_branch(stmt: ast.Assert) -> ast.If:
+    """`assert test, message` as `if not test: raise AssertionError(message)`."""
+    name = ast.Name("AssertionError", ast.Load())
+    error = ast.copy_location(ast.Call(name, [stmt.msg] if stmt.msg else [], []), stmt)
+    fails = ast.copy_location(ast.Raise(error, None), stmt)
+    return ast.copy_location(ast.If(ast.UnaryOp(ast.Not(), stmt.test), [fails], []), stmt)
 
 
 class _Expressions(ast.NodeTransformer):

@@ -409,15 +409,8 @@ def _while(
     code = rest[0] if jumps else None
     leaves = iter(rest[int(jumps) : width])
     _close(trace, variables, storages, (*results[:count], *rest[width:]), turn.after)
-    if shape is None:
-        return None
-    value = shape.build([variable(trace, leaves, k) for k in shape.traced])
-    assert code is not None
-    # Leaving by `break` is over here; only a return goes further up.
-    three = trace.const(RETURNED, I64)
-    returned = trace.op("equal", code, three)
-    further = trace.op("where", returned, three, trace.const(GO_ON, I64))
-    return Pending(Traced.scalar(trace, further, int), frozenset([GO_ON, RETURNED]), value)
+    value = None if shape is None else shape.build([variable(trace, leaves, k) for k in shape.traced])
+    return None if code is None else Pending(Traced.scalar(trace, code, int), codes_of(turn.signal) | {GO_ON}, value)
 
 
 def _while_yields(

@@ -146,6 +146,8 @@ def _build(fn: types.FunctionType) -> Template:
         ast.copy_location(ast.Constant(None), d) if d is not None else None for d in node.args.kw_defaults
     ]
     freevars = fn.__code__.co_freevars
+    # Under its own name, a global function that calls itself would find the factory's local variable.
+    node.name = f"{PREFIX}staged__"
     factory = define("__sparsec_factory__", arguments(freevars), [node])
     module = ast.Module([factory], [])
     # In this order: a node without a place would be moved from line 0.
@@ -154,7 +156,7 @@ def _build(fn: types.FunctionType) -> Template:
     code = compile(module, fn.__code__.co_filename, "exec", dont_inherit=True)
     outer = next(c for c in code.co_consts if isinstance(c, types.CodeType))
     inner = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == node.name)
-    return Template(inner, inner.co_freevars)
+    return Template(inner.replace(co_name=fn.__code__.co_name), inner.co_freevars)
 
 
 def _function_node(fn: types.FunctionType) -> tuple[ast.FunctionDef, int]:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.programs.harness import backends, check
+from tests.programs.harness import backends, check, check_refused
 
 each_backend = pytest.mark.parametrize("backend", backends("interp", "cpu"))
 
@@ -229,4 +229,152 @@ BUILTIN_PROGRAMS = [
 @each_backend
 @pytest.mark.parametrize("program, arguments", BUILTIN_PROGRAMS, ids=lambda p: getattr(p, "__name__", ""))
 def test_builtins(program, arguments, backend):
+    check(program, arguments, backend, rtol=1e-12)
+
+
+# --- errors of the program's own -------------------------------------------------------------------------------
+
+
+def raises(x):
+    for i in range(x.shape[0]):
+        if x[i] < 0:
+            raise ValueError("negative element")
+        x[i] = np.sqrt(x[i])
+    return x
+
+
+def asserts(x, limit):
+    assert x.ndim == 1
+    assert x.max() < limit, "too large"
+    return x / limit
+
+
+@each_backend
+def test_errors(backend):
+    check(raises, lambda: (np.arange(30.0),), backend)
+    check_refused(raises, lambda: (np.arange(30.0) - 3.0,), backend, base=ValueError)
+    check(asserts, lambda: (np.arange(30.0), 50.0), backend)
+    check_refused(asserts, lambda: (np.arange(30.0), 5.0), backend, base=AssertionError)
+
+
+# --- jumps -------------------------------------------------------------------------------------------------------
+
+
+def early_return(x, limit):
+    total = 0.0
+    for i in range(x.shape[0]):
+        total += x[i]
+        if total > limit:
+            return i, total
+    return -1, total
+
+
+def breaks(x):
+    count = 0
+    for row in x:
+        for v in row:
+            if v < -1.0:
+                break
+            if v < 0:
+                continue
+            count += 1
+        else:
+            count += 100
+    return count
+
+
+def while_else(x, limit):
+    i, found = 0, -1
+    while i < 5:
+        if x[i] > limit:
+            break
+        i += 1
+    else:
+        found = 7
+    return i, found
+
+
+def newton(c):
+    z, turns = c[0], 0
+    while True:
+        step = (z * z * z - 1.0) / (3.0 * z * z)
+        z = z - step
+        turns += 1
+        if np.abs(step) < 1e-10 or turns == 50:
+            break
+    return z, turns
+
+
+def collatz(n):
+    steps = 0
+    while n != 1:
+        n = n // 2 if n % 2 == 0 else 3 * n + 1
+        steps += 1
+    return steps
+
+
+def factorial(n):
+    return 1 if n <= 1 else n * factorial(n - 1)
+
+
+def nested(x):
+    scale = 2.0
+
+    def add(a, b):
+        if b > 0.5:
+            return a + b * scale
+        return a - b
+
+    total = 0.0
+    for v in x:
+        total = add(total, v)
+    return total * factorial(5)
+
+
+def interval(x, lo, hi):
+    inside = 0
+    for v in x:
+        if (lo <= v < hi and v != 0.25) or v > 2.0:
+            inside += 1
+    return inside
+
+
+def chosen(x, flag):
+    y = x * 2.0 if flag > 0 else x - 1.0
+    return y.sum()
+
+
+def pixels(image):
+    out = np.zeros_like(image)
+    h, w = image.shape
+    for i in range(1, h - 1):
+        for j in range(1, w - 1):
+            best = image[i, j]
+            for di in range(-1, 2):
+                for dj in range(-1, 2):
+                    if image[i + di, j + dj] > best:
+                        best = image[i + di, j + dj]
+            out[i, j] = best
+    return out
+
+
+JUMPS = [
+    (early_return, lambda: (np.arange(40.0), 100.0)),
+    (early_return, lambda: (np.zeros(40), 1.0)),
+    (breaks, grid(20, 6)),
+    (while_else, lambda: (np.arange(9.0), 3.0)),
+    (while_else, lambda: (np.arange(9.0), 30.0)),
+    (newton, lambda: (np.array([0.3 + 1.1j]),)),
+    (collatz, lambda: (27,)),
+    (nested, grid(30)),
+    (interval, lambda: (np.linspace(0, 3, 25), 0.5, 1.5)),
+    (chosen, lambda: (np.arange(5.0), 1)),
+    (chosen, lambda: (np.arange(5.0), -1)),
+    (pixels, grid(18, 19)),
+]
+
+
+@each_backend
+@pytest.mark.parametrize("program, arguments", JUMPS, ids=lambda p: getattr(p, "__name__", ""))
+def test_jumps(program, arguments, backend):
     check(program, arguments, backend, rtol=1e-12)

@@ -37,7 +37,7 @@ def static_shape(shape: Any) -> tuple[Any, ...]:
     return dims
 
 
-def check_size(dims: Sequence[int], itemsize: int) -> None:
+def check_size(dims: Sequence[Any], itemsize: int) -> None:
     """Raises ShapeError for element counts that no address space holds, as NumPy does."""
     if len(dims) > 32:
         raise ShapeError(f"arrays of rank {len(dims)} are not supported (at most 32)", loc=user_loc())
