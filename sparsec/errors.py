@@ -203,9 +203,16 @@ class DivisionByZero(SparsecError, ZeroDivisionError):
     code = "SP041"
 
 
+class AssertionFailed(SparsecError, AssertionError):
+    """An `assert` of the program about run-time values that does not hold."""
+
+    code = "SP042"
+
+
 #: What a failed check of a program raises, by its kind.
 FAILURES: dict[str, type[SparsecError]] = {
     "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow, "zero-division": DivisionByZero,
+    "assertion": AssertionFailed,
 }
 
 #: Which sparsec class carries a Python exception that NumPy raised about shapes, types or indexes.
