@@ -378,3 +378,10 @@ JUMPS = [
 @pytest.mark.parametrize("program, arguments", JUMPS, ids=lambda p: getattr(p, "__name__", ""))
 def test_jumps(program, arguments, backend):
     check(program, arguments, backend, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", backends("opencl"))
+@pytest.mark.parametrize("program, arguments", [PROGRAMS[1], PROGRAMS[3], PROGRAMS[6], JUMPS[0], JUMPS[-1]],
+                         ids=lambda p: getattr(p, "__name__", ""))
+def test_on_a_device(program, arguments, backend):
+    check(program, arguments, backend, rtol=1e-12)

@@ -174,3 +174,10 @@ def test_errors(backend):
     check_refused(without_limit, lambda: (np.array([1, 2]),), backend, "UnsupportedError")
     check_refused(largest_of_none, lambda: (np.zeros(3),), backend, base=ValueError)
     check_refused(by_data, lambda: (np.zeros(3), np.array([7])), backend)
+
+
+@pytest.mark.parametrize("backend", backends("opencl"))
+@pytest.mark.parametrize("program, arguments", [PROGRAMS[0], PROGRAMS[4], PROGRAMS[5]],
+                         ids=lambda p: getattr(p, "__name__", ""))
+def test_on_a_device(program, arguments, backend):
+    check(program, arguments, backend, rtol=1e-11, atol=1e-12, check_memory=False)
