@@ -26,6 +26,7 @@ from sparsec.frontend.tree import unflatten
 from sparsec.frontend.warn import warn
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.graph import Func
+from sparsec.ir.limits import size_values
 from sparsec.ir.loops import Kernel
 from sparsec.ir.types import I64
 from sparsec.runtime.native import CallTarget, detach
@@ -119,12 +120,12 @@ def _cells(traced: TracedFunction, call: Arguments) -> tuple[dict[int, np.ndarra
         if p.array < 0:
             cells[k] = np.array(call.scalars[p.scalar] if p.scalar >= 0 else call.sizes[p.size], p.dtype)
             if p.dtype == I64:
-                sizes[f"%{value.name}"] = int(cells[k])
+                sizes.update(size_values(value.name, int(cells[k])))
     return cells, sizes
 
 
 def _numbers(shape: Sequence[Dim], sizes: Mapping[str, int]) -> tuple[int, ...]:
-    return tuple(evaluate(d, sizes) for d in shape)
+    return tuple(max(evaluate(d, sizes), 0) for d in shape)
 
 
 def _object(

@@ -16,7 +16,6 @@ from sparsec.frontend.trace import Trace
 from sparsec.frontend.tree import Tree, flatten
 from sparsec.ir.dims import Dim, evaluate, symbols
 from sparsec.ir.graph import Value
-from sparsec.ir.limits import Limits
 from sparsec.ir.types import I64, DType, tensor
 
 
@@ -141,7 +140,7 @@ def _largest(trace: Trace, shape: Sequence[Dim]) -> tuple[Dim, ...]:
     """The shape of the memory that a result needs at most. Raises UnsupportedError for an unbounded one."""
     if not any(symbols(d) for d in shape):
         return tuple(shape)
-    limits = Limits(trace.builder.params, trace.builder.ops)
+    limits = trace.limits()
     bounds = [limits.dim(d) for d in shape]
     if any(b is None for b in bounds):
         raise UnsupportedError("a result whose size has no upper bound")

@@ -84,11 +84,11 @@ def check_not_empty(trace: Trace, dims: Sequence[Dim], message: str) -> None:
 
 
 def length_dim(x: Any) -> Dim:
-    """A length that a program gives, as for `np.zeros(n)`. One known only at run time needs a bound.
+    """A length that a program gives, as for `np.zeros(n)`. One known only at run time needs a limit.
 
     Raises ConcretizationError for an integer of which nothing is known.
     """
-    if not isinstance(x, Traced) or x.dim is None or not symbols(x.dim) or upper_bound(x.dim) is None:
+    if not isinstance(x, Traced) or x.dim is None or not symbols(x.dim) or x.trace.limits().dim(x.dim) is None:
         return operator.index(x)
     if not at_least(x.dim, 0):
         trace = x.trace
@@ -177,6 +177,9 @@ def _count(trace: Trace, distance: Dim, step: int, dim: Dim) -> Dim:
     if step != 1:
         value = trace.op("add", value, trace.const(step - 1, I64))
         value = trace.op("floor_div", value, trace.const(step, I64))
+    if upper_bound(dim) is None:
+        # No more than there are: true anyhow, but this says so where memory is planned.
+        value = trace.op("minimum", value, value_of(trace, dim))
     return symbol_of(value, 0, dim)
 
 

@@ -19,6 +19,7 @@ from sparsec.frontend.locate import user_loc
 from sparsec.ir.builder import Builder, infer_types
 from sparsec.ir.dims import Poly
 from sparsec.ir.graph import Attr, Func, Op, Value
+from sparsec.ir.limits import Limits
 from sparsec.ir.ops.record import record
 from sparsec.ir.types import DType, TensorType
 
@@ -66,6 +67,7 @@ class Trace:
         self.regions: list[int] = [0]  # open regions, outermost first
         self.home: dict[str, int] = {}  # value -> the region that defines it, where that is not the outermost
         self._region_count = 0
+        self.made: dict[str, Op] = {}  # the op behind each value, those in regions included
         self.positions: dict[str, tuple[Value, ...]] = {}  # mask -> positions of its true elements
 
     # --- building ---
@@ -91,7 +93,12 @@ class Trace:
         self._defined(op.results, static=False)
         return op.results
 
+    def limits(self) -> Limits:
+        """What is known of the largest sizes so far."""
+        return Limits(self.builder.params, self.made)
+
     def _defined(self, results: tuple[Value, ...], static: bool) -> None:
+        self.made.update((r.name, self.builder.ops[-1]) for r in results)
         if static and not _mentions_symbols(self.builder.ops[-1]):
             op = self.builder.ops[-1]
             self.static.update((r.name, (len(self.static), op)) for r in results)

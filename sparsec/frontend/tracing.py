@@ -21,7 +21,7 @@ from sparsec.frontend.spec import ArraySpec, add_arrays, describe
 from sparsec.frontend.staged import Guard, Outside
 from sparsec.frontend.trace import Captures, Trace, tracing
 from sparsec.frontend.tree import unflatten
-from sparsec.ir.dims import symbols
+from sparsec.ir.dims import sym, symbols
 from sparsec.ir.graph import Func
 from sparsec.ir.types import F64, I64, DType, tensor
 
@@ -157,7 +157,10 @@ def _scalar_params(trace: Trace, call: Arguments, names: list[str], params: list
         if isinstance(kind, ScalarSpec):
             storage = trace.add_param(tensor(np.dtype(kind.dtype)), trace.builder.names.fresh(name))
             params.append(Param(scalar=len(scalars), dtype=np.dtype(kind.dtype)))
-            scalars.append(Traced.scalar(trace, storage.newest, weak=kind.weak))
+            made = Traced.scalar(trace, storage.newest, weak=kind.weak)
+            if kind.weak is int:
+                made.dim = sym(f"%{storage.name}", lower=-1)
+            scalars.append(made)
     return scalars
 
 

@@ -349,7 +349,7 @@ def _scan(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> Value:
     name = ufunc.__name__
     if name.startswith("logical"):
         value = cast(trace, value, BOOL)
-    dtype, count = value.type.dtype, value.type.static_shape[axis]
+    dtype = value.type.dtype
     if dtype == BOOL:
         name = {
             "add": "maximum",
@@ -361,6 +361,7 @@ def _scan(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> Value:
         return cast(trace, trace.op(_SCANS[name], cast(trace, value, F32), axis=axis), F16)
     if name in _SCANS and dtype != F16:
         return trace.op(_SCANS[name], value, axis=axis)
+    count = value.type.static_shape[axis]
     if count > _STEPS:
         raise refuse(
             f"np.{ufunc.__name__}.accumulate of {dtype} along an axis of {count} elements (at most {_STEPS})"

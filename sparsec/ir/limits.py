@@ -2,31 +2,54 @@
 
     func @f(%n: i64, %m: f64[%n]) { %k = minimum %i, %n … }        limit of 2*%k: 2*%n
 
-A symbol with an upper bound of its own has that; a parameter is its own limit; another integer has what the op
-that makes it allows. What nothing limits has none.
+A symbol with an upper bound of its own has that; a length that is a parameter is its own limit; another integer
+parameter `%n` is at most `%n.or0`, which is 0 where it is negative; what an op makes is limited by what it is made
+of. What nothing limits has no limit. A length is at most its limit, and 0 where that is negative.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from sparsec.ir.dims import Dim, Poly, Sym, as_sym, product, sym, upper_bound
-from sparsec.ir.graph import Op, Value, walk
+from sparsec.ir.dims import Dim, Poly, Sym, lower_bound, product, sym, symbols, upper_bound
+from sparsec.ir.graph import Func, Op, Value, walk
 from sparsec.ir.types import I64, TensorType
 
 
-class Limits:
-    """Limits of the dims of one function (or of what has been traced of one)."""
+def size_values(name: str, value: int) -> dict[str, int]:
+    """What limits call the value of the integer parameter `name`."""
+    return {f"%{name}": value, f"%{name}.or0": max(value, 0)}
 
-    def __init__(self, params: Iterable[Value], ops: Iterable[Op]) -> None:
-        self._params = {p.name for p in params if p.type.shape == () and p.type.dtype == I64}
-        self._made: dict[str, Op] = {}
-        self._counters: dict[str, Op] = {}
-        for op in walk(ops):
-            self._made.update((r.name, op) for r in op.results)
-            if op.name == "for":
-                self._counters[op.regions[0].params[0].name] = op
+
+def makers(ops: Iterable[Op]) -> dict[str, Op]:
+    """The op that makes each value, and for a loop's counter the loop."""
+    made: dict[str, Op] = {}
+    for op in walk(ops):
+        made.update((r.name, op) for r in op.results)
+        if op.name == "for":
+            made[op.regions[0].params[0].name] = op
+    return made
+
+
+class Limits:
+    """Limits of the dims of one function, or of what has been traced of one. `made`: see `makers`."""
+
+    def __init__(self, params: Iterable[Value], made: Mapping[str, Op]) -> None:
+        params = tuple(params)
+        lengths = {s.name.removeprefix("%"): s for p in params for d in p.type.shape for s in symbols(d)}
+        self._params: dict[str, Dim] = {}
+        for p in params:
+            if p.type.shape == () and p.type.dtype == I64:
+                found = lengths.get(p.name)
+                known = found is not None and found.lower >= 0
+                self._params[p.name] = _only(found) if known and found is not None else sym(f"%{p.name}.or0")
+        self._made = made
         self._known: dict[str, Dim | None] = {}
+
+    @staticmethod
+    def of(func: Func) -> Limits:
+        """The limits of a whole function."""
+        return Limits(func.params, makers(func.ops))
 
     def dim(self, dim: Dim) -> Dim | None:
         """The largest value that `dim` may have: an int, or a dim over parameters; None if nothing tells."""
@@ -35,6 +58,8 @@ class Limits:
             return bound if bound is not None else dim
         total: Dim = 0
         for monomial, factor in dim.terms:
+            if len(monomial) > 1 and any(s.lower < 0 for s in monomial):
+                return None
             term: Dim = factor
             for symbol in monomial:
                 limit = self._symbol(symbol) if factor > 0 else self._least(symbol)
@@ -57,28 +82,24 @@ class Limits:
         return self._value(symbol.name.removeprefix("%"))
 
     def _least(self, symbol: Sym) -> Dim | None:
-        """The least value, for a term that is taken away; a parameter stands for itself."""
-        if symbol.name.removeprefix("%") in self._params:
-            return sym(symbol.name, symbol.upper, symbol.lower)
-        return symbol.lower if symbol.lower >= 0 else None
+        """The least value, for a term that is taken away; a parameter that is a length stands for itself."""
+        if symbol.lower < 0:
+            return None
+        return _only(symbol) if symbol.name.removeprefix("%") in self._params else symbol.lower
 
     def _value(self, name: str) -> Dim | None:
         """The limit of an integer value."""
         if name in self._params:
-            return sym(f"%{name}")
+            return self._params[name]
         if name not in self._known:
             self._known[name] = None  # a value of a loop may depend on itself
-            self._known[name] = self._by_op(name)
+            op = self._made.get(name)
+            self._known[name] = None if op is None else self._by_op(name, op)
         return self._known[name]
 
-    def _by_op(self, name: str) -> Dim | None:
-        loop = self._counters.get(name)
-        if loop is not None:
-            start, stop = (self._value(v.name) for v in loop.operands[:2])
-            return _larger(start, stop)
-        op = self._made.get(name)
-        if op is None:
-            return None
+    def _by_op(self, name: str, op: Op) -> Dim | None:
+        if op.regions:
+            return self._by_region(name, op)
         values = [self._value(v.name) if v.type.shape == () else None for v in op.operands]
         match op.name:
             case "const":
@@ -87,26 +108,45 @@ class Limits:
             case "copy" | "cast":
                 return values[0] if op.operands[0].type.dtype.kind in "iub" else None
             case "minimum":
-                return _smaller(*values)
+                return _smaller(values[0], values[1])
             case "maximum" | "where":
                 return _larger(*values[-2:])
             case "add":
                 return values[0] + values[1] if values[0] is not None and values[1] is not None else None
-            case "mul":
-                return product(values) if all(isinstance(v, Poly) or (v or -1) > 0 for v in values) else None  # type: ignore[arg-type]
-            case "sub":
-                return self._difference(op, values)
-            case "floor_div":
-                return values[0] if isinstance(values[1], int) and values[1] > 0 else None
+            case "sub" | "mul" | "floor_div":
+                return self._by_number(op, values)
             case "sum":
                 return self._count(op)
         return None
 
-    def _difference(self, op: Op, values: Sequence[Dim | None]) -> Dim | None:
-        taken = self._made.get(op.operands[1].name)
-        if values[0] is None or taken is None or taken.name != "const" or not isinstance(values[1], int):
+    def _by_region(self, name: str, op: Op) -> Dim | None:
+        if op.name == "for" and name == op.regions[0].params[0].name:
+            return _larger(*(self._value(v.name) for v in op.operands[:2]))
+        if op.name not in ("fused", "if"):
             return None
-        return values[0] - values[1]
+        position = [r.name for r in op.results].index(name)
+        yielded = [self._value(region.yields[position].name) for region in op.regions]
+        return yielded[0] if len(yielded) == 1 else _larger(*yielded)
+
+    def _by_number(self, op: Op, values: Sequence[Dim | None]) -> Dim | None:
+        """`a - 2`, `a * 2`, `2 * a`, `a // 2`."""
+        value, by = op.operands
+        number = self._number(by)
+        if op.name == "mul" and number is None:
+            value, number, values = by, self._number(value), values[::-1]
+        limit = values[0]
+        if limit is None or number is None:
+            return None
+        if op.name == "sub":
+            return limit - number
+        if number <= 0:
+            return None
+        return limit * number if op.name == "mul" else _positive(limit)
+
+    def _number(self, value: Value) -> int | None:
+        op = self._made.get(value.name)
+        known = op is not None and op.name == "const" and type(op.attrs["value"]) is int
+        return op.attrs["value"] if known and op is not None else None
 
     def _count(self, op: Op) -> Dim | None:
         """How many elements of a mask can be true."""
@@ -115,7 +155,13 @@ class Limits:
             return None
         shape = op.operands[0].type.shape
         limits = [self.dim(shape[axis]) for axis in op.attrs["axes"]]
-        return None if None in limits else product(limit for limit in limits if limit is not None)
+        if any(limit is None for limit in limits):
+            return None
+        return product(_positive(limit) for limit in limits if limit is not None)
+
+
+def _only(symbol: Sym) -> Poly:
+    return Poly((((symbol,), 1),))
 
 
 def _smaller(a: Dim | None, b: Dim | None) -> Dim | None:
@@ -128,15 +174,23 @@ def _smaller(a: Dim | None, b: Dim | None) -> Dim | None:
 
 
 def _larger(a: Dim | None, b: Dim | None) -> Dim | None:
-    """A limit of the larger of two. Lengths are not negative: their sum limits both."""
+    """A limit of the larger of two: their sum, without what may be negative."""
     if a is None or b is None:
         return None
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
-    if a == b:
-        return a
-    whole, rest = (a, b) if isinstance(a, Poly) else (b, a)
-    if isinstance(rest, int):
-        # n or 0: n. A parameter that is a length is at least 2.
-        return whole + max(rest, 0)
-    return whole + rest if as_sym(whole) is not None and as_sym(rest) is not None else None
+    return a if a == b else _positive(a) + _positive(b)
+
+
+def _positive(limit: Dim) -> Dim:
+    """At least the limit, and at least 0. The symbols of limits are not negative."""
+    if not isinstance(limit, Poly):
+        return max(limit, 0)
+    low = lower_bound(limit)
+    if low is not None and low >= 0:
+        return limit
+    total: Dim = 0
+    for monomial, factor in limit.terms:
+        if factor > 0:
+            total = total + (Poly(((monomial, factor),)) if monomial else factor)
+    return total

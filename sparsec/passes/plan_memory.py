@@ -97,7 +97,7 @@ def _placements(func: Func) -> Iterator[Placement]:
             placed.add(param.storage)
             sizes = [param_bytes(p) for p in func.params if p.storage == param.storage]
             yield Placement(param.storage, "param", position, sizes[0] if len(sizes) == 1 else _most(sizes))
-    types, limits = storage_types(func), Limits(func.params, func.ops)
+    types, limits = storage_types(func), Limits.of(func)
     for op in walk(func.ops):
         if record(op.name).kind is Kind.CONST:
             placed.add(op.result.storage)
@@ -293,7 +293,7 @@ def memory_report(func: Func) -> MemoryReport:
     """
     arena = {p.storage: p for p in func.plan if p.space == "arena"}
     types = {name: t for name, t in storage_types(func).items() if name in arena}
-    blocks = _lifetimes(func, types, Limits(func.params, func.ops))
+    blocks = _lifetimes(func, types, Limits.of(func))
     sizes = [_int(b.nbytes) for b in blocks]
     places = zip(blocks, sizes, strict=True)
     lower = _most_alive([(b.first, b.last, arena[b.storages[0]].offset, size) for b, size in places])

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import OutOfMemory, ShapeError
+from sparsec.errors import OutOfMemory
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.graph import Func
+from sparsec.ir.limits import size_values
 from sparsec.ir.types import I64
 
 __all__ = ["SizedRunner", "allocate", "sizes_at"]
@@ -22,17 +23,15 @@ __all__ = ["SizedRunner", "allocate", "sizes_at"]
 
 def sizes_at(func: Func, params: Sequence[int]) -> dict[str, int]:
     """The values of a function's integer parameters, as symbols, where these addresses are its parameters."""
-    return {
-        f"%{param.name}": ctypes.c_int64.from_address(at).value
-        for param, at in zip(func.params, params, strict=True)
-        if param.type.shape == () and param.type.dtype == I64
-    }
+    found: dict[str, int] = {}
+    for param, at in zip(func.params, params, strict=True):
+        if param.type.shape == () and param.type.dtype == I64:
+            found.update(size_values(param.name, ctypes.c_int64.from_address(at).value))
+    return found
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Memory for an array. Raises OutOfMemory, and ShapeError for a negative length."""
-    if min(shape, default=0) < 0:
-        raise ShapeError("negative dimensions are not allowed")
+    """Memory for an array. Raises OutOfMemory."""
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError) as error:  # ValueError: more elements than an address can count
