@@ -108,10 +108,10 @@ def _lone(array: np.ndarray, storage: int) -> ArraySpec:
 def _spec(array: np.ndarray, storage: int, base: int, conflict: str) -> ArraySpec:
     start = address(array)
     plain = contiguous_strides(array.shape)
-    # The stride of an axis of length 1 is never used: one key for all of them.
-    strides = tuple(
-        s // array.itemsize if d > 1 else p for s, d, p in zip(array.strides, array.shape, plain, strict=True)
-    )
+    # The stride of an axis of length 1 is never used: one key for all of them. Without elements no stride leads
+    # anywhere, and only the order of the axes shows in results.
+    seen = array.strides if array.size else tuple(map(abs, array.strides))
+    strides = tuple(s // array.itemsize if d > 1 else p for s, d, p in zip(seen, array.shape, plain, strict=True))
     offset = (start - base) // array.itemsize if array.size else 0
     return ArraySpec(
         array.dtype.str,
