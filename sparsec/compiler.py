@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,6 +21,7 @@ from sparsec.ir.abi import pointer_slots
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.flags import collect
 from sparsec.ir.graph import Func, Value, walk
+from sparsec.ir.lazy import lazy
 from sparsec.ir.loops import Failure, Kernel, Program
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import reach
@@ -72,7 +72,7 @@ class Compilation:
         if self.backend not in BACKENDS:
             raise ConfigError(f"backend {self.backend!r} is not one of {', '.join(BACKENDS)}")
 
-    @cached_property
+    @lazy
     def planned(self) -> Func:
         """The graph after all passes."""
         from sparsec.passes.base import run_pipeline
@@ -80,14 +80,14 @@ class Compilation:
 
         return run_pipeline(self.func, DEFAULT if self.optimise else UNOPTIMISED)
 
-    @cached_property
+    @lazy
     def program(self) -> Program:
         """Loop IR, for any target."""
         from sparsec.passes.lower import lower_program
 
         return lower_program(self.planned, self.alignments)
 
-    @cached_property
+    @lazy
     def legal(self) -> Program:
         """Loop IR that the backend's target can express."""
         from sparsec.codegen.legalize import legalize
@@ -104,7 +104,7 @@ class Compilation:
     def kernels(self) -> tuple[Kernel, ...]:
         return self.program.kernels
 
-    @cached_property
+    @lazy
     def runner(self) -> Runner:
         """The executable form. Compiles it."""
         if self.backend == "interp":
@@ -124,14 +124,14 @@ class Compilation:
                 return OpenClRunner(self.legal, self.opencl)
         return CpuRunner(self.stored, self.executable)
 
-    @cached_property
+    @lazy
     def opencl(self) -> Any:
         """The OpenCL C source with what a device needs to launch it."""
         from sparsec.codegen.opencl import opencl_source
 
         return opencl_source(self.legal)
 
-    @cached_property
+    @lazy
     def stored(self) -> StoredCode:
         """Native code for this machine and what a call needs beside it; from the disk if it has been made
         before from the same traced function, and then no stage in between is."""
@@ -152,7 +152,7 @@ class Compilation:
             compile_object(self.llvm), program.arena_bytes, program.failures, statements(program), late
         )
 
-    @cached_property
+    @lazy
     def llvm(self) -> str:
         """The LLVM text of the CPU backend."""
         from sparsec.codegen.llvm import LlvmTarget, llvm_text
@@ -165,7 +165,7 @@ class Compilation:
         )
         return llvm_text(self.legal, target)
 
-    @cached_property
+    @lazy
     def executable(self) -> Any:
         """The native code of the CPU backend, loaded."""
         from sparsec.runtime.blas import find_blas

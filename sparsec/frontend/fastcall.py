@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.codegen.stub import CALL, Layout, stub_text
 from sparsec.compiler import Compilation, CpuRunner
 from sparsec.config import settings
 from sparsec.errors import CompileError
@@ -40,8 +39,6 @@ from sparsec.ir.call_record import (
 )
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.runtime import native
-from sparsec.runtime.cpu import compile_object
-from sparsec.runtime.stored import cached_object
 
 __all__ = ["NativeRecord", "accelerate", "record_of"]
 
@@ -338,6 +335,11 @@ def accelerate(
     target: native.CallTarget, traced: TracedFunction, call: Arguments, compilation: Compilation, backend: str | None
 ) -> None:
     """Lets calls like this one run natively from here on, where that can be."""
+    # Imported late: most programs call most functions once.
+    from sparsec.codegen.stub import CALL, Layout, stub_text
+    from sparsec.runtime.cpu import compile_object
+    from sparsec.runtime.stored import cached_object
+
     name = traced.func.name
     record = record_of(traced, call, compilation, lambda flags: warn(flags, name, 3), backend)
     if record is None:

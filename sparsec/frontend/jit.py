@@ -6,7 +6,6 @@ Each kind of arguments (the key of `arguments.py`) gets a specialisation of its 
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
@@ -29,6 +28,7 @@ from sparsec.ir.graph import Func
 from sparsec.ir.limits import size_values
 from sparsec.ir.loops import Kernel
 from sparsec.ir.types import I64
+from sparsec.runtime.locks import ForkLock
 from sparsec.runtime.native import CallTarget, detach
 from sparsec.runtime.sized import allocate
 
@@ -210,7 +210,7 @@ class Jitted(CallTarget, Generic[P, R]):
         self._fn, self._backend, self._optimise = fn, backend, optimise
         self.static_argnames = names
         self._binder = Binder(fn, names, dynamic)
-        self._lock = threading.RLock()
+        self._lock = ForkLock()
         self._found: dict[Any, list[Specialisation]] = {}
         functools.update_wrapper(self, fn)
 

@@ -15,7 +15,6 @@ import hashlib
 import itertools
 import os
 import stat
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import suppress
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsec.config import settings
+from sparsec.runtime.locks import ForkLock
 
 __all__ = ["DiskCache", "disk_cache"]
 
@@ -43,7 +43,7 @@ class DiskCache:
 
     folder: Path
     limit: int
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _lock: ForkLock = field(default_factory=ForkLock, repr=False)
     _usable: bool | None = None
     _bytes: int = -1  # -1: not counted yet
 

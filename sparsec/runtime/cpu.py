@@ -17,12 +17,13 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import llvmlite.binding as llvm
 
 from sparsec.errors import CompileError
+from sparsec.ir.lazy import lazy
 
 __all__ = ["CpuExecutable", "HostCpu", "compile_object", "host_cpu"]
 
@@ -208,13 +209,13 @@ class CpuExecutable:
         """The module as it was generated."""
         return self._text if isinstance(self._text, str) else self._text()
 
-    @cached_property
+    @lazy
     def optimised_llvm(self) -> str:
         """The module as LLVM's pipeline leaves it; made when asked for."""
         with _llvm_lock:
             return str(_optimised(self.llvm_text, _host_machine(self._level), self._level))
 
-    @cached_property
+    @lazy
     def asm(self) -> str:
         """The assembly; made when asked for."""
         with _llvm_lock:

@@ -16,13 +16,14 @@ import ctypes
 import os
 import sys
 import sysconfig
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from sparsec.runtime.locks import ForkLock
 
 __all__ = ["CallTarget", "Offsets", "attach", "detach", "enable", "load", "offsets", "scalar_in_place", "symbols"]
 
@@ -289,7 +290,7 @@ def _numpy_functions() -> dict[str, int]:
 
 # --- the function itself -----------------------------------------------------------------------------------
 
-_lock = threading.Lock()
+_lock = ForkLock()
 _loaded: dict[type, int] = {}
 
 
