@@ -42,8 +42,10 @@ Set = Callable[[State], None]
 
 #: Ranges of at most this many turns are unrolled: Python runs their bodies.
 UNROLL = 16
+#: ... one with another loop in its body if it has at most so many ...
+UNROLL_OUTER = 8
 #: ... and nested ones of at most so many turns together.
-UNROLL_NESTED = 64
+UNROLL_NESTED = 32
 #: Where a body cannot be one loop op, a static range of at most this many turns is unrolled all the same.
 UNROLL_IF_NEEDED = 4096
 
@@ -122,7 +124,9 @@ def _wants_loop(turns: int, body: Callable[..., Any]) -> bool:
     """Whether a loop should be one op: it is long, stands in others that are unrolled, or holds nested ones."""
     if turns < 2:
         return False
-    return turns > UNROLL or turns * require_trace("a loop").unrolled > UNROLL_NESTED or _depth(body.__code__) >= 2
+    depth = _depth(body.__code__)
+    most = UNROLL if depth == 0 else UNROLL_OUTER
+    return turns > most or turns * require_trace("a loop").unrolled > UNROLL_NESTED or depth >= 2
 
 
 def _depth(code: Any) -> int:

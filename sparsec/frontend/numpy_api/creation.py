@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ShapeError
+from sparsec.errors import ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_dtype, number
 from sparsec.frontend.dispatch import holds_traced, implements
 from sparsec.frontend.layout import order_like, order_of_copy
@@ -65,6 +66,17 @@ def empty(
     shape: Shape, dtype: Any = float, order: str = "C", *, device: Any = None, like: Any = None
 ) -> Traced:
     return allocate(require_trace("np.empty"), None, static_shape(shape), np_dtype(dtype or float), order)
+
+
+@implements(np.ndarray, creates=True)
+def ndarray(
+    shape: Shape, dtype: Any = float, buffer: Any = None, offset: int = 0, strides: Any = None, order: Any = None
+) -> Traced:
+    """The class itself makes an array that is not filled."""
+    if buffer is not None or strides is not None or offset:
+        raise UnsupportedError("np.ndarray over a buffer is not supported", loc=user_loc(),
+                               hint="use views of an array, or np.lib.stride_tricks")
+    return allocate(require_trace("np.ndarray"), None, static_shape(shape), np_dtype(dtype), order or "C")
 
 
 @implements(np.zeros, creates=True)
@@ -178,11 +190,10 @@ def arange(
 ) -> Traced:
     """The values are static; integer ranges become index arithmetic, float ones NumPy's own values."""
     given = {k: v for k, v in (("start", start), ("stop", stop), ("step", step)) if v is not None}
-    if dtype is None and not given and any(isinstance(a, Traced) and a.dim is not None for a in args):
-        return _traced_range(TracedRange.make(*args))
-    if holds_traced(args) or holds_traced(given):
-        args = tuple(a.item() if isinstance(a, Traced) else a for a in args)
-        given = {k: v.item() if isinstance(v, Traced) else v for k, v in given.items()}
+    args = tuple(_known_number(a) for a in args)
+    given = {k: _known_number(v) for k, v in given.items()}
+    if any(isinstance(a, Traced) for a in (*args, *given.values())):
+        return _traced_range(args, given, dtype)
     bounds = list(args)
     if dtype is None and len(bounds) > 3:
         dtype = bounds.pop()
@@ -203,14 +214,25 @@ def arange(
     return fresh_array(trace, values, None)
 
 
-def _traced_range(span: TracedRange) -> Traced:
+def _known_number(x: Any) -> Any:
+    """A traced bound whose value is known now, as that value."""
+    known = concrete_value(x) if isinstance(x, Traced) else None
+    return x if known is None else known.item()
+
+
+def _traced_range(args: tuple[Any, ...], given: dict[str, Any], dtype: Any) -> Traced:
     """Integers with bounds known only at run time."""
+    every = (*args, *given.values())
+    whole = all(x.dtype.kind in "iu" if isinstance(x, Traced) else isinstance(x, (int, np.integer)) for x in every)
+    if given or len(args) > 3 or not whole:
+        raise UnsupportedError("np.arange with run-time bounds takes up to three integers", loc=user_loc())
+    span = TracedRange.make(*args)
     trace = require_trace("np.arange")
-    count = span.count()
-    values = trace.op("iota", dtype=I64, shape=(length_dim(count),), axis=0)
+    values = trace.op("iota", dtype=I64, shape=(length_dim(span.count()),), axis=0)
     if span.step != 1:
         values = trace.op("mul", values, trace.const(span.step, I64))
-    return fresh_array(trace, trace.op("add", values, span.values(trace)[0]), None)
+    values = trace.op("add", values, span.values(trace)[0])
+    return fresh_array(trace, values if dtype is None else cast(trace, values, np_dtype(dtype)), None)
 
 
 def _range_bounds(bounds: list[Any], given: dict[str, Any]) -> tuple[int, int, int]:
