@@ -181,7 +181,14 @@ class Traced:
         return operator.index(self._concrete("a Python index or shape")[()])
 
     def item(self, *args: Any) -> Any:
-        return self._concrete(".item()").item(*args)
+        """The element as a Python number: a traced one where it is computed at run time."""
+        from sparsec.frontend.concrete import concrete_value
+        from sparsec.frontend.python_numbers import as_python_number
+
+        known = concrete_value(self)
+        if known is not None:
+            return known.item(*args)
+        return as_python_number(self[args[0] if len(args) == 1 else args] if args else self)
 
     def tolist(self) -> Any:
         return self._concrete(".tolist()").tolist()

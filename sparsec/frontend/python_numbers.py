@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, python_dtype
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import apply_ufunc
 from sparsec.ir.dims import Dim, lower_bound, upper_bound
@@ -45,7 +45,7 @@ def _check_divisor(x: Any) -> None:
 
 def _result_class(ufunc: np.ufunc, operands: Sequence[Any]) -> type | None:
     """The class of Python number that an operator on Python numbers gives; None if one is NumPy's."""
-    kinds = [type(x) if type(x) in PYTHON_NUMBERS else getattr(x, "weak", None) for x in operands]
+    kinds: list[Any] = [type(x) if type(x) in PYTHON_NUMBERS else getattr(x, "weak", None) for x in operands]
     if any(k is None for k in kinds):
         return None
     order = [bool, int, float, complex]
@@ -94,3 +94,16 @@ def _check_overflow(trace: Trace, ufunc: np.ufunc, operands: Sequence[Value], re
         flips = trace.op("bit_and", trace.op("bit_xor", a, result), trace.op("bit_xor", other, result))
         good = trace.op("greater_equal", flips, zero)
     trace.ops("check", good, kind="overflow", message="a Python integer outgrows 64 bits")
+
+
+def as_python_number(x: Traced) -> Traced:
+    """The only element of an array, or a scalar, as a traced Python number."""
+    if x.type.size != 1:
+        raise ValueError("can only convert an array of size 1 to a Python scalar")
+    kind: type[Any] = {"b": bool, "i": int, "u": int, "f": float, "c": complex}[x.dtype.kind]
+    value = x.as_scalar().value
+    if kind is int and x.dtype == np.dtype("u8"):
+        # A Python int of ours has 64 bits and a sign.
+        fits = x.trace.op("less", value, x.trace.const(1 << 63, x.dtype))
+        x.trace.ops("check", fits, kind="overflow", message="a Python integer outgrows 64 bits")
+    return Traced.scalar(x.trace, cast(x.trace, value, python_dtype(kind(0))), kind)
