@@ -75,10 +75,6 @@ POLYNOMIALS: dict[str, tuple[str, Callable[[Real], Real], Real, Real, int, int]]
         lambda z: (_log_series(mp.sqrt(z)) - 2 * mp.sqrt(z) - 2 * mp.sqrt(z) ** 3 / 3) / mp.sqrt(z) ** 5,
         mp.mpf(0), LOG_Z, 2, 7,
     ),
-    "LOG2_SINGLE": (
-        "log2(1 + f) / f less the first part of 1 / log 2",
-        lambda f: mp.log(1 + f, 2) / f - rounded(1 / mp.log(2), 24), *LOG_F, 9, 0,
-    ),
     "LOG10_SINGLE": (
         "log10(1 + f) / f less the first part of 1 / log 10",
         lambda f: mp.log10(1 + f) / f - rounded(1 / mp.log(10), 24), *LOG_F, 9, 0,

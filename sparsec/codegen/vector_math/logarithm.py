@@ -3,7 +3,7 @@
 x = 2**k m with m within a factor sqrt(2) of 1, f = m - 1, s = f / (2 + f), and then
 log(1 + f) = f - f*f/2 + s (f*f/2 + R(s*s)): the formula of FreeBSD's e_log.c, after Tang, "Table-driven
 implementation of the logarithm function" (1990). The other bases keep the logarithm in two words, so that
-the factor does not add its own error; in float32, a polynomial in f does that in less.
+the factor does not add its own error; for log10 in float32, a polynomial in f does that in less.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from sparsec.codegen.vector_math.coefficients import (
     LN2_SHORT,
     LOG,
     LOG2_E,
-    LOG2_SINGLE,
     LOG10_2_SHORT,
     LOG10_E,
     LOG10_SINGLE,
@@ -31,7 +30,7 @@ from sparsec.codegen.vector_math.number import (
     select,
     whole,
 )
-from sparsec.codegen.vector_math.words import Words, fast_sum, two_sum
+from sparsec.codegen.vector_math.words import Words, fast_sum, product, two_sum
 
 __all__ = ["Split", "log", "log10", "log1p", "log2", "log_of_words", "split"]
 
@@ -128,31 +127,28 @@ def _times(x: Words, factor: Table) -> Words:
     return Words(high, fma(x.high, second, fma(x.low, first, fma(x.high, first, -high))))
 
 
-def _single(x: Number, base: Table, rest: Table) -> tuple[Number, Number]:
-    """n, and log(m) by a polynomial, for another base in float32."""
-    part = split(x)
-    f = part.m - 1.0
-    return part.n, fma(f, base[4][0], f * polynomial(rest, f))
-
-
 def log2(x: Number) -> Number:
     """The logarithm to base 2: whole for powers of two."""
-    if x.format.size == 4:
-        n, log_f = _single(x, LOG2_E, LOG2_SINGLE)
-        return special(x, n + log_f)
     part = split(x)
     log_m = _times(_two_words(part.m - 1.0), LOG2_E)
     total = fast_sum(part.n, log_m.high)
     return special(x, total.high + (total.low + log_m.low))
 
 
+def _log10_single(m: Number) -> Words:
+    """log10(m) by a polynomial in m - 1; the first product keeps both words."""
+    f = m - 1.0
+    first = product(f, LOG10_E[4][0])
+    return Words(first.high, fma(f, polynomial(LOG10_SINGLE, f), first.low))
+
+
 def log10(x: Number) -> Number:
     """The logarithm to base 10."""
     high, low = LOG10_2_SHORT[x.format.size]
-    if x.format.size == 4:
-        n, log_f = _single(x, LOG10_E, LOG10_SINGLE)
-        return special(x, fma(n, high, fma(n, low, log_f)))
     part = split(x)
-    log_m = _times(_two_words(part.m - 1.0), LOG10_E)
+    if x.format.size == 4:
+        log_m = _log10_single(part.m)
+    else:
+        log_m = _times(_two_words(part.m - 1.0), LOG10_E)
     total = fast_sum(part.n * high, log_m.high)
     return special(x, total.high + (total.low + fma(part.n, low, log_m.low)))
