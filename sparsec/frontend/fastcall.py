@@ -200,8 +200,7 @@ def _by_identity(cls: Any) -> bool:
 def _array_check(w: _Writer, place: int, spec: ArraySpec) -> list[int]:
     _need(not spec.conflict and all(type(d) is int for d in spec.shape))
     dtype = np.dtype(spec.dtype)
-    strides = contiguous_strides(spec.shape) if 0 in spec.shape else spec.strides
-    axes: list[Any] = [(d, s * dtype.itemsize if d > 1 else ANY) for d, s in zip(spec.shape, strides, strict=True)]
+    axes = [[d, s * dtype.itemsize if d > 1 else ANY] for d, s in zip(spec.shape, spec.strides, strict=True)]
     # A dtype that is equal but another object (a byte order spelt out, metadata) is left to Python.
     return [Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), _WRITEABLE,
             _WRITEABLE if spec.writeable else 0, dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)]

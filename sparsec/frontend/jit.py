@@ -30,6 +30,7 @@ from sparsec.ir.loops import Kernel
 from sparsec.ir.types import I64
 from sparsec.runtime.locks import ForkLock
 from sparsec.runtime.native import CallTarget, detach
+from sparsec.runtime.native import address_of as address
 from sparsec.runtime.sized import allocate
 
 P = ParamSpec("P")

@@ -18,6 +18,7 @@ from sparsec.frontend.layout import MAX_RANK
 from sparsec.frontend.trace import Trace
 from sparsec.ir.tensorref import TensorRef, contiguous_strides
 from sparsec.ir.types import TensorType, is_supported, tensor, unsupported_dtype
+from sparsec.runtime.native import address_of as address
 
 _OVERLAP_WORK = 100_000
 
@@ -38,11 +39,6 @@ class ArraySpec:
     aligned: bool
     writeable: bool
     conflict: str = ""
-
-
-def address(array: np.ndarray) -> int:
-    """Where the first element lies."""
-    return array.__array_interface__["data"][0]  # type: ignore[no-any-return]
 
 
 def check_array(array: Any) -> None:
@@ -66,6 +62,8 @@ def check_array(array: Any) -> None:
 def _bounds(array: np.ndarray) -> tuple[int, int]:
     """First and last+1 byte address of the elements."""
     low = high = address(array)
+    if array.flags.c_contiguous:
+        return low, low + array.nbytes
     for dim, stride in zip(array.shape, array.strides, strict=True):
         reach = (dim - 1) * stride
         low, high = low + min(reach, 0), high + max(reach, 0)

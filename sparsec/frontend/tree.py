@@ -20,6 +20,7 @@ class Tree:
 
 
 LEAF = Tree(None)
+_EMPTY = Tree(dict)  # the keywords of most calls
 
 
 def flatten(value: Any, leaves: list[Any]) -> Tree:
@@ -28,6 +29,8 @@ def flatten(value: Any, leaves: list[Any]) -> Tree:
     if kind is tuple or kind is list or (isinstance(value, tuple) and hasattr(value, "_fields")):
         return Tree(kind, (), tuple(flatten(v, leaves) for v in value))
     if kind is dict:
+        if not value:
+            return _EMPTY
         return Tree(kind, tuple(value), tuple(flatten(v, leaves) for v in value.values()))
     leaves.append(value)
     return LEAF

@@ -25,7 +25,8 @@ import numpy as np
 
 from sparsec.runtime.locks import ForkLock
 
-__all__ = ["CallTarget", "Offsets", "attach", "detach", "enable", "load", "offsets", "scalar_in_place", "symbols"]
+__all__ = ["CallTarget", "Offsets", "address_of", "attach", "detach", "enable", "load", "offsets",
+           "scalar_in_place", "symbols"]
 
 _WORD = 8
 _HEAD = object.__basicsize__
@@ -184,6 +185,19 @@ def _array_offsets() -> dict[str, int]:
     return {"data": 16, "rank": 24, "dims": 32, "strides": 40, "descr": 56, "flags": 64}
 
 
+def _address_of() -> Callable[[np.ndarray], int]:
+    """The fastest way to an array's data pointer."""
+    if _Base is not object:
+        try:
+            offset = _array_offsets()["data"]
+        except _NoMatch:
+            pass
+        else:
+            read = ctypes.c_size_t.from_address
+            return lambda array: read(id(array) + offset).value
+    return lambda array: int(array.__array_interface__["data"][0])
+
+
 def _number_offset() -> int:
     for value in (1.25, -3e300):
         _expect(ctypes.c_double.from_address(id(value) + _HEAD).value == value)
@@ -238,6 +252,9 @@ def _table_offset(cls: type) -> int:
     _expect(len(found) == 1 and _word(id(probe) + _HEAD) == 0)
     return found[0]
 
+
+#: The address of an array's first element.
+address_of = _address_of()
 
 # --- functions ---------------------------------------------------------------------------------------------
 
