@@ -18,7 +18,6 @@ from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
 from sparsec.frontend.dynamic import Given
 from sparsec.frontend.fastcall import accelerate
 from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View, view_of
-from sparsec.frontend.spec import address
 from sparsec.frontend.trace import current_trace
 from sparsec.frontend.tracing import TracedFunction, trace_function
 from sparsec.frontend.tree import unflatten
