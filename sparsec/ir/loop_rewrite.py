@@ -28,6 +28,7 @@ from sparsec.ir.loops import (
     Var,
     While,
     exprs,
+    walk_exprs,
     walk_stmts,
 )
 from sparsec.ir.scalar import S, index
@@ -68,21 +69,8 @@ def _with_operands(expr: Expr, fn: ExprFn) -> Expr:
     return expr
 
 
-def nodes(expr: Expr) -> Iterator[Expr]:
-    """Every part of an expression, each once, outer ones first."""
-    seen: set[int] = set()
-    todo = [expr]
-    while todo:
-        node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        match node:
-            case Load(index=at):
-                todo.append(at)
-            case Apply(args=args):
-                todo.extend(reversed(args))
+#: Every part of an expression, each once, outer ones first.
+nodes = walk_exprs
 
 
 def simplify(expr: Expr) -> Expr:

@@ -306,11 +306,17 @@ def exprs(stmt: Stmt) -> tuple[Expr, ...]:
 
 
 def walk_exprs(expr: Expr) -> Iterator[Expr]:
-    """`expr` and everything in it."""
-    yield expr
-    match expr:
-        case Load(index=index):
-            yield from walk_exprs(index)
-        case Apply(args=args):
-            for arg in args:
-                yield from walk_exprs(arg)
+    """`expr` and everything in it; a part that is shared (an expression is a graph) comes once."""
+    seen: set[int] = set()
+    todo = [expr]
+    while todo:
+        node = todo.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        yield node
+        match node:
+            case Load(index=index):
+                todo.append(index)
+            case Apply(args=args):
+                todo.extend(reversed(args))

@@ -140,7 +140,8 @@ class KernelWriter:
         read, written = _touched(body)
         places = [p for p in self._buffers.values() if p.buffer.name in read | written]
         buffers = tuple(replace(p.buffer, access=_access(p.buffer.name, read, written)) for p in places)
-        scalars = [pair for pair in self._scalars.values() if _uses(body, pair[0])]
+        used = _variables(body)
+        scalars = [pair for pair in self._scalars.values() if pair[0] in used]
         locs = tuple(dict.fromkeys(op.loc for op in ops if op.loc is not None))
         kernel = Kernel(self.name, buffers, tuple(var for var, _ in scalars), body, locs)
         return kernel, Launch(self.name, tuple(p.slot for p in places), tuple(host for _, host in scalars))
@@ -165,5 +166,7 @@ def _touched(body: Body) -> tuple[set[str], set[str]]:
     return read, written
 
 
-def _uses(body: Body, var: Var) -> bool:
-    return any(e == var for stmt in walk_stmts(body) for x in exprs(stmt) for e in walk_exprs(x))
+def _variables(body: Body) -> set[Var]:
+    """Names that are read in a body."""
+    parts = (e for stmt in walk_stmts(body) for x in exprs(stmt) for e in walk_exprs(x))
+    return {e for e in parts if isinstance(e, Var)}
