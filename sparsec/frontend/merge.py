@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, number, python_dtype
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, number, python_dtype
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.undefined import Undefined
@@ -179,7 +179,7 @@ def values_as(trace: Trace, x: Any, kind: Kind) -> list[Value]:
     lengths = [value_of(trace, array.type.shape[k]) for k in kind.flexible]
     if tuple(array.type.shape) == kind.capacity:
         return [trace.op("copy", value), *lengths]
-    room = trace.op("empty", dtype=kind.dtype, shape=kind.capacity)
+    room = full(trace, trace.const(0, kind.dtype), kind.capacity)  # all of it is handed on
     rank = len(kind.shape)
     region = trace.op("slice", room, start=(0,) * rank, size=array.type.shape, step=(1,) * rank)
     return [trace.op("update", room, region, value), *lengths]
