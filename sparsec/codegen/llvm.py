@@ -24,6 +24,7 @@ from sparsec.codegen.emit import Emitter, illegal, post_order
 from sparsec.codegen.gemm import gemm_kernel, part_dtype
 from sparsec.errors import CompileError
 from sparsec.ir.abi import pointer_index
+from sparsec.ir.loop_rewrite import reads, simplify, writes
 from sparsec.ir.loops import (
     Apply,
     Assign,
@@ -43,10 +44,11 @@ from sparsec.ir.loops import (
     Stmt,
     Store,
     Var,
+    While,
     exprs,
     walk_stmts,
 )
-from sparsec.ir.types import F64, DType, dtype_name
+from sparsec.ir.types import F64, I64, DType, dtype_name
 
 __all__ = ["ENTRY", "LlvmTarget", "blas_symbol", "llvm_text"]
 
@@ -502,7 +504,8 @@ class LlvmBuilder:
         more = self.op(f"icmp {signed}{'lt' if loop.step > 0 else 'gt'} {kind} {counter}, {stop}")
         self._line(f"br i1 {more}, label %{inside}, label %{done}")
         self._label(inside)
-        group = self._module.node("distinct !{}") if loop.bind in _INDEPENDENT else ""
+        promised = loop.bind in _INDEPENDENT and _order_shows(loop.body)
+        group = self._module.node("distinct !{}") if promised else ""
         outer = self._groups
         self._groups = [*outer, group] if group else outer
         body(counter)
@@ -645,6 +648,38 @@ _INDEPENDENT = ("parallel", "group", "local")
 
 def _suffix(kind: str) -> str:
     return {"float": "f32", "double": "f64", "half": "f16"}[kind]
+
+
+def _order_shows(body: Body) -> bool:
+    """Whether no turn comes back to what it has stored, as far as indexes tell.
+
+    LLVM takes a loop whose turns are independent for one without any dependence, also inside a turn: when it
+    joins strided accesses into wide ones, it moves them past each other.
+    """
+    stored: list[tuple[str, Expr]] = []
+
+    def apart(buffer: str, at: Expr) -> bool:
+        return all(name != buffer or _differ(index, at) for name, index in stored)
+
+    for stmt in walk_stmts(body):
+        inner = stmt.body if isinstance(stmt, (For, While)) else ()
+        carries = isinstance(stmt, While) or (isinstance(stmt, For) and stmt.bind not in _INDEPENDENT)
+        if carries and set(reads(inner)) & set(writes(inner)):
+            return False
+        for node in post_order(exprs(stmt)):
+            if isinstance(node, Load) and not apart(node.buffer, node.index):
+                return False
+        if isinstance(stmt, Store):
+            if not apart(stmt.buffer, stmt.index):
+                return False
+            stored.append((stmt.buffer, stmt.index))
+    return True
+
+
+def _differ(a: Expr, b: Expr) -> bool:
+    """Whether two positions are a known distance apart, other than none."""
+    distance = simplify(Apply("sub", (a, b), I64))
+    return isinstance(distance, Const) and distance.value != 0
 
 
 def _order_free(loop: For) -> bool:
