@@ -61,7 +61,7 @@ def test_built_and_interpreted(softsign):
     np.testing.assert_array_equal(result, WANT)
 
 
-@pytest.mark.parametrize("backend", backends("cpu", "opencl") + ["loops"])
+@pytest.mark.parametrize("backend", [*backends("cpu", "opencl"), "loops"])
 def test_lowered(softsign, backend):
     result = np.empty_like(X)
     runner = Compilation(parse(TEXT), backend).runner

@@ -483,7 +483,7 @@ def _write_mask(x: Traced, parts: list[Part], part: Mask, value: Any) -> bool:
         array = as_traced(value)
         if array.ndim and not (plain and at == 0 and _fits_rest(array.shape, region.shape[mask.ndim :])):
             return False
-        new = array.read()
+        new = assigned(trace, array, region) if array.weak else array.read()
         if new.type.shape not in ((), region.shape):
             new = fit(trace, new, (1,) * mask.ndim + region.shape[mask.ndim :])
     store(trace, region, new, spread)
@@ -513,6 +513,8 @@ def _scatter(x: Traced, parts: list[Part], value: Any) -> None:
     target = Traced(trace, region.type, storage=region.storage, steps=region.steps, readonly=region.readonly)
     if type(value) in PYTHON_NUMBERS:
         new = assigned_number(trace, value, target)
+    elif isinstance(value, Traced) and value.weak:
+        new = assigned(trace, value, target)
     else:
         new = fit(trace, cast(trace, as_traced(value).read(), x.dtype), chosen.shape)
     if 0 in chosen.shape:

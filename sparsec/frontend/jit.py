@@ -152,7 +152,7 @@ def _object(
             env = {name: int(results[k]) if k >= 0 else sizes[name] for name, k in held}
             seen = _object(leaf.at(env), made, call, arrays, pointers, results, places, traced, sizes)
             # The memory was for the largest size; a much smaller result should not keep it.
-            small = not leaf.param and seen.nbytes * 2 < results[leaf.storage].nbytes
+            small = not leaf.param and seen.flags.c_contiguous and seen.nbytes * 2 < results[leaf.storage].nbytes
             return seen.copy() if small and not _shared(leaf, traced) else seen
         case View(param=True, storage=k):
             return view_of(arrays[traced.params[k].array], pointers[k], leaf)

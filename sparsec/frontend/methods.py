@@ -51,7 +51,7 @@ def _part(which: int) -> Any:
             from sparsec.frontend.numpy_api.creation import zeros
 
             if x.is_scalar:
-                return Traced.scalar(x.trace, x.trace.const(0, x.dtype))
+                return Traced.scalar(x.trace, x.trace.const(0, x.dtype), x.weak)
             made = zeros(x.shape, x.dtype, "F" if _transposed(x).c_contiguous and not x.c_contiguous else "C")
             made.readonly = "the imaginary part of a real array"
             return made

@@ -113,7 +113,7 @@ def full_(
     if dtype is None:
         dtype = fill_value.dtype if isinstance(fill_value, Traced) else np.asarray(fill_value).dtype
     made = allocate(trace, None, dims, np_dtype(dtype), order)
-    made[...] = fill_value
+    copyto(made, fill_value, "unsafe")
     return made
 
 
@@ -174,7 +174,7 @@ def full_like(
     device: Any = None,
 ) -> Traced:
     made = _new_like(a, None, dtype, order, shape)
-    made[...] = fill_value
+    copyto(made, fill_value, "unsafe")
     return made
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ShapeError
+from sparsec.errors import ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import implements, method
@@ -22,7 +22,7 @@ from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import length_dim
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axis, refuse
 from sparsec.frontend.ufuncs import fresh_array
-from sparsec.ir.dims import Dim, product, quotient
+from sparsec.ir.dims import Dim, Poly, product, quotient
 
 
 def same(x: Traced) -> Traced:
@@ -65,6 +65,8 @@ def _target_shape(size: Dim, shape: Any) -> tuple[Any, ...]:
     elif known == size:
         return dims
     words = "(" + ",".join(map(str, dims)) + ("," if len(dims) == 1 else "") + ")"
+    if isinstance(size, Poly):
+        raise UnsupportedError(f"reshape of a run-time size into {words}", loc=user_loc(), hint="use -1 for an axis")
     raise ShapeError(f"cannot reshape array of size {size} into shape {words}", loc=user_loc())
 
 
