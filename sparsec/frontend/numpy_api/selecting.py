@@ -38,7 +38,7 @@ from sparsec.frontend.symbolic import true_positions
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, DTYPES, F32, I64
+from sparsec.ir.types import BOOL, DTYPES, F32, I64, DType
 
 F16 = DTYPES["f16"]
 DATA_DEPENDENT = "the shape of its result depends on data"
@@ -60,8 +60,7 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     arrays = [v for v in (mask, a, b) if isinstance(v, Traced)]
     shape = common_shape(*(v.shape for v in arrays))
     layout = order_like(arrays, shape)
-    # Unlike a ufunc, NumPy casts the numbers here unsafely: an int that does not fit wraps.
-    numbers = [np.asarray(v).astype(dtype).item() if type(v) in PYTHON_NUMBERS else v for v in (a, b)]
+    numbers = [_chosen_number(v, dtype) if type(v) in PYTHON_NUMBERS else v for v in (a, b)]
     values = [
         _laid(trace, value_of(trace, v, d), shape, layout)
         for v, d in ((mask, BOOL), *((n, dtype) for n in numbers))
@@ -73,6 +72,11 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
             broadcast(trace, chosen, laid) if chosen.type.shape else trace.op("broadcast", chosen, shape=laid)
         )
     return fresh_array(trace, trace.op("copy", chosen) if laid == () else chosen, layout)
+
+
+def _chosen_number(x: Any, dtype: DType) -> Any:
+    """A Python number as np.where takes it: versions of NumPy differ on one that does not fit."""
+    return np.where(np.False_, np.zeros((), dtype), x).astype(dtype).item()
 
 
 def _laid(trace: Trace, value: Value, shape: tuple[int, ...], layout: tuple[int, ...] | None) -> Value:
