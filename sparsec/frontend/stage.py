@@ -159,8 +159,14 @@ def _build(fn: types.FunctionType) -> Template:
     return Template(inner.replace(co_name=fn.__code__.co_name), inner.co_freevars)
 
 
+#: Where `exec` says that code comes from. Python 3.13 has the program of `python -c` under the same name.
+_NO_FILE = ("<string>", "<stdin>")
+
+
 def _function_node(fn: types.FunctionType) -> tuple[ast.FunctionDef, int]:
     """The `def` (or lambda, as a def) of a function and the line where its source begins."""
+    if fn.__code__.co_filename in _NO_FILE:
+        raise SourceError(f"the source of `{fn.__name__}` is not available")
     try:
         lines, first_line = inspect.getsourcelines(fn)
         tree = ast.parse(textwrap.dedent("".join(lines)))
