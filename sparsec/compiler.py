@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from sparsec.config import settings
 from sparsec.errors import FAILURES, ConfigError, OutOfMemory, SparsecError
 from sparsec.ir.abi import pointer_slots
 from sparsec.ir.dims import Dim, evaluate
@@ -379,9 +378,3 @@ class CpuRunner:
             raise OutOfMemory(f"{size} bytes for temporaries could not be allocated") from None
         start = arena.__array_interface__["data"][0] + 63 & ~63 if arena is not None else 0
         return _finish(self.code.failures, *self.executable.run([*params, *results], start))
-
-
-def debug(text: str) -> None:
-    """One line for people who set SPARSEC_DEBUG."""
-    if settings.debug:
-        print(f"sparsec: {text}")
