@@ -83,6 +83,7 @@ class Grouping:
         self.decisions: list[Decision] = []
         self._params, self._values, self._max_ops = params, values, max_ops
         self._history = History()
+        self._makers: dict[str, int] = {}  # the group that makes a storage
         self._by_shape: dict[Shape, list[int]] = {}
         self._floor = 0  # nothing moves before a control op
         self._last_check = -1  # the last group that holds a check
@@ -121,6 +122,8 @@ class Grouping:
         self.groups[at].add(op)
         for item in touched:
             self._history.add(at, item)
+        if kind is not Kind.UPDATE:
+            self._makers.update((r.storage, at) for r in op.results)
         if may_stop(op):
             self._note_check(at, op)
         if self._writes_param(op):
@@ -142,6 +145,8 @@ class Grouping:
         if record(op.name).kind is Kind.CONTROL:
             return len(self.groups), "control flow"
         for new in touched:
+            # Not even an array without elements is named before the op that makes it.
+            first = max(first, self._makers.get(new.storage, 0))
             for number, old in self._history.near(new):
                 if number < first or not ordered(old, new):
                     continue
