@@ -5,7 +5,8 @@ The operands of `gemm` are C, A and B, each with a row and a column stride in el
     C[i*sc0 + j*sc1] = sum over p of A[i*sa0 + p*sa1] * B[p*sb0 + j*sb1]      i < m, j < n, p < k
 
 A BLAS wants a unit stride in one axis of A and of B, and rows of C; a C with unit columns is the product of
-the transposes. Complex elements are pairs of floats here.
+the transposes. Where C has one column (or one row, of the transposes), only the matrix needs a unit stride: its
+gemv reads the matrix once, which its gemm does not. Complex elements are pairs of floats here.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ def gemm_kernel(name: str, dtype: DType, blas_bits: int) -> Kernel:
     if blas_bits:
         flipped = _with_blas(dtype, (n, m, k), c.transposed, b.transposed, a.transposed, body)
         either = _with_blas(dtype, (m, n, k), c, a, b, flipped)
+        either = _with_gemv(dtype, (n, m, k), c.transposed, b.transposed, a.transposed, either)
+        either = _with_gemv(dtype, (m, n, k), c, a, b, either)
+        either = _with_dot(dtype, (m, n, k), c, a, b, either)
         usable = [S.ne(var("aligned"), index(0)), *(S.gt(d, index(0)) for d in (m, n, k))]
         if blas_bits < 64:
             limit = index(2**31)
@@ -105,6 +109,40 @@ def _with_blas(
     )
     fits = _all([c_rows, _or(a_rows, a_cols), _or(b_rows, b_cols)])
     return (If(fits, (call,), otherwise),)
+
+
+def _with_gemv(
+    dtype: DType, dims: tuple[Expr, Expr, Expr], c: _Matrix, a: _Matrix, b: _Matrix, otherwise: Body
+) -> Body:
+    """The BLAS call for a C of one column, else `otherwise`."""
+    m, n, k = dims
+    y_step, x_step = _step(c.row, m), _step(b.row, k)
+    a_rows, lda = _layout(a, m, k)
+    a_cols, lda_t = _layout(a.transposed, k, m)
+    call = Extern(
+        "cblas_gemv",
+        tuple((x.buffer, index(0)) for x in (c, a, b)),
+        (a_rows, S.select(a_rows, m, k), S.select(a_rows, k, m), S.select(a_rows, lda, lda_t), x_step, y_step),
+        dtype,
+    )
+    fits = [S.eq(n, _ONE), _or(a_rows, a_cols), *(S.gt(step, index(0)) for step in (x_step, y_step))]
+    return (If(_all(fits), (call,), otherwise),)
+
+
+def _with_dot(
+    dtype: DType, dims: tuple[Expr, Expr, Expr], c: _Matrix, a: _Matrix, b: _Matrix, otherwise: Body
+) -> Body:
+    """The BLAS call for a C of one element, else `otherwise`."""
+    m, n, k = dims
+    steps = _step(a.col, k), _step(b.row, k)
+    call = Extern("cblas_dot", tuple((x.buffer, index(0)) for x in (c, a, b)), (k, *steps), dtype)
+    fits = [S.eq(m, _ONE), S.eq(n, _ONE), *(S.gt(step, index(0)) for step in steps)]
+    return (If(_all(fits), (call,), otherwise),)
+
+
+def _step(stride: Expr, count: Expr) -> Expr:
+    """The stride of a vector; that of a single element is never used, and may be what no BLAS takes."""
+    return S.select(S.eq(count, _ONE), _ONE, stride)
 
 
 def _loop(name: str, stop: Expr, body: Body, bind: str = "seq") -> For:

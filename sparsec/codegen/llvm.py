@@ -73,9 +73,9 @@ class LlvmTarget:
     blas_bits: int = 0
 
 
-def blas_symbol(dtype: DType) -> str:
-    """The name under which generated code calls the gemm of `dtype`."""
-    return f"sparsec_gemm_{dtype_name(dtype)}"
+def blas_symbol(function: str, dtype: DType) -> str:
+    """The name under which generated code calls `gemm`, `gemv` or `dot` of `dtype`."""
+    return f"sparsec_{function}_{dtype_name(dtype)}"
 
 
 def llvm_text(program: Program, target: LlvmTarget | None = None) -> str:
@@ -598,12 +598,18 @@ class LlvmBuilder:
     def extern(
         self, name: str, buffers: Sequence[tuple[Buffer, str]], args: Sequence[str], dtype: DType
     ) -> None:
-        if name == "cblas_gemm":
-            self._cblas([self.pointers[buffer.name] for buffer, _ in buffers], args, dtype)
-        elif name == "gemm":
-            self._gemm(buffers, args, dtype)
-        else:
-            illegal(f"the library function {name!r}", "legalize")
+        pointers = [f"ptr {self.pointers[buffer.name]}" for buffer, _ in buffers]
+        match name:
+            case "gemm":
+                self._gemm(buffers, args, dtype)
+            case "cblas_gemm":
+                self._cblas_gemm(pointers, args, dtype)
+            case "cblas_gemv":
+                self._cblas_gemv(pointers, args, dtype)
+            case "cblas_dot":
+                self._cblas_dot(pointers, args, dtype)
+            case _:
+                illegal(f"the library function {name!r}", "legalize")
 
     def _gemm(self, buffers: Sequence[tuple[Buffer, str]], args: Sequence[str], dtype: DType) -> None:
         symbol = self._module.gemm(dtype)
@@ -616,24 +622,60 @@ class LlvmBuilder:
         operands = [*(f"ptr {p}" for p in pointers), *(f"i64 {a}" for a in (*args, aligned))]
         self._checked_call(symbol, operands, can_fail=False)
 
-    def _cblas(self, pointers: list[str], args: Sequence[str], dtype: DType) -> None:
+    def _cblas_gemm(self, pointers: list[str], args: Sequence[str], dtype: DType) -> None:
         """`cblas_?gemm(RowMajor, …)` with alpha 1 and beta 0."""
         a_rows, b_rows, *sizes = args
-        kind = _type(part_dtype(dtype))
+        c, a, b = pointers
+        m, n, k, lda, ldb, ldc = self._blas_words(sizes)
+        one, zero = self._blas_factor(1.0, dtype), self._blas_factor(0.0, dtype)
+        modes = [self._blas_mode(a_rows), self._blas_mode(b_rows)]
+        operands = ["i32 101", *modes, m, n, k, one, a, lda, b, ldb, zero, c, ldc]
+        self._blas_call("void", "gemm", operands, dtype)
+
+    def _cblas_gemv(self, pointers: list[str], args: Sequence[str], dtype: DType) -> None:
+        """`cblas_?gemv(RowMajor, …)` with alpha 1 and beta 0."""
+        a_rows, *sizes = args
+        y, a, x = pointers
+        rows, cols, lda, x_step, y_step = self._blas_words(sizes)
+        one, zero = self._blas_factor(1.0, dtype), self._blas_factor(0.0, dtype)
+        operands = ["i32 101", self._blas_mode(a_rows), rows, cols, one, a, lda, x, x_step, zero, y, y_step]
+        self._blas_call("void", "gemv", operands, dtype)
+
+    def _cblas_dot(self, pointers: list[str], args: Sequence[str], dtype: DType) -> None:
+        """`cblas_?dot`, or `cblas_?dotu_sub` of complex vectors, into the one element of C."""
+        c, x, y = pointers
+        k, x_step, y_step = self._blas_words(args)
+        operands = [k, x, x_step, y, y_step]
+        if dtype.kind == "c":
+            self._blas_call("void", "dot", [*operands, c], dtype)
+            return
+        kind = _type(dtype)
+        total = self._blas_call(kind, "dot", operands, dtype)
+        self._line(f"store {kind} {total}, {c}, align {dtype.itemsize}")
+
+    def _blas_call(self, result: str, function: str, operands: Sequence[str], dtype: DType) -> str:
+        symbol = blas_symbol(function, dtype)
+        self._module.declare(f"{result} @{symbol}({', '.join(operand.split()[0] for operand in operands)})")
+        call = f"call {result} @{symbol}({', '.join(operands)})"
+        if result != "void":
+            return self.op(call)
+        self._line(call)
+        return ""
+
+    def _blas_words(self, sizes: Sequence[str]) -> list[str]:
+        """i64 values as operands of the width that the BLAS takes."""
         word = f"i{self._module.target.blas_bits}"
         if word != "i64":
             sizes = [self.op(f"trunc i64 {size} to {word}") for size in sizes]
-        m, n, k, lda, ldb, ldc = (f"{word} {size}" for size in sizes)
-        modes = [self.op(f"select i1 {rows}, i32 111, i32 112") for rows in (a_rows, b_rows)]
-        one, zero = (self._blas_factor(value, dtype, kind) for value in (1.0, 0.0))
-        c, a, b = (f"ptr {pointer}" for pointer in pointers)
-        operands = ["i32 101", *(f"i32 {mode}" for mode in modes), m, n, k, one, a, lda, b, ldb, zero, c, ldc]
-        types = ", ".join(operand.split()[0] for operand in operands)
-        self._module.declare(f"void @{blas_symbol(dtype)}({types})")
-        self._line(f"call void @{blas_symbol(dtype)}({', '.join(operands)})")
+        return [f"{word} {size}" for size in sizes]
 
-    def _blas_factor(self, value: float, dtype: DType, kind: str) -> str:
+    def _blas_mode(self, rows: str) -> str:
+        """NoTrans where the rows are consecutive, else Trans."""
+        return f"i32 {self.op(f'select i1 {rows}, i32 111, i32 112')}"
+
+    def _blas_factor(self, value: float, dtype: DType) -> str:
         """A factor by value; complex ones go by pointer."""
+        kind = _type(part_dtype(dtype))
         literal = _constant(value, part_dtype(dtype))
         if dtype.kind != "c":
             return f"{kind} {literal}"

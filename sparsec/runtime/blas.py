@@ -1,4 +1,4 @@
-"""The BLAS that NumPy brings along, by the addresses of its matrix products.
+"""The BLAS that NumPy brings along, by the addresses of its products.
 
 NumPy's wheels carry an OpenBLAS under names of their own; a NumPy of a distribution links the system's. Both
 are found through the library that NumPy has loaded anyway, so nothing new enters the process.
@@ -19,27 +19,31 @@ __all__ = ["Blas", "find_blas"]
 #: BLAS letter of each dtype, by sparsec's name of it.
 _LETTERS = {"f32": "s", "f64": "d", "c64": "c", "c128": "z"}
 
+#: What generated code calls, and its name in a BLAS; `dot` of complex numbers hands its result on by pointer.
+_FUNCTIONS = ("gemm", "gemv", "dot")
+_COMPLEX_NAMES = {"dot": "dotu_sub"}
+
 # Name patterns, and the width of the integers that the names promise.
 _NAMES = (
-    ("scipy_cblas_{}gemm64_", 64),
-    ("cblas_{}gemm64_", 64),
-    ("cblas_{}gemm_64", 64),
-    ("scipy_cblas_{}gemm", 32),
-    ("cblas_{}gemm", 32),
+    ("scipy_cblas_{}64_", 64),
+    ("cblas_{}64_", 64),
+    ("cblas_{}_64", 64),
+    ("scipy_cblas_{}", 32),
+    ("cblas_{}", 32),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Blas:
-    """`gemm` holds (dtype name, address of `cblas_?gemm`); `bits` is the width of its integers."""
+    """`functions` holds ((function, dtype name), address); `bits` is the width of its integers."""
 
-    gemm: tuple[tuple[str, int], ...]
+    functions: tuple[tuple[tuple[str, str], int], ...]
     bits: int
 
     @property
     def symbols(self) -> dict[str, int]:
         """Addresses by the names under which generated code calls them."""
-        return {f"sparsec_gemm_{dtype}": address for dtype, address in self.gemm}
+        return {f"sparsec_{function}_{dtype}": address for (function, dtype), address in self.functions}
 
 
 @lru_cache(maxsize=1)
@@ -47,10 +51,18 @@ def find_blas() -> Blas | None:
     """The BLAS of this process, or None where it cannot be found."""
     for library in _libraries():
         for pattern, bits in _NAMES:
-            found = {d: _lookup(library, pattern.format(letter)) for d, letter in _LETTERS.items()}
+            found = {
+                (function, dtype): _lookup(library, pattern.format(letter + _name(function, letter)))
+                for function in _FUNCTIONS
+                for dtype, letter in _LETTERS.items()
+            }
             if all(found.values()):
                 return Blas(tuple(found.items()), bits)
     return None
+
+
+def _name(function: str, letter: str) -> str:
+    return _COMPLEX_NAMES.get(function, function) if letter in "cz" else function
 
 
 def _lookup(library: ctypes.CDLL, name: str) -> int:

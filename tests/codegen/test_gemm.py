@@ -176,6 +176,26 @@ def test_blas_is_called_where_it_can_be():
     assert "sparsec_gemm_f32" not in llvm_text(made)
 
 
+@pytest.mark.skipif(find_blas() is None, reason="no BLAS in this process")
+@pytest.mark.parametrize("function", ["gemv", "dot"])
+def test_thin_products_have_calls_of_their_own(function):
+    m = np.zeros(9, np.float32)
+    call = gemm_call((3, 3, 3), [(m, m.reshape(3, 3))] * 3, m.dtype)
+    made = program((call,), [param(n, m, p, "rw" if n == "c" else "r") for p, n in enumerate("cab")])
+    assert f"@sparsec_{function}_f32(" in llvm_text(made, cpu_target())
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+def test_vectors_of_every_layout(dtype):
+    """A column, a row and an element of C, from vectors that BLAS takes and others."""
+    for dims in ((4, 1, 3), (1, 5, 3), (1, 1, 6)):
+        for layouts in (
+            ("rows", "rows", "rows"), ("rows", "columns", "padded"), ("every other", "padded", "every other"),
+            ("backwards", "rows", "rows"), ("rows", "rows", "backwards"), ("rows", "one row", "one row"),
+        ):  # fmt: skip
+            check(run_cpu, dims, layouts, dtype)
+
+
 def test_batches_in_a_loop():
     from sparsec.ir.loops import For
     from sparsec.ir.scalar import var
