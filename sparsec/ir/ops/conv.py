@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import DTypeError, ShapeError
-from sparsec.ir.dims import Dim, Poly
+from sparsec.ir.dims import Dim, Poly, evaluate
 from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
 from sparsec.ir.nest import NestBuilder
@@ -31,11 +31,13 @@ Named = Mapping[str, Any]
 #: Index lists that may follow the operands x and w, in this order.
 EXTRAS = ("inputs", "rows", "outputs")
 
-_DOC = """conv2d x[N,C,H,W], w[O,I,R,S], *lists: cross-correlation with weights in OIHW order; float32 or float64.
-`padding` is ((top, bottom), (left, right)). `extras` names the i32 lists that follow: `inputs` (the input channel
-that each channel of x is), `rows` (the row of w that each result channel is computed from), `outputs` (the output
-channel that each row of w is; needed with groups). `in_channels` and `out_channels` count all channels, 0: as many
-as the operands have. An empty list of inputs gives zeros."""
+_DOC = (
+    "x[N,C,H,W], w[O,I,R,S] and index lists to [N,rows,OH,OW]: cross-correlation with zeros around x; f32 or f64. "
+    "`padding` is ((top, bottom), (left, right)). `extras` names the i32 lists that follow, sorted: `inputs`, the "
+    "input channel that each channel of x is; `rows`, the row of w behind each result channel; `outputs`, the "
+    "output channel that each row of w is (needed with groups). `in_channels` and `out_channels` count all "
+    "channels; 0: as the operands say. An empty list of inputs gives zeros."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,7 @@ def _reference(
     full = np.zeros((len(x), w.shape[1] * groups, *x.shape[2:]))
     full[:, named.get("inputs", slice(None))] = x
     full = np.pad(full, ((0, 0), (0, 0), *padding))
-    size = y_window.size(x.shape[2]), x_window.size(x.shape[3])
+    size = [evaluate(window.size(extent), {}) for window, extent in zip((y_window, x_window), x.shape[2:])]
     result = np.zeros((len(x), len(rows), *size))
     for g in range(groups):
         members = np.flatnonzero(group == g)
@@ -169,7 +171,8 @@ def _lower(
 
     with nest.loops((images, made, *size), bind="parallel") as (n, j, y, x):
         row = nest.let(listed("rows", j), "row")
-        base, first, last = index(0), index(0), channels
+        base: Expr = index(0)
+        first, last = base, channels
         if groups > 1:
             base = nest.let(S.mul(S.quo(listed("outputs", row), per_group), inner), "base")
             first, last = base, nest.let(S.add(base, inner))
