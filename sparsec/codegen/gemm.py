@@ -5,23 +5,24 @@ The operands of `gemm` are C, A and B, each with a row and a column stride in el
     C[i*sc0 + j*sc1] = sum over p of A[i*sa0 + p*sa1] * B[p*sb0 + j*sb1]      i < m, j < n, p < k
 
 A BLAS wants a unit stride in one axis of A and of B, and rows of C; a C with unit columns is the product of
-the transposes. Where C has one column (or one row, of the transposes), only the matrix needs a unit stride: its
-gemv reads the matrix once, which its gemm does not. Complex elements are pairs of floats here.
+the transposes. Where C has one column (or one row, of the transposes), only the matrix needs a unit stride: gemv
+reads it once, which gemm does not. The product of a matrix and its own transpose is symmetric: syrk computes half
+of it. Complex elements are pairs of floats here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sparsec.errors import CompileError
-from sparsec.ir.loops import Assign, Body, Buffer, Expr, Extern, For, If, Kernel, Load, Mut, Store, Var
+from sparsec.ir.loops import Assign, Body, Buffer, Expr, Extern, For, If, Kernel, Let, Load, Mut, Store, Var
 from sparsec.ir.scalar import S, index, var
 from sparsec.ir.types import BOOL, DType
 
-__all__ = ["GEMM_SCALARS", "gemm_kernel", "gemm_loops", "part_dtype"]
+__all__ = ["GEMM_SCALARS", "few_rows_kernel", "gemm_kernel", "gemm_loops", "has_few_rows", "part_dtype"]
 
 GEMM_SCALARS = ("m", "n", "k", "sc0", "sc1", "sa0", "sa1", "sb0", "sb1")
 
@@ -51,7 +52,8 @@ class _Matrix:
 def gemm_kernel(name: str, dtype: DType, blas_bits: int) -> Kernel:
     """C = A @ B through BLAS where the strides allow it. `blas_bits`: width of its integers; 0: no BLAS.
 
-    The last scalar, `aligned`, is not 0 if the pointers are multiples of the element's size.
+    Two more scalars: `aligned` is not 0 if the pointers are multiples of the element's size, `same` if A and B
+    begin at one address.
     """
     m, n, k, sc0, sc1, sa0, sa1, sb0, sb1 = (var(s) for s in GEMM_SCALARS)
     zero = index(0)
@@ -60,6 +62,7 @@ def gemm_kernel(name: str, dtype: DType, blas_bits: int) -> Kernel:
     if blas_bits:
         flipped = _with_blas(dtype, (n, m, k), c.transposed, b.transposed, a.transposed, body)
         either = _with_blas(dtype, (m, n, k), c, a, b, flipped)
+        either = _with_syrk(dtype, (m, n, k), c, a, b, either)
         either = _with_gemv(dtype, (n, m, k), c.transposed, b.transposed, a.transposed, either)
         either = _with_gemv(dtype, (m, n, k), c, a, b, either)
         either = _with_dot(dtype, (m, n, k), c, a, b, either)
@@ -69,7 +72,72 @@ def gemm_kernel(name: str, dtype: DType, blas_bits: int) -> Kernel:
             usable += [S.lt(x, limit) for x in (m, n, k, sc0, sc1, sa0, sa1, sb0, sb1)]
         body = (If(_all(usable), either, body),)
     buffers = tuple(Buffer(x, dtype, -1, access="rw" if x == "c" else "r") for x in "cab")
-    return Kernel(name, buffers, tuple(var(s) for s in (*GEMM_SCALARS, "aligned")), body)
+    return Kernel(name, buffers, tuple(var(s) for s in (*GEMM_SCALARS, "aligned", "same")), body)
+
+
+def has_few_rows(dtype: DType, numbers: Sequence[int]) -> bool:
+    """Whether a product had better read B once, as it lies, than have a BLAS rearrange it first: C has a few
+    rows, C and B consecutive columns, and B does not fit into a cache. numbers: `GEMM_SCALARS`."""
+    m, n, k, _, c_col, _, _, b_row, b_col = numbers
+    consecutive = c_col == b_col == 1 and b_row >= n
+    return dtype.kind == "f" and 1 < m <= 16 and n >= 64 and consecutive and n * k * dtype.itemsize >= 1 << 20
+
+
+#: Rows of C and of B that `few_rows_kernel` takes at a time: their elements are in registers.
+_FEW, _DEEP = 4, 8
+
+
+def few_rows_kernel(name: str, dtype: DType, fused: bool) -> Kernel:
+    """C = A @ B where `has_few_rows`; sums over increasing p. fused: there is a fused multiply-add.
+
+        for p in blocks of 8 { for i in blocks of 4 { for j { C[i:i+4, j] += A[i:i+4, p:p+8] @ B[p:p+8, j] } } }
+    """
+    m, n, k, c_row, _, a_row, a_col, b_row, _ = (var(s) for s in GEMM_SCALARS)
+    zero = index(0)
+    c, a, b = _Matrix("c", c_row, _ONE, zero), _Matrix("a", a_row, a_col, zero), _Matrix("b", b_row, _ONE, zero)
+    i, j = var("i"), var("j")
+
+    def block(rows: int, depth: int) -> Body:
+        return _few_rows_block(dtype, (rows, depth, n), c, a, b, fused)
+
+    def row_blocks(depth: int) -> Body:
+        whole = S.sub(m, S.rem(m, index(_FEW)))
+        return (For(i, zero, whole, _FEW, block(_FEW, depth)), For(i, whole, m, 1, block(1, depth)))
+
+    whole = S.sub(k, S.rem(k, index(_DEEP)))
+    clear = _loop("i", m, (_loop("j", n, (Store("c", c.at(i, j), S.const(0, dtype)),), "parallel"),))
+    deep = For(var("p"), zero, whole, _DEEP, row_blocks(_DEEP))
+    body = (clear, deep, For(var("p"), whole, k, 1, row_blocks(1)))
+    buffers = tuple(Buffer(x, dtype, -1, access="rw" if x == "c" else "r") for x in "cab")
+    return Kernel(name, buffers, tuple(var(s) for s in (*GEMM_SCALARS, "aligned", "same")), body)
+
+
+def _few_rows_block(
+    dtype: DType, sizes: tuple[int, int, Expr], c: _Matrix, a: _Matrix, b: _Matrix, fused: bool
+) -> Body:
+    """`rows` rows of C, from i, take in `depth` rows of B, from p."""
+    rows, depth, n = sizes
+    i, p, j = var("i"), var("p"), var("j")
+    factors = {(r, q): Var(f"a{r}_{q}", dtype) for r in range(rows) for q in range(depth)}
+    before = [
+        Let(name, Load("a", a.at(S.add(i, index(r)), S.add(p, index(q))), dtype))
+        for (r, q), name in factors.items()
+    ]
+    values = [Var(f"b{q}", dtype) for q in range(depth)]
+    inside: list[Let | Store] = [
+        Let(value, Load("b", b.at(S.add(p, index(q)), j), dtype)) for q, value in enumerate(values)
+    ]
+    places = [c.at(S.add(i, index(r)), j) for r in range(rows)]
+    totals = []
+    for r, place in enumerate(places):
+        total: Expr = Load("c", place, dtype)
+        for q, value in enumerate(values):
+            x, y = factors[r, q], value
+            total = S.fma(x, y, total) if fused else S.add(total, S.mul(x, y))
+        totals.append(Var(f"c{r}", dtype))
+        inside.append(Let(totals[-1], total))
+    inside += [Store("c", place, total) for place, total in zip(places, totals)]
+    return (*before, _loop("j", n, tuple(inside), "parallel"))
 
 
 def _all(conds: list[Expr]) -> Expr:
@@ -109,6 +177,26 @@ def _with_blas(
     )
     fits = _all([c_rows, _or(a_rows, a_cols), _or(b_rows, b_cols)])
     return (If(fits, (call,), otherwise),)
+
+
+def _with_syrk(
+    dtype: DType, dims: tuple[Expr, Expr, Expr], c: _Matrix, a: _Matrix, b: _Matrix, otherwise: Body
+) -> Body:
+    """The BLAS call for the upper half of A times its own transpose, and a copy of that half; else `otherwise`."""
+    m, n, k = dims
+    c_rows, ldc = _layout(c, m, n)
+    a_rows, lda = _layout(a, m, k)
+    a_cols, lda_t = _layout(a.transposed, k, m)
+    call = Extern(
+        "cblas_syrk",
+        tuple((x.buffer, index(0)) for x in (c, a)),
+        (a_rows, n, k, S.select(a_rows, lda, lda_t), ldc),
+        dtype,
+    )
+    i, j = var("i"), var("j")
+    mirror = _loop("i", n, (_loop("j", i, tuple(_store(dtype, c, i, j, _element(dtype, c, j, i)))),))
+    transposed = [S.ne(var("same"), index(0)), S.eq(m, n), S.eq(a.row, b.col), S.eq(a.col, b.row)]
+    return (If(_all([*transposed, c_rows, _or(a_rows, a_cols)]), (call, mirror), otherwise),)
 
 
 def _with_gemv(

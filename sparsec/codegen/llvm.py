@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.codegen.emit import Emitter, illegal, post_order
-from sparsec.codegen.gemm import gemm_kernel, part_dtype
+from sparsec.codegen.gemm import few_rows_kernel, gemm_kernel, has_few_rows, part_dtype
 from sparsec.errors import CompileError
 from sparsec.ir.abi import pointer_index
 from sparsec.ir.loop_rewrite import reads, simplify, writes
@@ -74,7 +74,7 @@ class LlvmTarget:
 
 
 def blas_symbol(function: str, dtype: DType) -> str:
-    """The name under which generated code calls `gemm`, `gemv` or `dot` of `dtype`."""
+    """The name under which generated code calls `gemm`, `syrk`, `gemv` or `dot` of `dtype`."""
     return f"sparsec_{function}_{dtype_name(dtype)}"
 
 
@@ -141,7 +141,7 @@ class _Module:
         self.declarations: dict[str, None] = {}
         self.functions: list[str] = []
         self.metadata: list[str] = []
-        self._gemms: dict[str, str] = {}
+        self._gemms: set[str] = set()
 
     def text(self) -> str:
         constants = self._constants()
@@ -220,14 +220,18 @@ class _Module:
                 return _const_name(n)
         raise CompileError(f"a slot cannot have the role {slot.role!r}")
 
-    def gemm(self, dtype: DType) -> str:
-        """The function that multiplies matrices of `dtype`, made when first asked for."""
-        name = dtype_name(dtype)
+    def gemm(self, dtype: DType, args: Sequence[str]) -> str:
+        """The function that multiplies matrices of `dtype`, made when first asked for. args: `GEMM_SCALARS`."""
+        numbers = [int(arg) for arg in args if arg.lstrip("-").isdigit()]
+        few = len(numbers) == len(args) and has_few_rows(dtype, numbers)
+        name = f"gemm.{'few.' if few else ''}{dtype_name(dtype)}"
         if name not in self._gemms:
-            self._gemms[name] = f"gemm.{name}"
+            self._gemms.add(name)
             bits = self.target.blas_bits if dtype.kind in "fc" and dtype.itemsize > 2 else 0
-            self.functions.append(self._kernel(gemm_kernel("gemm", dtype, bits), f"gemm.{name}"))
-        return self._gemms[name]
+            fused = "+fma" in self.target.features.split(",")
+            made = few_rows_kernel("gemm", dtype, fused) if few else gemm_kernel("gemm", dtype, bits)
+            self.functions.append(self._kernel(made, name))
+        return name
 
 
 def _safe(name: str) -> str:
@@ -604,6 +608,8 @@ class LlvmBuilder:
                 self._gemm(buffers, args, dtype)
             case "cblas_gemm":
                 self._cblas_gemm(pointers, args, dtype)
+            case "cblas_syrk":
+                self._cblas_syrk(pointers, args, dtype)
             case "cblas_gemv":
                 self._cblas_gemv(pointers, args, dtype)
             case "cblas_dot":
@@ -612,14 +618,15 @@ class LlvmBuilder:
                 illegal(f"the library function {name!r}", "legalize")
 
     def _gemm(self, buffers: Sequence[tuple[Buffer, str]], args: Sequence[str], dtype: DType) -> None:
-        symbol = self._module.gemm(dtype)
+        symbol = self._module.gemm(dtype, args)
         element = f"[{dtype.itemsize} x i8]"
         pointers = [self._address(buffer, first, element) for buffer, first in buffers]
         words = [self.op(f"ptrtoint ptr {pointer} to i64") for pointer in pointers]
         low = self.op(f"or i64 {self.op(f'or i64 {words[0]}, {words[1]}')}, {words[2]}")
         low = self.op(f"and i64 {low}, {part_dtype(dtype).itemsize - 1}")
         aligned = self.op(f"zext i1 {self.op(f'icmp eq i64 {low}, 0')} to i64")
-        operands = [*(f"ptr {p}" for p in pointers), *(f"i64 {a}" for a in (*args, aligned))]
+        same = self.op(f"zext i1 {self.op(f'icmp eq ptr {pointers[1]}, {pointers[2]}')} to i64")
+        operands = [*(f"ptr {p}" for p in pointers), *(f"i64 {a}" for a in (*args, aligned, same))]
         self._checked_call(symbol, operands, can_fail=False)
 
     def _cblas_gemm(self, pointers: list[str], args: Sequence[str], dtype: DType) -> None:
@@ -631,6 +638,15 @@ class LlvmBuilder:
         modes = [self._blas_mode(a_rows), self._blas_mode(b_rows)]
         operands = ["i32 101", *modes, m, n, k, one, a, lda, b, ldb, zero, c, ldc]
         self._blas_call("void", "gemm", operands, dtype)
+
+    def _cblas_syrk(self, pointers: list[str], args: Sequence[str], dtype: DType) -> None:
+        """`cblas_?syrk(RowMajor, Upper, …)` with alpha 1 and beta 0."""
+        a_rows, *sizes = args
+        c, a = pointers
+        n, k, lda, ldc = self._blas_words(sizes)
+        one, zero = self._blas_factor(1.0, dtype), self._blas_factor(0.0, dtype)
+        operands = ["i32 101", "i32 121", self._blas_mode(a_rows), n, k, one, a, lda, zero, c, ldc]
+        self._blas_call("void", "syrk", operands, dtype)
 
     def _cblas_gemv(self, pointers: list[str], args: Sequence[str], dtype: DType) -> None:
         """`cblas_?gemv(RowMajor, …)` with alpha 1 and beta 0."""

@@ -20,7 +20,7 @@ __all__ = ["Blas", "find_blas"]
 _LETTERS = {"f32": "s", "f64": "d", "c64": "c", "c128": "z"}
 
 #: What generated code calls, and its name in a BLAS; `dot` of complex numbers hands its result on by pointer.
-_FUNCTIONS = ("gemm", "gemv", "dot")
+_FUNCTIONS = ("gemm", "syrk", "gemv", "dot")
 _COMPLEX_NAMES = {"dot": "dotu_sub"}
 
 # Name patterns, and the width of the integers that the names promise.

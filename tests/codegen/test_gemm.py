@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -134,6 +136,19 @@ def test_larger_products():
         check(run_cpu, (70, 90, 110), ("padded", "columns", "rows"), dtype)
 
 
+@pytest.mark.parametrize("name", ["f32", "f64"])
+def test_few_rows_read_a_large_matrix_as_it_lies(name):
+    """Numbers of rows and of columns that no block divides."""
+    for rows, layouts in ((2, ("rows", "rows", "rows")), (7, ("padded", "columns", "padded"))):
+        dims = (rows, 517, 515)
+        check(run_cpu, dims, layouts, DTYPES[name])
+        check(run_loops, dims, layouts, DTYPES[name])
+    memory = [np.zeros(shape, DTYPES[name]) for shape in ((2, 517), (2, 515), (515, 517))]
+    call = gemm_call((2, 517, 515), [(x, x) for x in memory], DTYPES[name])
+    slots = [param(x, y, p, "rw" if x == "c" else "r") for p, (x, y) in enumerate(zip("cab", memory))]
+    assert f"@gemm.few.{name}(" in llvm_text(program((call,), slots), cpu_target())
+
+
 def test_unaligned_operands_do_not_reach_blas():
     m = np.arange(9, dtype=np.float64)
     views = [np.zeros(73, np.uint8)[1:].view(np.float64) for _ in range(3)]
@@ -177,8 +192,8 @@ def test_blas_is_called_where_it_can_be():
 
 
 @pytest.mark.skipif(find_blas() is None, reason="no BLAS in this process")
-@pytest.mark.parametrize("function", ["gemv", "dot"])
-def test_thin_products_have_calls_of_their_own(function):
+@pytest.mark.parametrize("function", ["syrk", "gemv", "dot"])
+def test_special_products_have_calls_of_their_own(function):
     m = np.zeros(9, np.float32)
     call = gemm_call((3, 3, 3), [(m, m.reshape(3, 3))] * 3, m.dtype)
     made = program((call,), [param(n, m, p, "rw" if n == "c" else "r") for p, n in enumerate("cab")])
@@ -194,6 +209,19 @@ def test_vectors_of_every_layout(dtype):
             ("backwards", "rows", "rows"), ("rows", "rows", "backwards"), ("rows", "one row", "one row"),
         ):  # fmt: skip
             check(run_cpu, dims, layouts, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("layout", ["rows", "columns", "padded", "every other"])
+@pytest.mark.parametrize("c_layout", ["rows", "padded", "columns"])
+def test_a_matrix_times_its_own_transpose(dtype, layout, c_layout):
+    (a_memory, a), (c_memory, c) = matrix(5, 3, layout, dtype), matrix(5, 5, c_layout, dtype)
+    a_memory[:] = RNG.integers(-5, 6, a_memory.size) + (1j if dtype.kind == "c" else 0)
+    call = gemm_call((5, 5, 3), [(c_memory, c), (a_memory, a), (a_memory, a.T)], dtype)
+    call = replace(call, buffers=tuple((name, at) for name, (_, at) in zip("caa", call.buffers)))
+    made = program((call,), [param("c", c_memory, 0, "rw"), param("a", a_memory, 1, "r")])
+    assert run_cpu(made, [c_memory, a_memory]) == (0, 0)
+    np.testing.assert_array_equal(c, a @ a.T.copy())
 
 
 def test_batches_in_a_loop():

@@ -86,6 +86,8 @@ PROGRAMS = {
     "matmul slices": lambda a, b, t, z, n: a[::-1, ::2] @ b[::2, ::-1],
     "matmul vector": lambda a, b, t, z, n: (a @ b[:, 0], a[0] @ b, a[0] @ b[:, 1]),
     "matmul batch": lambda a, b, t, z, n: t @ b,
+    "matmul batch of rows": lambda a, b, t, z, n: (t[:, :, None] @ b, t[:, :, None, :2] @ b[:2], t[::2, :1] @ b),
+    "matmul own transpose": lambda a, b, t, z, n: (a @ a.T, b.T @ b, z @ z.T, t @ t.transpose(0, 2, 1)),
     "matmul batches": lambda a, b, t, z, n: t[:, None] @ t.transpose(0, 2, 1),
     "matmul batch order": lambda a, b, t, z, n: (t[:, None].transpose(1, 0, 2, 3) @ b).ravel("K"),
     "matmul vector batch": lambda a, b, t, z, n: (a[0] @ t.transpose(0, 2, 1), t @ a[0]),

@@ -208,6 +208,6 @@ def test_blas_has_all_products():
     blas = find_blas()
     if blas is None:
         pytest.skip("no BLAS in this process")
-    wanted = {f"sparsec_{f}_{d}" for f in ("gemm", "gemv", "dot") for d in ("f32", "f64", "c64", "c128")}
+    wanted = {f"sparsec_{f}_{d}" for f in ("gemm", "syrk", "gemv", "dot") for d in ("f32", "f64", "c64", "c128")}
     assert set(blas.symbols) == wanted
     assert all(blas.symbols.values()) and blas.bits in (32, 64)

@@ -35,13 +35,23 @@ def _lower(nest: NestBuilder) -> None:
 
 
 def _by_gemm(nest: NestBuilder) -> None:
-    """One `gemm` per matrix of the batch: C, A, B with the row and column stride of each."""
+    """One `gemm` per matrix of the batch: C, A, B with the row and column stride of each.
+
+    Batches that multiply one B are further rows of A where memory allows: their product is one.
+    """
     *batch, m, k = nest.shape(0)
     n = nest.shape(1)[-1]
     rank = len(batch)
     strides = [nest.result_stride(rank), nest.result_stride(rank + 1)]
     strides += [nest.operand_stride(operand, axis) for operand in (0, 1) for axis in (rank, rank + 1)]
-    corner = (index(0), index(0))
+    while batch and nest.operand_stride(1, len(batch) - 1) == index(0):
+        outer = [nest.result_stride(len(batch) - 1), nest.operand_stride(0, len(batch) - 1)]
+        if m != index(1) and outer != [S.mul(m, strides[0]), S.mul(m, strides[2])]:
+            break
+        if m == index(1):
+            strides[0], strides[2] = outer
+        m = S.mul(batch.pop(), m)
+    corner = [index(0)] * (rank - len(batch) + 2)
     with nest.loops(batch) as at:
         places = (
             nest.result_place(0, *at, *corner), nest.operand_place(0, *at, *corner),
