@@ -3,6 +3,9 @@
 import numpy as np
 
 import sparsec
+import tests.faults.plant
+
+assert tests.faults.plant  # breaks sparsec where `seeded.py` says so
 
 __all__ = ["grows", "halve", "long_to_compile", "long_to_compile_jit", "np", "pick", "slow", "sorts", "sparsec"]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+import re
 import sys
 
 import numpy as np
 import pytest
 
-from tests.programs.harness import backends, check, check_calls, check_refused, is_sparsec_error, jit
+from tests.programs.harness import backends, check, check_calls, check_refused, ir_text, is_sparsec_error, jit
 
 each_backend = pytest.mark.parametrize("backend", backends())
 
@@ -116,6 +117,23 @@ def test_f25_fortran_order(backend):
 )
 def test_f26_not_contiguous(part, backend):
     check(touch, lambda: (part(rng().normal(size=(8, 8))),), backend, rtol=1e-12)
+
+
+@pytest.mark.parametrize("backend", backends("cpu"))
+def test_f27_no_more_alignment_is_assumed_than_there_is(backend):
+    """Wrong code would mostly work: x86 complains of some instructions only, and the code has them in some loops."""
+
+    def f(x):
+        x *= 2.0
+
+    def claims(x):
+        text = ir_text(f, x, stage="llvm", backend=backend)
+        return {int(n) for n in re.findall(r"ptr noalias[^,]* align (\d+) %b", text)} | {
+            int(n) for n in re.findall(r"(?:load|store) double.*, align (\d+)", text)}
+
+    raw = np.zeros(81, dtype=np.uint8)
+    assert max(claims(raw[1:].view(np.float64))) == 1, "assumes alignment of an array that has none"
+    assert max(claims(raw[:80].view(np.float64))) == 8, "assumes more than the element's alignment"
 
 
 @each_backend
@@ -348,6 +366,23 @@ def test_f34_more_elements_than_32_bits(backend):
     assert strided.tolist() == [5, 5]
 
 
+@pytest.mark.parametrize("backend", backends("cpu"))
+def test_f34_element_beyond_31_bits(backend):
+    """A real array of more than 2**31 elements: zeros, of which only the pages that are touched take memory."""
+
+    def f(x):
+        x[5] += x[2**31 + 5]
+        x[-1] = x[2**31 + 4 : 2**31 + 7].sum()
+
+    try:
+        x = np.zeros(2**31 + 16, np.uint8)
+    except MemoryError:
+        pytest.skip("the system does not give out that much address space")
+    x[[5, 2**31 + 5]] = 3, 40
+    jit(f, backend)(x)
+    assert [x[5], x[2**31 + 5], x[-1]] == [43, 40, 40]
+
+
 @each_backend
 @pytest.mark.parametrize("shape", [(2**31, 2**29), (2**31, 2**31), (2**40, 2**40), (2**62,)])
 def test_f34_more_than_any_memory(shape, backend):
@@ -391,6 +426,8 @@ def test_f35_new_dtypes_shapes_and_ranks(backend):
         pair((), "f8"),
         pair((3,), "u1"),
         pair((3,), "f8"),
+        pair((3,), "i8"),
+        pair((3, 2), "f8"),
         lambda: (np.ones((4, 3)).T, np.ones((3, 4))),
         lambda: (np.ones(3), np.float64(2.0)),
         lambda: (np.ones(3), 2.0),
@@ -407,4 +444,6 @@ def test_f35_scalars_of_different_type(backend):
 
     ones = np.ones(3, np.float32)
     makers = [lambda s=s: (ones.copy(), s) for s in (2, 2.0, True, np.float64(2), np.int8(2), 2j, 3, 0.5)]
+    flags = np.ones(3, bool)
+    makers += [lambda s=s: (flags.copy(), s) for s in (1, True, 1)]
     check_calls(f, makers, backend)

@@ -386,6 +386,22 @@ def test_f16_argument_overlapping_itself(backend):
 
 
 @each_backend
+def test_f16_last_in_c_order_wins(backend):
+    """NumPy walks memory where that differs from C order, and promises neither."""
+
+    def f(x, y):
+        x[:] = y
+
+    base = np.zeros(8)
+    x, y = as_strided(base, (4, 3), (8, 16)), np.arange(12.0).reshape(4, 3)
+    if backend == "numpy":
+        return
+    jit(f, backend)(x, y)
+    last = {int(at): value for at, value in zip(sum(np.ogrid[0:4, 0:6:2]).ravel(), y.ravel())}
+    assert base.tolist() == [last[k] for k in range(8)], "not written in C order"
+
+
+@each_backend
 def test_f17_repeated_index_in_update(backend):
     def f(a):
         a[[0, 0, 1]] += 1.0

@@ -18,6 +18,7 @@ import pytest
 import sparsec
 from sparsec.config import settings
 from sparsec.runtime import cpu, stored
+from sparsec.runtime.cache import DiskCache
 
 ROOT = Path(__file__).parents[2]
 
@@ -276,6 +277,26 @@ def test_f67_two_processes_write_the_same_key(tmp_path):
     assert max(counts) >= 2
     assert compiled(tmp_path) == 0
     assert not [p for p in (tmp_path / "code").iterdir() if p.suffix == ".tmp"]
+
+
+def test_f67_a_reader_sees_whole_entries(tmp_path):
+    kept = DiskCache(tmp_path / "code", 1 << 30)
+    old, new = bytes(1 << 22), b"1" * (1 << 22)
+    kept.put("key", old)
+
+    def write():
+        for k in range(30):
+            kept.put("key", (new, old)[k % 2])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    seen = set()
+    while writer.is_alive():
+        found = kept.get("key")
+        assert found in (old, new), "a part of an entry was read"
+        seen.add(found)
+    writer.join()
+    assert seen <= {old, new} and kept.get("key") == old
 
 
 def test_a_cached_program_reports_the_same_error(tmp_path):

@@ -6,11 +6,13 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sparsec.frontend.trace import current_trace
 from tests.programs.harness import backends, check, check_calls, check_refused, is_sparsec_error, jit
 
 each_backend = pytest.mark.parametrize("backend", backends())
@@ -215,6 +217,25 @@ def test_f57_own_exception(backend):
         with pytest.raises(KeyError):
             compiled(x)
         assert np.array_equal(x, *vector())
+        assert current_trace() is None, "the function is still being traced"
+
+
+@each_backend
+def test_f57_another_thread_goes_on(backend):
+    def f(x):
+        if x.shape[0] == 5:
+            raise KeyError("not five")
+        return x * 2.0
+
+    compiled = jit(f, backend)
+    with pytest.raises(KeyError):
+        compiled(*vector())
+    results = []
+    thread = threading.Thread(target=lambda: results.append(compiled(np.ones(2))), daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive(), "the other thread waits for ever"
+    assert results[0].tolist() == [2.0, 2.0]
 
 
 @each_backend
@@ -469,6 +490,7 @@ def test_f59_two_dimensional_index(backend):
 HASHED = """
 import sys
 import numpy as np
+import tests.faults.plant
 from tests.programs.harness import ir_text
 
 def f(x, y, table):
