@@ -197,6 +197,13 @@ class DeviceError(SparsecError, RuntimeError):
     code = "SP051"
 
 
+class ChannelError(SparsecError, ValueError):
+    """A channel index that is none (unsorted, repeated, out of range, of the wrong length, more live channels
+    than the cap), or data that does not fit it."""
+
+    code = "SP060"
+
+
 class DivisionByZero(SparsecError, ZeroDivisionError):
     """A Python number divided by a traced zero."""
 

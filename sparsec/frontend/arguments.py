@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +12,11 @@ import numpy as np
 from sparsec.errors import ArgumentError, SourceError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.dynamic import Dynamic, Given
+from sparsec.frontend.sparse_arguments import Stored, generalise, parts_of
 from sparsec.frontend.spec import ArraySpec, describe
 from sparsec.frontend.tree import Tree, flatten
 from sparsec.ir.types import is_supported, unsupported_dtype
+from sparsec.sparse.channel import ChannelSparse
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,9 @@ def _as_value(x: Any) -> Any:
 class Arguments:
     """One call. `key` decides which specialisation serves it."""
 
-    __slots__ = ("tree", "leaves", "arrays", "scalars", "specs", "key", "sizes", "_dynamic", "_names")
+    __slots__ = (
+        "tree", "leaves", "arrays", "scalars", "stored", "sparse", "specs", "key", "sizes", "_dynamic", "_names",
+    )
 
     def __init__(
         self, tree: Tree, leaves: list[Any], dynamic: Dynamic | None = None, names: Sequence[tuple[str, str]] = ()
@@ -68,11 +72,13 @@ class Arguments:
         self.tree = tree
         self.leaves = leaves
         self.sizes: dict[str, int] = {}  # of dynamic dims, by symbol
-        self._dynamic, self._names = dynamic, [n for n, x in zip(names, leaves) if isinstance(x, np.ndarray)]
+        self._dynamic, self._names = dynamic, list(_array_names(names, leaves))
         if dynamic:
             leaves[:] = [_as_value(x) if dynamic.takes(n[0]) else x for n, x in zip(names, leaves, strict=True)]
         self.arrays: list[np.ndarray] = []
         self.scalars: list[np.generic] = []
+        self.stored: list[Stored] = []  # sparse arguments, in order
+        self.sparse: list[ChannelSparse] = []
         kinds: list[Any] = []
         for leaf in leaves:
             kinds.append(self._sort(leaf))
@@ -84,12 +90,17 @@ class Arguments:
         specs = describe((*self.arrays, *captures))
         if self._dynamic:
             specs, self.sizes = self._dynamic.generalise(specs, self._names)
+        if self.stored:
+            specs, counts = generalise(specs, self.stored)
+            self.sizes = {**self.sizes, **counts}
         return specs
 
     def _sort(self, leaf: Any) -> Any:
         if isinstance(leaf, np.ndarray):
             self.arrays.append(leaf)
             return None
+        if type(leaf) is ChannelSparse:
+            return self._store(leaf)
         if isinstance(leaf, np.generic):
             if not is_supported(leaf.dtype):
                 raise unsupported_dtype(leaf.dtype)
@@ -110,6 +121,27 @@ class Arguments:
                 hint="pass arrays, numbers, and tuples, lists or dicts of them",
             ) from None
         return static
+
+
+    def _store(self, leaf: ChannelSparse) -> Any:
+        """The arrays of a sparse argument."""
+        spec, arrays = parts_of(leaf)
+        first = len(self.arrays)
+        self.sparse.append(leaf)
+        self.arrays += arrays
+        self.stored.append(Stored(first, first + 1 if len(arrays) > 1 else -1, spec, len(leaf.index)))
+        return spec
+
+
+def _array_names(names: Sequence[tuple[str, str]], leaves: Sequence[Any]) -> Iterator[tuple[str, str]]:
+    """For each array of a call, its parameter and its own name."""
+    for (root, name), leaf in zip(names, leaves, strict=bool(names)):
+        if isinstance(leaf, np.ndarray):
+            yield root, name
+        elif type(leaf) is ChannelSparse:
+            yield "", name
+            if not leaf.static:
+                yield "", f"{name}_index"
 
 
 class Binder:
@@ -137,6 +169,10 @@ class Binder:
         leaves: list[Any] = []
         tree = flatten((args, dict(kwargs)), leaves)
         return Arguments(tree, leaves, self.dynamic, self._rooted(tree)) if self.dynamic else Arguments(tree, leaves)
+
+    def array_names(self, call: Arguments) -> list[str]:
+        """A name for every array of a call."""
+        return [name for _, name in _array_names(self._rooted(call.tree), call.leaves)]
 
     def leaf_names(self, tree: Tree) -> list[str]:
         """A name for every leaf, from the parameters' names, for the IR and for messages."""

@@ -183,6 +183,8 @@ def _value(w: _Writer, place: int, tree: Tree, leaves: Iterator[Any]) -> None:
             w.scalars.append(place)
         case _, Static(value=value):
             w.checks.append(_static_check(w, place, value))
+        case _:
+            raise _Unfit
 
 
 def _static_check(w: _Writer, place: int, value: Any) -> list[int]:

@@ -17,7 +17,17 @@ from sparsec.errors import ArgumentError, ConfigError
 from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
 from sparsec.frontend.dynamic import Given
 from sparsec.frontend.fastcall import accelerate
-from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View, view_of
+from sparsec.frontend.results import (
+    Argument,
+    Constant,
+    Leaf,
+    SameAs,
+    Scalar,
+    Sparse,
+    SparseArgument,
+    View,
+    view_of,
+)
 from sparsec.frontend.trace import current_trace
 from sparsec.frontend.tracing import TracedFunction, trace_function
 from sparsec.frontend.tree import unflatten
@@ -31,6 +41,7 @@ from sparsec.runtime.locks import ForkLock
 from sparsec.runtime.native import CallTarget, detach
 from sparsec.runtime.native import address_of as address
 from sparsec.runtime.sized import allocate
+from sparsec.sparse.channel import ChannelSparse
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -146,6 +157,17 @@ def _object(
             return call.arrays[k]
         case SameAs(leaf=k):
             return made[k]
+        case SparseArgument(position=k):
+            return call.sparse[k]
+        case Sparse():
+            def part(x: Leaf) -> Any:
+                return _object(x, made, call, arrays, pointers, results, places, traced, sizes)
+
+            index = leaf.index
+            if not isinstance(index, np.ndarray):
+                index = call.sparse[index.position].index if isinstance(index, SparseArgument) else part(index)
+            static = isinstance(leaf.index, np.ndarray)
+            return ChannelSparse(part(leaf.data), index, leaf.full, leaf.axis, cap=leaf.cap, static=static)
         case Scalar(storage=k, weak=weak):
             return results[k].item() if weak is not None else results[k][()]
         case View(symbols=held) if held:

@@ -12,6 +12,7 @@ import numpy as np
 from sparsec.errors import ArgumentError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced
+from sparsec.frontend.support import Channels
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.tree import Tree, flatten
 from sparsec.ir.dims import Dim, evaluate, symbols
@@ -71,7 +72,25 @@ class Scalar:
     weak: type | None
 
 
-Leaf = Constant | Argument | SameAs | View | Scalar
+@dataclass(frozen=True, slots=True)
+class SparseArgument:
+    """That sparse argument of the call itself."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sparse:
+    """A `ChannelSparse` of `data`. Its index: another leaf, the index of a sparse argument, or always the same."""
+
+    data: Leaf
+    index: Leaf | SparseArgument | np.ndarray
+    full: int
+    axis: int
+    cap: int
+
+
+Leaf = Constant | Argument | SameAs | View | Scalar | SparseArgument | Sparse
 
 
 @dataclass
@@ -116,6 +135,13 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     for k, argument in enumerate(arguments):
         if argument is item:
             return Argument(k)
+    for k, argument in enumerate(trace.sparse):
+        if argument is item:
+            return SparseArgument(k)
+    if trace.support is not None and not item.is_scalar:
+        channels = trace.support.of(item.read())
+        if channels is not None:
+            return _sparse(trace, item, channels, arguments, found)
     if item.is_scalar:
         item.trace.check_open()
         value = item.value
@@ -134,6 +160,23 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     return View(
         number, is_param, item.dtype, item.type.shape, ref.offset, ref.strides, not item.readonly, held
     )
+
+
+def _sparse(
+    trace: Trace, item: Traced, channels: Channels, arguments: Sequence[Traced], found: Results
+) -> Sparse:
+    """A result of which only some channels are live."""
+    taken = trace.op("take_channels", item.read(), channels.index, axis=channels.axis, fill=None)
+    data = _leaf(trace, Traced.fresh(trace, taken), (), found)
+    index: Leaf | SparseArgument | np.ndarray
+    if channels.listed is not None:
+        index = channels.listed.copy()
+        index.flags.writeable = False
+    else:
+        given = [k for k, x in enumerate(trace.sparse_indexes) if x == channels.index]
+        copied = channels.index if given else trace.op("copy", channels.index)
+        index = SparseArgument(given[0]) if given else _leaf(trace, Traced.fresh(trace, copied), (), found)
+    return Sparse(data, index, channels.full, channels.axis, channels.cap)
 
 
 def _largest(trace: Trace, shape: Sequence[Dim]) -> tuple[Dim, ...]:

@@ -25,6 +25,7 @@ from sparsec.ir.types import DType, TensorType
 
 if TYPE_CHECKING:
     from sparsec.frontend.array import Traced
+    from sparsec.frontend.support import Support
 
 Step = tuple[str, tuple[tuple[str, Attr], ...]]  # a view op and its attributes
 
@@ -69,6 +70,9 @@ class Trace:
         self._region_count = 0
         self.made: dict[str, Op] = {}  # the op behind each value, those in regions included
         self.positions: dict[str, tuple[Value, ...]] = {}  # mask -> positions of its true elements
+        self.sparse: list[Traced] = []  # sparse arguments, in full
+        self.sparse_indexes: list[Value] = []  # their indexes
+        self.support: Support | None = None  # which channels are live, where some argument is sparse
 
     # --- building ---
 

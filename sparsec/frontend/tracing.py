@@ -17,6 +17,7 @@ from sparsec.frontend.arguments import Arguments, Binder, ScalarSpec, Static
 from sparsec.frontend.array import Traced
 from sparsec.frontend.locate import OWN, position
 from sparsec.frontend.results import Results, collect
+from sparsec.frontend.sparse_arguments import SparseSpec, spread
 from sparsec.frontend.spec import ArraySpec, add_arrays, describe
 from sparsec.frontend.staged import Guard, Outside
 from sparsec.frontend.trace import Captures, Trace, tracing
@@ -85,13 +86,13 @@ def _trace_once(
     with tracing(trace):
         sizes = _size_names(trace, specs)
         names = binder.leaf_names(call.tree)
-        arrays = _array_inputs(trace, specs, names, call, known)
+        arrays = _array_inputs(trace, specs, binder.array_names(call), call, known)
         params = _array_params(trace, specs, arrays)
         scalars = _scalar_params(trace, call, names, params)
         for name in sizes:
             trace.add_param(tensor(I64), name)
             params.append(Param(size=f"%{name}", dtype=I64))
-        inputs = _inputs(call, iter(arrays), iter(scalars))
+        inputs = _inputs(trace, call, iter(arrays), iter(scalars))
         args, kwargs = unflatten(call.tree, lambda: next(inputs))
         try:
             result = (outside.stage_function(fn) if staged else fn)(*args, **kwargs)
@@ -132,8 +133,7 @@ def _array_inputs(
     known: tuple[np.ndarray, ...],
 ) -> list[Traced]:
     """Traced arrays for the arguments, then for the captured arrays known from an earlier attempt."""
-    array_names = [n for n, leaf in zip(names, call.leaves, strict=True) if isinstance(leaf, np.ndarray)]
-    arrays = add_arrays(trace, specs, [*array_names, *(f"captured{k}" for k in range(len(known)))])
+    arrays = add_arrays(trace, specs, [*names, *(f"captured{k}" for k in range(len(known)))])
     assert trace.captures is not None
     for array, traced in zip(known, arrays[len(call.arrays) :], strict=True):
         traced.readonly = traced.readonly or trace.captures.refuse_write()
@@ -164,12 +164,14 @@ def _scalar_params(trace: Trace, call: Arguments, names: list[str], params: list
     return scalars
 
 
-def _inputs(call: Arguments, arrays: Iterator[Traced], scalars: Iterator[Traced]) -> Iterator[Any]:
+def _inputs(trace: Trace, call: Arguments, arrays: Iterator[Traced], scalars: Iterator[Traced]) -> Iterator[Any]:
     for leaf, kind in zip(call.leaves, call.key[1], strict=True):
         if isinstance(leaf, np.ndarray):
             yield next(arrays)
         elif isinstance(kind, ScalarSpec):
             yield next(scalars)
+        elif isinstance(kind, SparseSpec):
+            yield spread(trace, next(arrays), None if kind.index is not None else next(arrays), kind)
         else:
             assert isinstance(kind, Static)
             yield kind.value

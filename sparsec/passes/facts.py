@@ -10,7 +10,7 @@ from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.scalar import S
 
 #: Kinds whose results depend on operands and attributes alone.
-PURE = (Kind.CONST, Kind.VIEW, Kind.ELEMENTWISE, Kind.MAP, Kind.REDUCE, Kind.NEST)
+PURE = (Kind.CONST, Kind.VIEW, Kind.ELEMENTWISE, Kind.MAP, Kind.REDUCE, Kind.NEST, Kind.INDEX)
 
 
 def is_identity(op: Op) -> bool:

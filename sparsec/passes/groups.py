@@ -166,7 +166,7 @@ class Grouping:
                 first, reason = self._last_check + 1, "a check must pass before an argument is written"
             elif may_stop(op) and unlike >= 0:
                 first, reason = max(unlike + 1, self._last_check), "checks are made in the program's order"
-            elif kind in (Kind.MAP, Kind.NEST, Kind.UPDATE, Kind.CHECK):
+            elif kind in (Kind.MAP, Kind.NEST, Kind.INDEX, Kind.UPDATE, Kind.CHECK):
                 first = self._last_check
         if may_stop(op) and self._param_write >= first:
             first, reason = self._param_write + 1, "an argument is written before this check"

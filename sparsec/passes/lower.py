@@ -239,7 +239,7 @@ class _ProgramWriter:
 
 def _brings_loops(op: Op) -> bool:
     rec = record(op.name)
-    return rec.kind is Kind.NEST or (rec.kind is Kind.UPDATE and not rec.region)
+    return rec.kind in (Kind.NEST, Kind.INDEX) or (rec.kind is Kind.UPDATE and not rec.region)
 
 
 def _turns(start: Expr, stop: Expr, step: Expr) -> Expr:

@@ -23,7 +23,7 @@ from sparsec.ir.loops import Const, Expr, Var, walk_exprs
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Fold, Kind, record
 from sparsec.ir.ops.summation import pairwise_sum
-from sparsec.ir.scalar import S, index
+from sparsec.ir.scalar import S, const, index
 from sparsec.ir.tensorref import TensorRef, self_overlaps
 from sparsec.ir.types import I64
 from sparsec.passes.accesses import accesses, domain
@@ -90,7 +90,14 @@ class _LoopNest:
             if rec.kind is Kind.REDUCE:
                 kept = iter(op.result.ref.strides)
                 found.append(tuple(0 if a in self.axes else next(kept) for a in range(len(self.shape))))
+            if rec.kind is Kind.MAP and rec.looks is not None:
+                found += self._looked_at(op, rec.looks(op.attrs))
         return found
+
+    def _looked_at(self, op: Op, axes: Sequence[int]) -> list[tuple[Dim, ...]]:
+        """The first operand is walked along all axes but these, which merge with no other."""
+        walked = tuple(0 if a in axes else s for a, s in enumerate(op.operands[0].ref.strides))
+        return [walked, *(tuple(int(a == axis) for a in range(len(self.shape))) for axis in axes)]
 
     def _sequential(self) -> bool:
         """Whether an element may be written by two iterations, the later of which must win."""
@@ -164,7 +171,17 @@ class _LoopNest:
         value = op.operands[position]
         if position in record(op.name).pointwise:
             return lambda *_: self._read(value, at)
-        return lambda *index: self.k.nest.let(self.k.load(value, index), "x")
+
+        def read(*index: Expr, given: tuple[Expr, Any] | None = None) -> Expr:
+            element = self.k.load(value, index)
+            if given is None:
+                return self.k.nest.let(element, "x")
+            found = self.k.nest.mut(const(given[1], element.dtype), "x")
+            with self.k.nest.if_(given[0]):
+                self.k.nest.assign(found, element)
+            return found
+
+        return read
 
     def _update(self, op: Op, at: At) -> None:
         _, region, value, *more = op.operands
@@ -239,7 +256,8 @@ class _LoopNest:
         if any(r.lower is not None and not is_pairwise(op) and len(op.attrs["axes"]) > 1 and _counts(op)
                for op in self.reductions for r in (record(op.name),)):
             return True
-        return any(record(op.name).kind is Kind.MAP and _looks_at_index(op) for op in self.ops)
+        maps = [op for op in self.ops if record(op.name).kind is Kind.MAP]
+        return any(record(op.name).looks is None and _looks_at_index(op) for op in maps)
 
 
 def _counts(op: Op) -> bool:
@@ -258,7 +276,7 @@ def _looks_at_index(op: Op) -> bool:
     seen: list[Expr] = []
 
     def read(position: int) -> Callable[..., Expr]:
-        def load(*at: Expr) -> Expr:
+        def load(*at: Expr, given: tuple[Expr, Any] | None = None) -> Expr:
             if position not in rec.pointwise:
                 seen.extend(at)
             return Var(f"operand{position}", op.operands[position].type.dtype)

@@ -51,7 +51,7 @@ def _trial(op: Op) -> tuple[Expr, tuple[Var, ...], list[Expr]]:
         return rec.lower(S, *names, **op.attrs), (), seen
 
     def read(position: int) -> Callable[..., Expr]:
-        def load(*at: Expr) -> Expr:
+        def load(*at: Expr, given: tuple[Expr, object] | None = None) -> Expr:
             if position not in rec.pointwise:
                 seen.extend(at)
                 return Load(f"operand{position}", at[0] if at else names[position], names[position].dtype)

@@ -17,6 +17,7 @@ from sparsec.passes.linearize import Linearize
 from sparsec.passes.order_axes import OrderAxes
 from sparsec.passes.pieces import Pieces
 from sparsec.passes.plan_memory import PlanMemory
+from sparsec.passes.propagate import Propagate
 from sparsec.passes.resolve_views import ResolveViews
 from sparsec.passes.skip_copies import SkipCopies
 from sparsec.passes.unfuse import Unfuse
@@ -32,6 +33,7 @@ DEFAULT: tuple[Pass, ...] = (
     Fold(),
     Cse(),
     Dce(),
+    Propagate(),
     ResolveViews(),
     OrderAxes(),
     WholeWrites(),
@@ -67,7 +69,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, ResolveViews, OrderAxes, SkipCopies, Dissolve,
+    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, Propagate, ResolveViews, OrderAxes, SkipCopies, Dissolve,
     Inline, Columns, Pieces, Interleave, Linearize, Fuse, Forward, PlanMemory,
 )}
 

@@ -151,11 +151,12 @@ class Regroup:
         return found
 
     def _define_symbols(self, op: Op, scope: Scope, out: list[Op]) -> None:
-        """Literals that the op names as symbols stand before it."""
+        """Literals that the op names as symbols or channel indexes stand before it."""
         for value in (*op.operands, *op.results):
-            ref = value.type.ref
+            ref, channels = value.type.ref, value.type.channels
             dims = (*value.type.shape, *((ref.offset, *ref.strides) if ref is not None else ()))
-            for name in symbol_names(dims):
+            indexes = (channels.index.removeprefix("%"),) if channels is not None else ()
+            for name in (*symbol_names(dims), *indexes):
                 source = self._definitions.get(name)
                 if source is not None and is_metadata(source):
                     self._resolve(source.results[0], scope, out)

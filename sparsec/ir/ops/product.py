@@ -12,7 +12,7 @@ from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.declare import SAMPLES, refuse_half
 from sparsec.ir.ops.record import Case, Kind, OpRecord, Sparse, case, register
 from sparsec.ir.scalar import S, const, index
-from sparsec.ir.types import TensorType, dtype_name
+from sparsec.ir.types import I32, I64, TensorType, dtype_name
 
 
 def _types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
@@ -97,5 +97,52 @@ register(OpRecord(
     infer=_types, ref=np.matmul, lower=_lower, cases=_cases(),
     grad=lambda b, op, g: (
         b.op("matmul", g, _transposed(b, op.operands[1])), b.op("matmul", _transposed(b, op.operands[0]), g),
+    ),
+))
+
+
+def _through_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    a, b, at = types
+    if a.dtype != b.dtype or at.dtype != I32:
+        raise DTypeError(f"matmul_channels does not take ({', '.join(dtype_name(t.dtype) for t in types)})")
+    refuse_half("matmul_channels", a.dtype)
+    if a.rank < 2 or a.rank != b.rank or a.shape[:-2] != b.shape[:-2]:
+        raise ShapeError(f"matmul_channels: shapes {a.shape} and {b.shape} are not matrices in equal batches")
+    if at.shape != a.shape[-1:]:
+        raise ShapeError(f"matmul_channels: {a.shape[-1]} columns, but an index of shape {at.shape}")
+    return [TensorType(a.dtype, (*a.shape[:-1], b.shape[-1]))]
+
+
+def _through_array(a: np.ndarray, b: np.ndarray, at: np.ndarray) -> np.ndarray:
+    return np.matmul(a, np.take(b, at, axis=-2))  # type: ignore[no-any-return]
+
+
+def _through_lower(nest: NestBuilder) -> None:
+    """Each row of b is found through the index, where it is."""
+    *batch, m, k = nest.shape(0)
+    n = nest.shape(1)[-1]
+    dtype = nest.result_dtype()
+    with nest.loops((*batch, m, n), bind="parallel") as at:
+        *head, i, j = at
+        total = nest.mut(const(0, dtype), "total")
+        with nest.loop(k) as p:
+            row = S.cast(nest.read(2, p), I64)
+            a, b = nest.read(0, *head, i, p), nest.read(1, *head, row, j)
+            term = S.logical_and(a, b) if dtype.kind == "b" else S.mul(a, b)
+            nest.assign(total, S.logical_or(total, term) if dtype.kind == "b" else S.add(total, term))
+        nest.write(0, at, total)
+
+
+register(OpRecord(
+    name="matmul_channels", kind=Kind.NEST, arity=3, numpy=(),
+    doc="`matmul_channels a, b, index`: the product of a with the rows of b that the index names, read where they "
+        "are.",
+    infer=_through_types, ref=_through_array, lower=_through_lower,
+    cases=(
+        case((2, 3), (5, 4), np.array([0, 2, 4], "i4"), dtypes="f4", ulp=8),
+        case((2, 2, 2), (2, 3, 4), np.array([1, 2], "i4"), ulp=8),
+        case((2, 0), (3, 2), np.array([], "i4")),
+        case((2, 2), (4, 3), np.array([0, 3], "i4"), dtypes="i4"),
+        case((2, 2), (4, 3), np.array([1, 2], "i4"), dtypes="bool"),
     ),
 ))

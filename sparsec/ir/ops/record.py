@@ -91,11 +91,14 @@ class OpRecord:
     arity: number of operands, or (least, most); most -1 is unbounded.
     view: for VIEW, (operand ref, operand shape, result shape, attrs) to the result's ref; None if none exists.
     lower: ELEMENTWISE (s, *scalars, **attrs) to an Expr; MAP (s, index, reads, **attrs) to an Expr, where
-        `reads[k](*index)` loads operand k; REDUCE a `Fold`; NEST, UPDATE, CHECK (nest builder, **attrs).
+        `reads[k](*index)` loads operand k, and `reads[k](*index, given=(cond, number))` does where cond holds, and
+        is the number elsewhere; REDUCE a `Fold`; NEST, UPDATE, CHECK (nest builder, **attrs).
         An UPDATE of a region (see there) takes (s, old element, value, **attrs) to the new element instead.
     region: for UPDATE, operand 1 is the view that is written, operand 2 its new elements (or one scalar).
         Without it the op writes its result 0, in place in operand 0's storage, with loops of its own.
     pointwise: for MAP, positions of operands that are read at the result's own index only.
+    looks: for a MAP, attributes to the axes whose index it uses in a way of its own; along all others it reads
+        its first operand at the result's index. None: along any.
     seen: for a MAP that looks at its index, (attrs, shape, start, steps) to the attributes of the op that gives
         the view of its result whose element i is element `start + sum(i[j] * steps[j])`; None if none does.
     sparse, grad: how channel indexes pass through; the gradient rule (builder, op, result gradients) to
@@ -115,6 +118,7 @@ class OpRecord:
     view: Callable[[TensorRef, tuple[Any, ...], tuple[Any, ...], Attrs], TensorRef | None] | None = None
     lower: Any = None
     pointwise: tuple[int, ...] = ()
+    looks: Callable[[Attrs], tuple[int, ...]] | None = None
     seen: Callable[[Attrs, tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]], Attrs | None] | None = None
     region: bool = False
     sparse: Sparse = Sparse.DENSIFY

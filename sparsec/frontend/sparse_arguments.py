@@ -1,0 +1,118 @@
+"""`ChannelSparse` values as arguments and results of compiled functions.
+
+An argument is two arrays to the program, the stored channels and their index, and one value to the user's function:
+their `spread`, which has plain dense meaning. How many channels are live is a run-time integer under the cap, so one
+compilation serves every index; the index of a `static` argument is a literal of the program. Arguments that carry
+the same index array have the same channels. A result of which only some channels are live (as the pass `propagate`
+will find) comes back as a `ChannelSparse`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from sparsec.frontend.array import Traced
+from sparsec.frontend.spec import ArraySpec
+from sparsec.frontend.support import Support
+from sparsec.frontend.trace import Trace
+from sparsec.ir.dims import sym
+from sparsec.ir.tensorref import contiguous_strides
+from sparsec.ir.types import I32
+from sparsec.sparse.channel import ChannelSparse
+
+__all__ = ["SparseSpec", "Stored", "generalise", "parts_of", "spread"]
+
+_READ_ONLY = "it is a ChannelSparse argument, of which only the live channels are stored"
+
+
+@dataclass(frozen=True, slots=True)
+class SparseSpec:
+    """What is part of the key besides the two arrays. index: the channels themselves, where they are static."""
+
+    axis: int
+    full: int
+    cap: int
+    index: tuple[int, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Where the arrays of a sparse argument are among the call's arrays (index -1: static)."""
+
+    data: int
+    index: int
+    spec: SparseSpec
+    live: int
+
+
+def parts_of(x: ChannelSparse) -> tuple[SparseSpec, list[np.ndarray]]:
+    """The key of an argument and its arrays. Raises ChannelError for an index that is none (any more)."""
+    x.check()
+    data = np.ascontiguousarray(x.data)
+    if x.static:
+        return SparseSpec(x.axis, x.full, x.cap, tuple(x.index.tolist())), [data]
+    if not len(x.index):
+        # Nothing is live, but there is memory to point to: absent channels are masked after they are read.
+        data = np.zeros((*data.shape[: x.axis], 1, *data.shape[x.axis + 1 :]), data.dtype)
+        return SparseSpec(x.axis, x.full, x.cap, None), [data, np.zeros(1, I32)]
+    return SparseSpec(x.axis, x.full, x.cap, None), [data, x.index]
+
+
+def generalise(
+    specs: Sequence[ArraySpec], stored: Sequence[Stored]
+) -> tuple[tuple[ArraySpec, ...], Mapping[str, int]]:
+    """The key with a symbol for the number of live channels of each index, and what it is in this call.
+
+    Arrays that overlap others, but are not the same, keep exact sizes.
+    """
+    made = list(specs)
+    for k in (k for s in stored for k in (s.data, s.index) if k >= 0):
+        made[k] = replace(made[k], writeable=False)  # nobody writes through it
+    sizes: dict[str, int] = {}
+    groups: dict[int, list[Stored]] = {}
+    for s in stored:
+        if s.index >= 0:
+            groups.setdefault(specs[s.index].storage, []).append(s)
+    for members in groups.values():
+        places = [k for s in members for k in (s.data, s.index)]
+        if not all(_alone(specs, k) for k in places) or len({s.live for s in members}) > 1:
+            continue
+        name = f"%k{members[0].index}"
+        count = sym(name, min(s.spec.cap for s in members), 0)
+        sizes[name] = members[0].live
+        for s in members:
+            made[s.index] = _sized(made[s.index], 0, count)
+            made[s.data] = _sized(made[s.data], s.spec.axis, count)
+    return tuple(made), sizes
+
+
+def _alone(specs: Sequence[ArraySpec], k: int) -> bool:
+    """Whether all arrays of a storage are the same one."""
+    own = replace(specs[k], writeable=True)
+    return not own.conflict and all(replace(s, writeable=True) == own for s in specs if s.storage == own.storage)
+
+
+def _sized(spec: ArraySpec, axis: int, count: Any) -> ArraySpec:
+    shape = (*spec.shape[:axis], count, *spec.shape[axis + 1 :])
+    return replace(spec, shape=shape, strides=contiguous_strides(shape))
+
+
+def spread(trace: Trace, data: Traced, index: Traced | None, spec: SparseSpec) -> Traced:
+    """The dense value of an argument. It cannot be written to."""
+    if index is None:
+        assert spec.index is not None
+        channels = trace.const(spec.index, I32, (len(spec.index),))
+    else:
+        channels = index.read()
+    value = trace.op("spread", data.read(), channels, axis=spec.axis, full=spec.full)
+    made = Traced.fresh(trace, value)
+    assert made.storage is not None
+    made.storage.readonly = made.readonly = _READ_ONLY
+    trace.sparse.append(made)
+    trace.sparse_indexes.append(channels)
+    trace.support = trace.support or Support(trace)
+    return made

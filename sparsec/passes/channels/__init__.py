@@ -1,0 +1,1 @@
+"""How channel indexes pass through a program: the rules of the pass `propagate`, one idea per file."""

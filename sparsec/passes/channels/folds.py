@@ -1,0 +1,75 @@
+"""Reductions and products: over other axes channel by channel, over the channels themselves on live ones only."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from sparsec.ir.graph import Op, Value
+from sparsec.ir.loops import Const
+from sparsec.ir.ops.record import Fold, record
+from sparsec.passes.channels.flow import Flow, Refused
+from sparsec.passes.channels.live import Live
+
+__all__ = ["product", "reduce"]
+
+
+def reduce(flow: Flow, op: Op) -> Live | Value:
+    """Over the channels: what a fold starts at may be left out. Else each channel alone."""
+    live = flow.live(op.operands[0])
+    assert live is not None
+    axes = op.attrs["axes"]
+    if live.axis in axes:
+        if not _starts_at_fill(op, live):
+            raise Refused(f"{op.name} over the channels sees those that are absent")
+        return flow.emit(op.name, live.data, stem=op.result.name, **op.attrs)
+    fold = tuple(live.shape[a] for a in axes)
+    if not all(isinstance(d, int) and d for d in fold):
+        raise Refused("the length of what is folded is known only at run time")
+    ref = record(op.name).ref
+    assert ref is not None
+    with np.errstate(all="ignore"):
+        fill = np.asarray(ref(np.full(fold, live.fill), axes=tuple(range(len(fold))))).astype(op.result.type.dtype)
+    goal = replace(live, axis=live.axis - sum(a < live.axis for a in axes), fill=fill[()])
+    data = flow.emit(op.name, live.data, stem=f"{op.result.name}.live", channels=goal, **op.attrs)
+    return replace(goal, data=data)
+
+
+def _starts_at_fill(op: Op, live: Live) -> bool:
+    """Whether folding in the number that absent channels hold changes nothing."""
+    fold = record(op.name).lower
+    assert isinstance(fold, Fold)
+    start = fold.init(live.data.type.dtype, op.attrs)
+    return len(start) == 1 and isinstance(start[0], Const) and bool(start[0].value == live.fill)
+
+
+def product(flow: Flow, op: Op) -> Live | Value:
+    """A matrix product. Over the channels of the left operand, rows of the right one are read through the index."""
+    a, b = op.operands
+    left, right = flow.live(a), flow.live(b)
+    rank = a.type.rank
+    if (left and not left.absent) or (right and not right.absent):
+        raise Refused("the channels that are not stored are not 0")
+    if right and right.axis == rank - 2:
+        return _over(flow, op, flow.gathered(a, right.index, rank - 1), right.data)
+    if left and left.axis == rank - 1:
+        if right is None:
+            return flow.emit("matmul_channels", left.data, flow.dense(b), left.index, stem=op.result.name)
+        if right.axis == rank - 1:
+            return _to(flow, op, right, "matmul_channels", left.data, right.data, left.index)
+        raise Refused("both operands have channels, on axes that do not meet")
+    if left and right is None and left.axis == rank - 2:
+        return _to(flow, op, left, "matmul", left.data, flow.dense(b))
+    if right and left is None and right.axis == rank - 1:
+        return _to(flow, op, right, "matmul", flow.dense(a), right.data)
+    raise Refused("the product has channels on axes that do not meet")
+
+
+def _over(flow: Flow, op: Op, a: Value, b: Value) -> Value:
+    return flow.emit("matmul", a, b, stem=op.result.name)
+
+
+def _to(flow: Flow, op: Op, like: Live, name: str, *operands: Value) -> Live:
+    """A product of which the result has the channels of an operand, on the same axis."""
+    return replace(like, data=flow.emit(name, *operands, stem=f"{op.result.name}.live", channels=like))

@@ -1,0 +1,121 @@
+"""Views of live values: the same view of the compact data, and an index that follows the channel axis.
+
+A reshape that joins the channel axis with those behind it makes each channel as many neighbouring ones; a slice
+along the channel axis keeps the chosen channels under new numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sparsec.ir.dims import Dim, product, quotient
+from sparsec.ir.graph import Op, Value
+from sparsec.passes.channels.flow import Flow, Refused
+from sparsec.passes.channels.live import Live
+
+__all__ = ["carried_axis", "view", "with_axis"]
+
+Shape = tuple[Dim, ...]
+
+
+def view(flow: Flow, op: Op) -> Live:
+    """Raises Refused for views that mix channels with other axes."""
+    live = flow.live(op.operands[0])
+    assert live is not None
+    rule = _RULES.get(op.name)
+    if rule is None:
+        raise Refused(f"{op.name} mixes channels with another axis")
+    return rule(flow, op, live)
+
+
+def with_axis(shape: Shape, axis: int, size: Dim) -> Shape:
+    """The shape with another length of one axis."""
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+def carried_axis(old: Shape, axis: int, new: Shape) -> int | None:
+    """The axis of `new` that `axis` of `old` becomes in a reshape, if it stays one."""
+    before, size = product(old[:axis]), old[axis]
+    fitting = [k for k, d in enumerate(new) if d == size and product(new[:k]) == before]
+    return axis if axis in fitting else fitting[0] if fitting else None
+
+
+def _made(flow: Flow, op: Op, live: Live, data: Value, **attrs: Any) -> Live:
+    """`live`, with the view of its data that the op is with other attributes."""
+    given = {**op.attrs, **attrs}
+    stem = f"{op.result.name}.live"
+    try:
+        seen = flow.emit(op.name, data, stem=stem, channels=live, **given)
+    except ValueError:  # no strides say it: compact data may lie otherwise than the whole
+        seen = flow.emit(op.name, flow.emit("copy", data), stem=stem, channels=live, **given)
+    return replace(live, data=seen)
+
+
+def _transpose(flow: Flow, op: Op, live: Live) -> Live:
+    return _made(flow, op, replace(live, axis=op.attrs["perm"].index(live.axis)), live.data)
+
+
+def _broadcast(flow: Flow, op: Op, live: Live) -> Live:
+    target = op.attrs["shape"]
+    axis = live.axis + len(target) - len(live.shape)
+    if target[axis] != live.full:
+        raise Refused("its only channel is repeated")
+    return _made(flow, op, replace(live, axis=axis), live.data, shape=with_axis(target, axis, live.count))
+
+
+def _slice(flow: Flow, op: Op, live: Live) -> Live:
+    axis = live.axis
+    start, size, step = (op.attrs[key] for key in ("start", "size", "step"))
+    data = live.data
+    if (start[axis], size[axis], step[axis]) != (0, live.full, 1):
+        live = _chosen(flow, live, start[axis], step[axis], size[axis])
+        data, start, step = live.data, with_axis(start, axis, 0), with_axis(step, axis, 1)
+    return _made(flow, op, live, data, start=start, size=with_axis(size, axis, live.count), step=step)
+
+
+def _chosen(flow: Flow, live: Live, start: Any, step: int, count: Any) -> Live:
+    """Some of the channels, under their new numbers."""
+    if not isinstance(start, int) or not isinstance(count, int) or step < 0 or not count:
+        raise Refused("the chosen channels are known only at run time, or in reverse")
+    index, places = flow.indexes.sliced(live.index, start, step, count)
+    goal = replace(live, index=index, full=count)
+    if 0 in live.data.type.shape:
+        return replace(goal, data=live.data)
+    stem = f"{live.data.name}.of"
+    data = flow.emit("take_channels", live.data, places, axis=live.axis, fill=None, stem=stem, channels=goal)
+    return replace(goal, data=data)
+
+
+def _reshape(flow: Flow, op: Op, live: Live) -> Live:
+    old, new = live.shape, op.attrs["shape"]
+    axis = carried_axis(old, live.axis, new)
+    if axis is not None:
+        return _made(flow, op, replace(live, axis=axis), live.data, shape=with_axis(new, axis, live.count))
+    before = product(old[: live.axis])
+    for k, size in enumerate(new):
+        if product(new[:k]) != before:
+            continue
+        found = _joined(flow, live, size) or _split(flow, live, size)
+        if found is not None:
+            goal = replace(live, axis=k, index=found, full=int(size))
+            return _made(flow, op, goal, live.data, shape=with_axis(new, k, goal.count))
+    raise Refused("the reshape mixes channels with another axis")
+
+
+def _joined(flow: Flow, live: Live, size: Dim) -> Value | None:
+    """The index after the channel axis took in axes behind it."""
+    by = quotient(size, live.full)
+    behind = product(live.shape[live.axis + 1 :])
+    if not isinstance(by, int) or not isinstance(behind, int) or by < 2 or behind % by:
+        return None
+    return flow.indexes.expand(live.index, by)
+
+
+def _split(flow: Flow, live: Live, size: Dim) -> Value | None:
+    """The index before it was made wider by such a reshape."""
+    by = quotient(live.full, size) if isinstance(size, int) and size else None
+    return flow.indexes.gathered(live.index, by) if isinstance(by, int) else None
+
+
+_RULES = {"transpose": _transpose, "broadcast": _broadcast, "slice": _slice, "reshape": _reshape}

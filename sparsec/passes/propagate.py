@@ -1,0 +1,79 @@
+"""Computes live channels only: ops whose operands are spread from stored channels run on what is stored.
+
+    %x = spread %d, %i {axis=1, full=64} : f32[1,64,8,8]
+    %r = maximum %x, %zero : f32[1,64,8,8]                   %r.live = maximum %d, %zero : f32[1,k<=32 of 64 @%i,8,8]
+    %y = mul %r, %scale : f32[1,64,8,8]               ->     %s = take_channels %scale, %i {axis=1}
+    return %y                                                %y.live = mul %r.live, %s : f32[1,k<=32 of 64 @%i,8,8]
+                                                             %y = spread %y.live, %i {axis=1, full=64}
+
+The traced program has dense meaning throughout; this pass alone makes it sparse. A `spread` that is left stands
+where a value is needed in full, and `propagate_with_reasons` says by what and why. A program without a spread is
+not looked at. The rules are in `channels/`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from sparsec.ir.builder import Names
+from sparsec.ir.forms import Form
+from sparsec.ir.graph import Func, Op
+from sparsec.ir.ops.record import Kind, record
+from sparsec.passes.base import Pass
+from sparsec.passes.channels.flow import Flow
+from sparsec.passes.channels.rules import ChannelRules
+from sparsec.passes.dce import Dce
+from sparsec.passes.rebuild import all_names
+
+__all__ = ["Densified", "Propagate", "propagate_with_reasons"]
+
+
+@dataclass(frozen=True, slots=True)
+class Densified:
+    """A value that had to be spread: the op that makes it whole, the op that needs it, and why."""
+
+    spread: Op
+    user: Op
+    reason: str
+
+
+@dataclass(frozen=True)
+class Propagate(Pass):
+    """One walk over the function's own ops. Control flow is not entered: what it takes is spread before it."""
+
+    name: ClassVar[str] = "propagate"
+    requires: ClassVar[Form] = Form.CANONICAL
+    ensures: ClassVar[Form | None] = Form.SPARSE_KNOWN
+
+    def run(self, func: Func) -> Func:
+        return propagate_with_reasons(func)[0]
+
+
+def propagate_with_reasons(func: Func) -> tuple[Func, tuple[Densified, ...]]:
+    """The function on compact data, and for every spread that is left who needs it."""
+    if not any(op.name == "spread" for op in func.ops):
+        return func, ()
+    flow = Flow(Names(all_names(func)), ChannelRules(), func.params)
+    for op in index_flow(func):
+        flow.adopt(op)
+    for op in func.ops:
+        flow.add(op)
+    results = tuple(flow.dense(v, "it is a result") for v in func.results)
+    writes = tuple(flow.dense(v) for v in func.writes)
+    made = Dce().run(replace(func, ops=flow.ops, results=results, writes=writes))
+    left = [op for op in made.ops if op.name == "spread" and op.result.name in flow.reasons]
+    return made, tuple(Densified(op, *flow.reasons[op.result.name]) for op in left)
+
+
+def index_flow(func: Func) -> Sequence[Op]:
+    """Index flow that depends on parameters and literals alone: it is computed first, whatever stands before it."""
+    known = {p.name for p in func.params}
+    found = []
+    for op in func.ops:
+        kind = record(op.name).kind
+        if kind in (Kind.CONST, Kind.INDEX) and all(v.name in known for v in op.operands):
+            found.append(op)
+            known.update(r.name for r in op.results)
+    return found

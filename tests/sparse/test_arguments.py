@@ -1,0 +1,179 @@
+"""`ChannelSparse`: what it holds, what it refuses, and how it goes into and comes out of compiled functions."""
+
+import numpy as np
+import pytest
+
+import sparsec
+from sparsec.errors import AxisOutOfRange, ChannelError, ReadOnlyError
+from sparsec.passes.propagate import propagate_with_reasons
+from sparsec.sparse import ChannelSparse, from_dense
+
+BACKENDS = ("interp", "loops", "cpu", pytest.param("opencl", marks=pytest.mark.slow))
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype("f4")
+
+
+def sparse(keep, full=4, seed=0, **options):
+    return from_dense(numbers(2, full, 3, 3, seed=seed), keep=keep, **options)
+
+
+# --- the format --------------------------------------------------------------------------------------------
+
+
+def test_the_dense_array_is_restored_exactly():
+    x = numbers(2, 5, 3)
+    kept = from_dense(x, keep=[1, 4])
+    mask = np.array([0, 1, 0, 0, 1], bool)
+    np.testing.assert_array_equal(kept.to_dense(), x * mask[:, None])
+    np.testing.assert_array_equal(from_dense(x, keep=mask).to_dense(), kept.to_dense())
+    np.testing.assert_array_equal(np.maximum(kept, 0), np.maximum(kept.to_dense(), 0))
+    assert (kept.shape, kept.dtype, kept.density, kept.nbytes) == (x.shape, x.dtype, 0.4, 2 * 2 * 3 * 4 + 2 * 4)
+    assert repr(kept) == "<ChannelSparse float32[2, 2 of 5, 3], axis 1, 56 bytes>"
+
+
+def test_without_keep_the_channels_that_are_not_zero_stay():
+    x = numbers(2, 4)
+    x[:, 2] = 0
+    assert from_dense(x).index.tolist() == [0, 1, 3]
+
+
+@pytest.mark.parametrize(("full", "ratio", "cap"), [
+    (4, 0.5, 2), (64, 0.35, 42), (10, 0.3, 7), (3, 1.0, 1), (3, 0, 3),
+])
+def test_the_cap_follows_from_the_ratio(full, ratio, cap):
+    assert from_dense(np.ones((1, full)), keep=[0], ratio=ratio).cap == cap
+
+
+@pytest.mark.parametrize(("index", "words"), [
+    ([2, 1], "not sorted"), ([1, 1], "repeated"), ([-1, 2], "out of range"), ([1, 4], "out of range"),
+    ([1], "1 entries"), ([0, 1, 2], "3 entries"), ([[0, 1]], "vector"), ([0.5, 1.0], "integers"),
+    ([0, 1 << 40], "out of range"),
+])
+def test_what_is_no_index_is_refused(index, words):
+    with pytest.raises(ChannelError, match=words) as caught:
+        ChannelSparse(np.zeros((1, 2, 3)), np.array(index), 4)
+    assert caught.value.code == "SP060" and isinstance(caught.value, ValueError)
+
+
+def test_more_live_channels_than_the_cap_are_refused():
+    with pytest.raises(ChannelError, match="3 channels are live, but the cap is 2"):
+        sparse([0, 1, 2], ratio=0.5)
+    with pytest.raises(ChannelError, match="more than all 4"):
+        ChannelSparse(np.zeros((1, 1)), [0], 4, cap=5)
+
+
+def test_other_nonsense_is_refused():
+    with pytest.raises(AxisOutOfRange):
+        from_dense(np.zeros((1, 2)), keep=[0], axis=2)
+    with pytest.raises(ChannelError, match="mask"):
+        from_dense(np.zeros((1, 2)), keep=np.array([True]))
+    with pytest.raises(ChannelError, match="ratio"):
+        from_dense(np.zeros((1, 2)), ratio=2)
+    with pytest.raises(ChannelError, match="NumPy array"):
+        ChannelSparse([[1.0]], [0], 1)
+
+
+def test_an_index_that_was_changed_is_seen_at_the_call():
+    index = np.array([0, 1], "i4")
+    x = ChannelSparse(numbers(1, 2, 3), index, 4)
+    double = sparsec.jit(lambda x: x * 2)
+    double(x)
+    index[1] = 4
+    with pytest.raises(ChannelError, match="out of range"):
+        double(x)
+
+
+# --- calls -------------------------------------------------------------------------------------------------
+
+
+def mixed(x, y):
+    return np.maximum(x, 0) + y, x * y, x - y
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_compilation_serves_every_index_under_the_cap(backend):
+    compiled = sparsec.jit(mixed, backend=backend)
+    for a, b in [([0, 1], [2, 3]), ([0, 1], [0, 1]), ([2], [0, 3]), ([], [1]), ([3], []), ([], []), ([1, 2], [1])]:
+        x, y = sparse(a, ratio=0.5), sparse(b, ratio=0.5, seed=1)
+        found = compiled(x, y)
+        for got, want in zip(found, mixed(x.to_dense(), y.to_dense()), strict=True):
+            np.testing.assert_array_equal(got.to_dense(), want)
+        union, common = sorted({*a, *b}), sorted({*a} & {*b})
+        assert [got.index.tolist() for got in found] == [union, common, union]
+        assert [got.cap for got in found] == [4, 2, 4]  # C=4, two live each: a sum 4, a product 2
+    assert compiled.specialisations == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_static_channels_are_part_of_the_program(backend):
+    compiled = sparsec.jit(mixed, backend=backend)
+    for a, b in [([0, 1], [2, 3]), ([0, 1], [0, 1]), ([2], [0, 3]), ([], [1]), ([0, 2, 3], [0, 1])]:
+        x, y = sparse(a, static=True), sparse(b, seed=1, static=True)
+        for got, want in zip(compiled(x, y), mixed(x.to_dense(), y.to_dense()), strict=True):
+            np.testing.assert_array_equal(np.asarray(got), want)
+    total, *_ = compiled(sparse([0, 1], static=True), sparse([2, 3], static=True))
+    assert type(total) is np.ndarray  # all channels are there
+    common = compiled(x, y)[1]
+    assert common.static and (common.index.tolist(), common.cap) == ([0], 1)
+    assert compiled.specialisations == 5
+    text = compiled.trace(x, y).as_text("propagate")
+    assert not any(op in text for op in ("index_size", "index_union", "index_intersect", "index_positions"))
+
+
+def test_one_index_array_is_one_index():
+    index = np.array([0, 2], "i4")
+    x, y = (ChannelSparse(numbers(1, 2, 3, seed=k), index, 4, cap=2) for k in range(2))
+    compiled = sparsec.jit(lambda x, y: x + y)
+    total = compiled(x, y)
+    assert total.cap == 2 and total.index is index  # and no union
+    np.testing.assert_array_equal(total.to_dense(), x.to_dense() + y.to_dense())
+    assert "index_" not in compiled.trace(x, y).as_text("propagate")
+    other = ChannelSparse(y.data, index.copy(), 4, cap=2)
+    assert compiled(x, other).cap == 4 and compiled.specialisations == 2
+
+
+def test_arguments_come_back_as_themselves():
+    x = sparse([0, 2])
+    y, z, w = sparsec.jit(lambda x: (x, x, np.abs(x)))(x)
+    assert y is x and z is x and w.index is x.index
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_argument_given_twice(backend):
+    x = sparse([0, 2], ratio=0.5)
+    got = sparsec.jit(lambda a, b: a + b, backend=backend)(x, x)
+    np.testing.assert_array_equal(got.to_dense(), 2 * x.to_dense())
+
+
+def test_a_sparse_argument_cannot_be_written():
+    def write(x):
+        x[:, 0] = 1
+
+    def add(x):
+        x += 1
+
+    for function in (write, add):
+        with pytest.raises(ReadOnlyError, match="ChannelSparse argument"):
+            sparsec.jit(function)(sparse([0, 1]))
+
+
+def test_overlapping_data_keeps_exact_sizes():
+    memory = numbers(1, 4, 3)
+    x = ChannelSparse(memory[:, :2], [0, 3], 4)
+    y = ChannelSparse(memory[:, 1:3], [1, 2], 4)
+
+    def both(x, y, m):
+        m[...] = 1
+        return x + y
+
+    want = x.to_dense() + y.to_dense()
+    np.testing.assert_array_equal(np.asarray(sparsec.jit(both)(x, y, memory)), want)
+    assert (memory == 1).all()
+
+
+def test_a_program_without_sparse_values_is_left_alone():
+    stages = sparsec.jit(lambda x: np.maximum(x, 0) * 2).trace(np.ones((2, 3)))
+    assert propagate_with_reasons(stages.func) == (stages.func, ())
+    assert propagate_with_reasons(stages.func)[0] is stages.func
