@@ -204,6 +204,12 @@ class ChannelError(SparsecError, ValueError):
     code = "SP060"
 
 
+class WeightError(SparsecError, ValueError):
+    """A sparse weight whose parts do not fit together, or a way of pruning that a weight does not allow."""
+
+    code = "SP061"
+
+
 class DivisionByZero(SparsecError, ZeroDivisionError):
     """A Python number divided by a traced zero."""
 

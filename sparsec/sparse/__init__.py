@@ -10,5 +10,9 @@ docs/sparsity.md has the rules by which channels pass through functions.
 from __future__ import annotations
 
 from sparsec.sparse.channel import ChannelSparse, from_dense
+from sparsec.sparse.pruning import prune
+from sparsec.sparse.weights import BlockWeight, ColumnWeight, PatternWeight, TapWeight
 
-__all__ = ["ChannelSparse", "from_dense"]
+__all__ = [
+    "BlockWeight", "ChannelSparse", "ColumnWeight", "PatternWeight", "TapWeight", "from_dense", "prune",
+]  # fmt: skip
