@@ -160,7 +160,8 @@ class Compilation:
 
         host, blas = host_cpu(), find_blas()
         target = LlvmTarget(
-            host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, blas.bits if blas else 0
+            host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, host.vector_bytes,
+            blas.bits if blas else 0,
         )
         return llvm_text(self.legal, target)
 

@@ -48,9 +48,9 @@ from sparsec.ir.loops import (
     exprs,
     walk_stmts,
 )
-from sparsec.ir.types import F64, I64, DType, dtype_name
+from sparsec.ir.types import BOOL, F32, F64, I64, DType, dtype_name
 
-__all__ = ["ENTRY", "LlvmTarget", "blas_symbol", "llvm_text"]
+__all__ = ["ENTRY", "LlvmBuilder", "LlvmTarget", "blas_symbol", "has_intrinsic", "llvm_text"]
 
 ENTRY = "sparsec_entry"
 
@@ -70,6 +70,7 @@ class LlvmTarget:
     cpu: str = ""
     features: str = ""
     vector_bits: int = 0  # preferred; 0: LLVM's choice
+    vector_bytes: int = 16  # what a vector register holds
     blas_bits: int = 0
 
 
@@ -122,6 +123,12 @@ _INTRINSICS = {
     "copysign": "copysign", "exp": "exp", "exp2": "exp2", "log": "log", "log2": "log2", "log10": "log10",
     "sin": "sin", "cos": "cos", "pow": "pow", "fma": "fma",
 }  # fmt: skip
+
+
+def has_intrinsic(fn: str) -> bool:
+    """Whether a function of the scalar table is one that LLVM knows for vectors, too."""
+    return fn in _INTRINSICS
+
 
 _INT_OPS = {"add": "add", "sub": "sub", "mul": "mul"}
 _FLOAT_OPS = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "fmod": "frem"}
@@ -189,7 +196,9 @@ class _Module:
         return f"!{len(self.metadata) - 1}"
 
     def _kernel(self, kernel: Kernel, symbol: str) -> str:
-        builder = LlvmBuilder(self, notes=_has(kernel.body, Note))
+        from sparsec.codegen.lanes import LaneBuilder  # which builds on this file
+
+        builder = LaneBuilder(self, notes=_has(kernel.body, Note))
         pointers = {buffer.name: f"%b{n}" for n, buffer in enumerate(kernel.buffers)}
         scalars = {scalar.name: f"%s{n}" for n, scalar in enumerate(kernel.scalars)}
         builder.pointers.update(pointers)
@@ -320,9 +329,17 @@ class LlvmBuilder:
     def const(self, value: Any, dtype: DType) -> str:
         return _constant(value, dtype)
 
+    def _kind(self, dtype: DType) -> str:
+        """The LLVM type of what is being computed."""
+        return _type(dtype)
+
+    def _literal(self, value: Any, dtype: DType) -> str:
+        """A constant of that type."""
+        return _constant(value, dtype)
+
     def arith(self, fn: str, args: Sequence[str], dtype: DType, *, wraps: bool) -> str:
         if dtype.kind == "f":
-            return self._float(fn, args, _type(dtype))
+            return self._float(fn, args, self._kind(dtype))
         return self._integer(fn, args, dtype, "" if wraps else " nsw")
 
     def _float(self, fn: str, args: Sequence[str], kind: str) -> str:
@@ -335,7 +352,7 @@ class LlvmBuilder:
         illegal(f"{fn} on floats", "the op's lowering")
 
     def _integer(self, fn: str, args: Sequence[str], dtype: DType, nsw: str) -> str:
-        kind, signed = _type(dtype), dtype.kind == "i"
+        kind, signed = self._kind(dtype), dtype.kind == "i"
         match fn:
             case "add" | "sub" | "mul":
                 return self.op(f"{_INT_OPS[fn]}{nsw} {kind} {args[0]}, {args[1]}")
@@ -344,44 +361,45 @@ class LlvmBuilder:
             case "rem":
                 return self.op(f"{'srem' if signed else 'urem'} {kind} {args[0]}, {args[1]}")
             case "neg":
-                return self.op(f"sub {kind} 0, {args[0]}")
+                return self.op(f"sub {kind} {self._literal(0, dtype)}, {args[0]}")
             case "abs":
-                return self._call(f"llvm.abs.{kind}", kind, [(kind, args[0]), ("i1", "false")])
+                return self._call(f"llvm.abs.{_suffix(kind)}", kind, [(kind, args[0]), ("i1", "false")])
             case "min" | "max":
-                name = f"llvm.{'s' if signed else 'u'}{fn}.{kind}"
+                name = f"llvm.{'s' if signed else 'u'}{fn}.{_suffix(kind)}"
                 return self._call(name, kind, [(kind, arg) for arg in args])
         illegal(f"{fn} on integers", "the op's lowering")
 
     def bits(self, fn: str, args: Sequence[str], dtype: DType) -> str:
-        kind = _type(dtype)
+        kind = self._kind(dtype)
         if fn == "not":
-            return self.op(f"xor {kind} {args[0]}, {'true' if kind == 'i1' else '-1'}")
+            return self.op(f"xor {kind} {args[0]}, {self._literal(-1 if dtype.kind != 'b' else True, dtype)}")
         name = {"shr": "ashr" if dtype.kind == "i" else "lshr"}.get(fn, fn)
         return self.op(f"{name} {kind} {args[0]}, {args[1]}")
 
     def compare(self, fn: str, x: str, y: str, dtype: DType) -> str:
-        kind = _type(dtype)
+        kind = self._kind(dtype)
         if dtype.kind == "f":
             return self.op(f"fcmp {_FLOAT_COMPARE[fn]} {kind} {x}, {y}")
         sign = "" if fn in ("eq", "ne") else "s" if dtype.kind == "i" else "u"
         return self.op(f"icmp {sign}{fn} {kind} {x}, {y}")
 
     def select(self, cond: str, x: str, y: str, dtype: DType) -> str:
-        kind = _type(dtype)
-        return self.op(f"select i1 {cond}, {kind} {x}, {kind} {y}")
+        kind = self._kind(dtype)
+        return self.op(f"select {self._kind(BOOL)} {cond}, {kind} {x}, {kind} {y}")
 
     def cast(self, x: str, source: DType, dtype: DType) -> str:
-        old, new = _type(source), _type(dtype)
+        old, new = self._kind(source), self._kind(dtype)
         if dtype.kind == "b":
-            return self.compare("ne", x, _constant(0, source), source)
+            return self.compare("ne", x, self._literal(0, source), source)
         if source.kind == "f":
             return self._from_float(x, source, dtype)
         signed = source.kind == "i"
         if dtype.kind == "f":
+            convert = "sitofp" if signed else "uitofp"
             if dtype.itemsize == 2:  # exact in float32, or infinite in float16 either way
-                single = self.op(f"{'sitofp' if signed else 'uitofp'} {old} {x} to float")
-                return self.op(f"fptrunc float {single} to half")
-            return self.op(f"{'sitofp' if signed else 'uitofp'} {old} {x} to {new}")
+                single = self._kind(F32)
+                return self.op(f"fptrunc {single} {self.op(f'{convert} {old} {x} to {single}')} to {new}")
+            return self.op(f"{convert} {old} {x} to {new}")
         if old == new:
             return x
         if source.kind == "b" or dtype.itemsize > source.itemsize:
@@ -389,12 +407,12 @@ class LlvmBuilder:
         return self.op(f"trunc {old} {x} to {new}")
 
     def _from_float(self, x: str, source: DType, dtype: DType) -> str:
-        old, new = _type(source), _type(dtype)
+        old, new = self._kind(source), self._kind(dtype)
         if dtype.kind in "iu":
             return self.op(f"{'fptosi' if dtype.kind == 'i' else 'fptoui'} {old} {x} to {new}")
         if dtype.itemsize > source.itemsize:
             return self.op(f"fpext {old} {x} to {new}")
-        if (old, new) == ("double", "half"):
+        if (source.itemsize, dtype.itemsize) == (8, 2):
             return self._double_to_half(x)
         return self.op(f"fptrunc {old} {x} to {new}")
 
@@ -416,26 +434,26 @@ class LlvmBuilder:
         return self.op(f"fptrunc float {self.op(f'bitcast i32 {chosen} to float')} to half")
 
     def bitcast(self, x: str, source: DType, dtype: DType) -> str:
-        old, new = _type(source), _type(dtype)
+        old, new = self._kind(source), self._kind(dtype)
         return x if old == new else self.op(f"bitcast {old} {x} to {new}")
 
     def math(self, fn: str, args: Sequence[str], dtype: DType) -> str:
-        kind = _type(dtype)
+        kind = self._kind(dtype)
         operands = [(kind, arg) for arg in args]
         if fn in _INTRINSICS:
             return self._call(f"llvm.{_INTRINSICS[fn]}.{_suffix(kind)}", kind, operands)
-        result = self._call(fn + ("f" if kind == "float" else ""), kind, operands)
-        return self._closer_cbrt(args[0], result) if (fn, kind) == ("cbrt", "double") else result
+        result = self._call(fn + ("f" if dtype.itemsize == 4 else ""), kind, operands)
+        return self._closer_cbrt(args[0], result) if fn == "cbrt" and dtype == F64 else result
 
     def _closer_cbrt(self, x: str, y: str) -> str:
         """One Newton step, for C libraries that are 3 ULP off; not where y*y*y would leave the range."""
         square = self.op(f"fmul double {y}, {y}")
         excess = self.op(f"fsub double {self.op(f'fmul double {square}, {y}')}, {x}")
-        slope = self.op(f"fmul double {square}, {_constant(3.0, F64)}")
+        slope = self.op(f"fmul double {square}, {self._literal(3.0, F64)}")
         closer = self.op(f"fsub double {y}, {self.op(f'fdiv double {excess}, {slope}')}")
         size = self._call("llvm.fabs.f64", "double", [("double", x)])
-        large = self.op(f"fcmp ogt double {size}, {_constant(2.0**-900, F64)}")
-        small = self.op(f"fcmp olt double {size}, {_constant(2.0**1000, F64)}")
+        large = self.op(f"fcmp ogt double {size}, {self._literal(2.0**-900, F64)}")
+        small = self.op(f"fcmp olt double {size}, {self._literal(2.0**1000, F64)}")
         return self.select(self.op(f"and i1 {large}, {small}"), closer, y, F64)
 
     def _call(self, name: str, kind: str, args: Sequence[tuple[str, str]]) -> str:
@@ -701,11 +719,15 @@ class LlvmBuilder:
         return f"ptr {place}"
 
 
-_INDEPENDENT = ("parallel", "group", "local")
+_INDEPENDENT = ("parallel", "vector", "group", "local")
 
 
 def _suffix(kind: str) -> str:
-    return {"float": "f32", "double": "f64", "half": "f16"}[kind]
+    """What the name of an intrinsic calls a type: `v16f32` for `<16 x float>`."""
+    if kind.startswith("<"):
+        count, element = kind[1:-1].split(" x ")
+        return f"v{count}{_suffix(element)}"
+    return {"float": "f32", "double": "f64", "half": "f16"}.get(kind, kind)
 
 
 def _order_shows(body: Body) -> bool:

@@ -121,7 +121,8 @@ class Store:
     value: Expr
 
 
-#: What a loop's iterations become. "parallel", "group" and "local" promise that they are independent.
+#: What a loop's iterations become. All but "seq" and "unroll" promise that they are independent; those of "vector"
+#: are lanes of vectors where their number is known and they can go in lockstep.
 BINDINGS = ("seq", "parallel", "vector", "unroll", "group", "local")
 
 

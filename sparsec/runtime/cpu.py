@@ -60,6 +60,13 @@ class HostCpu:
     vector_bits: int  # the width that vector code should use; 0: LLVM's choice
 
     @property
+    def vector_bytes(self) -> int:
+        """What the widest vector register worth using holds."""
+        if self.vector_bits:
+            return self.vector_bits // 8
+        return 32 if "+avx2" in self.features.split(",") else 16
+
+    @property
     def has_fma(self) -> bool:
         """Whether a fused multiply-add is an instruction: on x86 a feature, elsewhere (64 bits) always there."""
         return "+fma" in self.features.split(",") if "86" in self.triple else True

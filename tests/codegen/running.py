@@ -27,7 +27,9 @@ Runner = Callable[[Program, Memory], tuple[int, int]]
 def cpu_target(blas: bool = True) -> LlvmTarget:
     host, found = host_cpu(), find_blas() if blas else None
     bits = found.bits if found else 0
-    return LlvmTarget(host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, bits)
+    return LlvmTarget(
+        host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, host.vector_bytes, bits
+    )
 
 
 @cache

@@ -1,0 +1,109 @@
+"""Which names differ between the turns of a loop: what vector lanes and unrolled copies must have one each of.
+
+    for i in 0..8 {
+      let a = %w[k]            the same in every turn
+      let b = %x[i] * a        differs
+      mut s = 0.0
+      for p in 0..n { s = s + b }     the bounds are the same, s differs
+    }
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sparsec.ir.loop_rewrite import nodes, writes
+from sparsec.ir.loops import (
+    Alloc,
+    Assign,
+    Body,
+    Const,
+    Expr,
+    For,
+    If,
+    Let,
+    Load,
+    Mut,
+    Stmt,
+    Store,
+    Var,
+    While,
+    exprs,
+    walk_stmts,
+)
+
+__all__ = ["Varying", "in_lockstep", "varying_names"]
+
+
+class Varying:
+    """Answers whether expressions differ between turns, once the names that do are known."""
+
+    def __init__(self, names: Iterable[str], body: Body) -> None:
+        self.names = set(names)
+        self._changing = set(writes(body))  # what turns write, they may read back
+        self._changing.update(s.buffer.name for s in walk_stmts(body) if isinstance(s, Alloc))
+        while self._grow(body, under=False):
+            pass
+
+    def expr(self, expr: Expr) -> bool:
+        """Whether the value may differ."""
+        return any(
+            node.name in self.names if isinstance(node, Var)
+            else isinstance(node, Load) and node.buffer in self._changing
+            for node in nodes(expr)
+        )
+
+    def stmt(self, stmt: Stmt) -> bool:
+        """Whether the statement, or anything in it, does something else in another turn."""
+        for inner in walk_stmts((stmt,)):
+            if isinstance(inner, Store | Alloc) or any(map(self.expr, exprs(inner))):
+                return True
+            if isinstance(inner, Let | Mut | Assign) and inner.var.name in self.names:
+                return True
+        return not isinstance(stmt, Let | Mut | Assign | For | While | If)
+
+    def _grow(self, body: Body, *, under: bool) -> bool:
+        grown = False
+        for stmt in body:
+            differs = under
+            match stmt:
+                case Let(var=var) | Mut(var=var) | Assign(var=var):
+                    grown |= self._add(var.name, under or self.expr(stmt.value))
+                case For(var=var, start=start, stop=stop):
+                    differs |= self.expr(start) or self.expr(stop)
+                    grown |= self._add(var.name, differs)
+                    grown |= self._grow(stmt.body, under=differs)
+                case While(cond=cond):
+                    grown |= self._grow(stmt.body, under=differs or self.expr(cond))
+                case If(cond=cond):
+                    differs |= self.expr(cond)
+                    grown |= self._grow(stmt.then, under=differs)
+                    grown |= self._grow(stmt.orelse, under=differs)
+        return grown
+
+    def _add(self, name: str, differs: bool) -> bool:
+        if not differs or name in self.names:
+            return False
+        self.names.add(name)
+        return True
+
+
+def varying_names(var: str, body: Body) -> frozenset[str]:
+    """Names in `body` whose values depend on the loop variable `var`, itself included."""
+    return frozenset(Varying((var,), body).names)
+
+
+def in_lockstep(loop: For) -> bool:
+    """Whether the turns of a loop can go through its body side by side, as the lanes of vectors do: their number
+    is known, and all of them make the same turns of the loops inside."""
+    if not (isinstance(loop.start, Const) and isinstance(loop.stop, Const)) or loop.step != 1:
+        return False
+    if not all(isinstance(s, Let | Mut | Assign | Store | For | While | If) for s in walk_stmts(loop.body)):
+        return False
+    known = Varying((loop.var.name,), loop.body)
+    for stmt in walk_stmts(loop.body):
+        if isinstance(stmt, For) and (stmt.bind == "vector" or any(map(known.expr, exprs(stmt)))):
+            return False
+        if isinstance(stmt, While) and known.expr(stmt.cond):
+            return False
+    return True
