@@ -71,7 +71,8 @@ def _evaluate(op: Op, operands: list[np.ndarray]) -> np.ndarray | None:
     if rec.kind is Kind.UPDATE:
         # Only writes of the whole array, element for element, are followed.
         version, region = op.operands[:2]
-        return np.array(np.broadcast_to(operands[2], operands[0].shape)) if region.ref == version.ref else None
+        whole = region.ref == version.ref and region.type.shape == version.type.shape
+        return np.array(np.broadcast_to(operands[2], operands[0].shape)) if whole else None
     with np.errstate(all="ignore"):
         try:
             return np.asarray(rec.ref(*operands, **op.attrs))
