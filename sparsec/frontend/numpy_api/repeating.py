@@ -41,6 +41,8 @@ def tile(A: Any, reps: Any) -> Traced:
     times = (1,) * (x.ndim - len(times)) + times
     if all(t == 1 for t in times):
         return x.copy("K") if x.ndim else x.copy()  # type: ignore[no-any-return]
+    if 0 in x.shape:
+        return reshaped(x, tuple(t * s for t, s in zip(times, x.shape)))  # still a view, as NumPy's
     mixed = reshaped(x, tuple(d for s in x.shape for d in (1, s)))
     target = tuple(d for t, s in zip(times, x.shape) for d in (t, s))
     value = x.trace.op("copy", broadcast(x.trace, mixed.read(), target))
