@@ -15,8 +15,9 @@ import numpy as np
 
 from sparsec.errors import IndexOutOfRange, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.assigned import assigned, assigned_number, fit
 from sparsec.frontend.concrete import concrete_value
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, operand
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
 from sparsec.frontend.layout import MAX_RANK, order_like, order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import (
@@ -142,10 +143,12 @@ def basic_view(x: Traced, parts: list[Part]) -> Traced:
     size: list[Dim] = []
     step: list[int] = []
     shape: list[Dim] = []
+    kept: list[int | None] = []  # the axis of `x` that each axis of the view is
     dims = iter(enumerate(x.shape))
     for part in parts:
         if part is None:
             shape.append(1)
+            kept.append(None)
             continue
         axis, dim = next(dims)
         if isinstance(part, (int, Dynamic)):
@@ -158,14 +161,25 @@ def basic_view(x: Traced, parts: list[Part]) -> Traced:
         size.append(count)
         step.append(stride)
         shape.append(count)
+        kept.append(axis)
     view = x
     if tuple(size) != x.shape or any(s != 1 for s in step):
         view = x.view("slice", start=tuple(start), size=tuple(size), step=tuple(step))
     if view.shape != tuple(shape):
-        view = view.view("reshape", shape=tuple(shape))
+        view = _with_axes(view, tuple(shape), kept)
     if view is x:  # a new view object: `y = x[:]; y += 1` writes, `y is x` is False
         view = Traced(x.trace, x.type, storage=x.storage, steps=x.steps, value=x.value, readonly=x.readonly)
     return view
+
+
+def _with_axes(view: Traced, shape: tuple[Dim, ...], kept: list[int | None]) -> Traced:
+    """The view less the axes of its ints, with those of its Nones. One without elements keeps its strides,
+    which a reshape would not: they decide the memory order of what is computed from it."""
+    ref = view.type.ref
+    if 0 not in shape or ref is None:
+        return view.view("reshape", shape=shape)
+    strides = tuple(0 if axis is None else ref.strides[axis] for axis in kept)
+    return view.view("view", offset=ref.offset, shape=shape, strides=strides)
 
 
 def index_of(trace: Trace, index: int | Dynamic, dim: Dim, axis: int) -> Dim:
@@ -388,65 +402,6 @@ def setitem(x: Traced, key: Any, value: Any) -> None:
 
 def _has_ellipsis(key: Any) -> bool:
     return key is Ellipsis or (isinstance(key, tuple) and any(k is Ellipsis for k in key))
-
-
-def assigned(trace: Trace, value: Any, region: Traced) -> Value:
-    """The right side of an assignment as a value that fits the region (leading axes of length 1 may go)."""
-    if type(value) in PYTHON_NUMBERS:
-        return assigned_number(trace, value, region)
-    array = as_traced(value)
-    if array.weak is float and region.dtype.kind in "iu":
-        return _float_to_int(trace, array, region)
-    return fit(trace, operand(trace, array, region.dtype) if array.weak else array.read(), region.shape)
-
-
-def _float_to_int(trace: Trace, x: Traced, region: Traced) -> Value:
-    """A traced Python float stored into integers goes through a Python int: NaN and infinities have none."""
-    trace.ops("check", trace.op("logical_not", trace.op("isnan", x.value)), kind="value",
-              message="cannot convert float NaN to integer")
-    whole = trace.op("trunc", x.value)
-    limits = np.iinfo(region.dtype)
-    low = trace.op("greater_equal", whole, trace.const(float(limits.min), x.dtype))
-    high = trace.op("less", whole, trace.const(float(limits.max) + 1.0, x.dtype))
-    trace.ops("check", trace.op("logical_and", low, high), kind="overflow",
-              message=f"Python float out of bounds for {region.dtype}")
-    return cast(trace, whole, region.dtype)
-
-
-def assigned_number(trace: Trace, value: Any, region: Traced) -> Value:
-    """A Python number stored as `a[0] = value` stores it: ints must fit, floats truncate, NaN to int raises."""
-    from sparsec.errors import wrap
-
-    held = np.zeros((), region.dtype)
-    with np.errstate(all="ignore"):
-        try:
-            held[()] = value
-        except (OverflowError, ValueError, TypeError) as error:
-            raise wrap(error, user_loc()) or error from None
-    return trace.const(held.item(), region.dtype)
-
-
-def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
-    """Broadcasts the right side of an assignment. Raises ShapeError with NumPy's words."""
-    have = value.type.shape
-    extra = len(have) - len(shape)
-    if extra > 0 and all(d == 1 for d in have[:extra]):
-        value = trace.op("reshape", value, shape=have[extra:])
-        have = have[extra:]
-    try:
-        fits = broadcast_shapes(have, shape) == tuple(shape)
-    except ShapeError:
-        fits = False
-    if not fits:
-
-        def words(dims: tuple[Dim, ...]) -> str:
-            return "(" + ",".join(map(str, dims)) + ("," if len(dims) == 1 else "") + ")"
-
-        raise ShapeError(
-            f"could not broadcast input array from shape {words(have)} into shape {words(shape)}",
-            loc=user_loc(),
-        )
-    return broadcast(trace, value, shape)
 
 
 def _check_mask(x: Traced, mask: Traced, axis: int) -> None:

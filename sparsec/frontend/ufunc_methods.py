@@ -410,7 +410,8 @@ def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None, /) -> None:
 
 
 def _scatter_at(ufunc: np.ufunc, x: Traced, parts: list[Any], b: Any) -> None:
-    from sparsec.frontend.indexing import fit, select
+    from sparsec.frontend.assigned import fit
+    from sparsec.frontend.indexing import select
     from sparsec.frontend.ufuncs import resolve
 
     name = {"subtract": "add", "logical_or": "maximum", "logical_and": "minimum"}.get(

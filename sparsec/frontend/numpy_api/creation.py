@@ -12,7 +12,7 @@ import numpy as np
 from sparsec.errors import ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_dtype, number
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_dtype, number, operand
 from sparsec.frontend.dispatch import holds_traced, implements
 from sparsec.frontend.layout import order_like, order_of_copy
 from sparsec.frontend.locate import user_loc
@@ -410,7 +410,12 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
 
     target = as_traced(dst)
     source = src if isinstance(src, PYTHON_NUMBERS) else as_traced(src)
-    if isinstance(source, Traced):
+    if not isinstance(source, Traced):
+        value = target.trace.const(_copied_number(source, target.dtype, casting), target.dtype)
+    elif source.weak:
+        _copied_number(source.weak(0), target.dtype, casting)
+        value = operand(target.trace, source, target.dtype)
+    else:
         if not np.can_cast(source.dtype, target.dtype, casting):  # type: ignore[arg-type]
             raise TypeError(
                 f"Cannot cast array data from {source.dtype!r} to {target.dtype!r} according to the rule "
@@ -421,9 +426,14 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
             raise ShapeError(
                 f"could not broadcast input array from shape {source.shape} into shape {target.shape}"
             )
-    else:
-        value = number(target.trace, source, target.dtype)
     store(target.trace, target, value, where)
+
+
+def _copied_number(x: Any, dtype: DType, casting: str) -> Any:
+    """A Python number as np.copyto takes it. Raises what NumPy raises."""
+    held = np.zeros((), dtype)
+    np.copyto(held, x, casting=casting)  # type: ignore[arg-type]
+    return held.item()
 
 
 @implements(np.eye, creates=True)

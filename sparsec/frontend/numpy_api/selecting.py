@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from sparsec.frontend.array import Traced
+from sparsec.frontend.assigned import assigned_number
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.indexing import assigned_number, checked_index
+from sparsec.frontend.indexing import checked_index
 from sparsec.frontend.layout import order_like
 from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.numpy_api.support import (
