@@ -75,7 +75,7 @@ def _run(options: argparse.Namespace, ways: list[Config]) -> Tally:
     rate = total.programs / max(clock.elapsed, 1e-9)
     print(f"{total.programs} programs ({', '.join(map(str, ways))}) in {clock.elapsed:.1f} s, {rate:.0f}/s: "
           f"{len(total.mismatches)} differ, {total.refused_programs} refused, "
-          f"in {total.raised} NumPy raised")
+          f"in {total.raised} NumPy raised, in {total.order} NumPy's answer depends on its loops")
     return total
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from tests.fuzz.compare import Run, compare_runs, refusal, run
+from tests.fuzz.meaning import NAMES, meant
 from tests.fuzz.program import Program
 from tests.programs.harness import Difference, jit
 
@@ -36,11 +37,15 @@ class Config:
 
 @dataclass
 class Outcome:
-    """What one program gave: differences and refusals by configuration; `raised` if NumPy refused it."""
+    """What one program gave: differences and refusals by configuration; `raised` if NumPy refused it.
+
+    `order`: NumPy's answer depends on the order of its loops (`meaning.py`), which was not followed.
+    """
 
     mismatches: dict[Config, str] = field(default_factory=dict)
     refused: dict[Config, str] = field(default_factory=dict)
     raised: bool = False
+    order: bool = False
 
 
 def configs(backends: Sequence[str], optimise: str) -> list[Config]:
@@ -117,10 +122,11 @@ def crash_text(code: int | None) -> str:
 def check_function(
     f: Callable[..., Any], program: Program, ways: Sequence[Config], note: Note = lambda way: None
 ) -> Outcome:
-    """`f` is the program's function. NumPy runs once for every call, sparsec once for every way and call."""
+    """`f` is the program's function. NumPy runs for every call, sparsec once for every way and call."""
     outcome = Outcome()
     wanted = [run(f, recipe) for recipe in program.calls]
     outcome.raised = any(w.error is not None for w in wanted)
+    wanted, outcome.order = _as_meant(program, wanted)
     for position, way in enumerate(ways):
         note(position)
         compiled = jit(f, way.backend, optimise=way.optimise)
@@ -135,6 +141,19 @@ def check_function(
                 outcome.refused[way] = reason
                 break
     return outcome
+
+
+def _as_meant(program: Program, plain: list[Run]) -> tuple[list[Run], bool]:
+    """What NumPy does when every source is copied first, and whether that is something else."""
+    space: dict[str, Any] = {"__name__": "sparsec_fuzz_program", **NAMES}
+    exec(meant(program.source), space)
+    strict = [run(space["f"], recipe) for recipe in program.calls]
+    try:
+        for one, other in zip(strict, plain):
+            compare_runs(one, other, program.inexact)
+    except Difference:
+        return strict, True
+    return plain, False
 
 
 def _judge(got: Run, want: Run, inexact: bool) -> str:

@@ -26,6 +26,7 @@ class Tally:
 
     programs: int = 0
     raised: int = 0
+    order: int = 0
     mismatches: list[tuple[int, Config, str]] = field(default_factory=list)
     refused: Counter[str] = field(default_factory=Counter)
     refused_programs: int = 0
@@ -33,6 +34,7 @@ class Tally:
     def add(self, other: Tally) -> None:
         self.programs += other.programs
         self.raised += other.raised
+        self.order += other.order
         self.mismatches += other.mismatches
         self.refused += other.refused
         self.refused_programs += other.refused_programs
@@ -47,6 +49,7 @@ def run_range(seed: int, numbers: range, ways: list[Config], workshop: Workshop,
         outcome = workshop.check(generate(seed, number), ways, functools.partial(note, number))
         tally.programs += 1
         tally.raised += outcome.raised
+        tally.order += outcome.order
         tally.mismatches += [(number, way, text) for way, text in outcome.mismatches.items()]
         tally.refused.update(outcome.refused.values())
         tally.refused_programs += bool(outcome.refused)

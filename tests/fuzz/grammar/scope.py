@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.fuzz.meaning import NAMES, meant
+
 MAX_ELEMENTS = 400
 #: Numbers and finite elements up to here make float sums and products exact in any order.
 _EXACT = 256
@@ -29,7 +31,7 @@ class Scope:
 
     def __init__(self, rng: Random, values: dict[str, Any], twice: bool) -> None:
         self.rng, self.twice = rng, twice
-        self.space: dict[str, Any] = {"np": np, **values}
+        self.space: dict[str, Any] = {"np": np, **NAMES, **values}
         self.names = list(values)
         self.chunks: list[str] = []
         self.helpers: list[str] = []
@@ -85,7 +87,7 @@ class Scope:
     def add(self, text: str, *made: str) -> None:
         """Runs a statement and keeps it; `made` are the variables that it defines. Raises what NumPy does."""
         self.attempt = text
-        exec(text, self.space)
+        exec(meant(text), self.space)
         self.attempt = ""
         for name in made:
             value = self.space[name]
