@@ -81,10 +81,10 @@ class Compilation:
 
     @lazy
     def program(self) -> Program:
-        """Loop IR, for any target."""
+        """Loop IR, for any target; reductions are written for vector units where those are not work-items."""
         from sparsec.passes.lower import lower_program
 
-        return lower_program(self.planned, self.alignments)
+        return lower_program(self.planned, self.alignments, lanes=self.backend != "opencl")
 
     @lazy
     def legal(self) -> Program:

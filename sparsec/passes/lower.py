@@ -48,17 +48,18 @@ from sparsec.passes.plan_memory import ALIGN, arena_bytes, param_bytes, storage_
 __all__ = ["lower_program"]
 
 
-def lower_program(func: Func, alignments: Mapping[str, int] | None = None) -> Program:
+def lower_program(func: Func, alignments: Mapping[str, int] | None = None, *, lanes: bool = True) -> Program:
     """The program of a PLANNED function. alignments: bytes, by storage name, that may be assumed of arguments
-    and results; an element's size where it says nothing."""
-    return _ProgramWriter(func, alignments or {}).write()
+    and results; an element's size where it says nothing. lanes: reductions are written for vector units, with
+    several folds in small arrays; a device with many work-items has no use for that."""
+    return _ProgramWriter(func, alignments or {}, lanes).write()
 
 
 class _ProgramWriter:
     """A program under construction."""
 
-    def __init__(self, func: Func, alignments: Mapping[str, int]) -> None:
-        self.func, self.alignments = func, alignments
+    def __init__(self, func: Func, alignments: Mapping[str, int], lanes: bool) -> None:
+        self.func, self.alignments, self.lanes = func, alignments, lanes
         self.places: dict[str, Placement] = {p.storage: p for p in func.plan}
         self.dtypes: dict[str, DType] = {p.storage: p.type.dtype for p in func.params}
         self.dtypes.update((name, t.dtype) for name, t in storage_types(func).items())
@@ -155,7 +156,8 @@ class _ProgramWriter:
         return (launch,)
 
     def _surroundings(self) -> Surroundings:
-        return Surroundings(self._place, self.literals, self._symbol, dict(self.counters), self._fail_code)
+        counters = dict(self.counters)
+        return Surroundings(self._place, self.literals, self._symbol, counters, self._fail_code, self.lanes)
 
     def _fail_code(self, kind: str, message: str, op: Op) -> int:
         failure = Failure(kind, message, op.loc)

@@ -50,6 +50,7 @@ class Surroundings:
 
     place: where a storage is. literals: `const` ops by storage. symbol: a symbol's value on the host, or
     its literal. scalars: loop counters of the host by value name. fail_code: (kind, message, op) to a code.
+    lanes: whether reductions are written for vector units.
     """
 
     place: Callable[[str], Place]
@@ -57,6 +58,7 @@ class Surroundings:
     symbol: Callable[[str], Expr]
     scalars: Mapping[str, Expr]
     fail_code: Callable[[str, str, Op], int]
+    lanes: bool
 
 
 class KernelWriter:
@@ -65,6 +67,7 @@ class KernelWriter:
     def __init__(self, name: str, around: Surroundings) -> None:
         self.name, self.around = name, around
         self.nest = NestBuilder(fail_code=self._fail)
+        self.lanes = around.lanes
         self.op: Op | None = None  # the op being lowered, for error locations
         self._buffers: dict[tuple[str, int] | str, Place] = {}
         self._scalars: dict[str, tuple[Var, Expr]] = {}

@@ -22,13 +22,14 @@ from sparsec.ir.graph import Op, Value
 from sparsec.ir.loops import Const, Expr, Var, walk_exprs
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Fold, Kind, record
-from sparsec.ir.ops.summation import pairwise_sum
+from sparsec.ir.ops.summation import pairwise_sum, pairwise_sums
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.tensorref import TensorRef, self_overlaps
 from sparsec.ir.types import I64
 from sparsec.passes.accesses import accesses, domain
 from sparsec.passes.axes import Loop, axis_positions, merged_loops
 from sparsec.passes.groups import is_pairwise
+from sparsec.passes.lanes import Lanes, in_blocks, lane_count
 from sparsec.passes.lower_kernel import KernelWriter
 
 At = list[Expr]  # an index for every axis of the domain
@@ -68,11 +69,18 @@ class _LoopNest:
             return
         self._bind_scalars()
         outer, inner = self._loops(self.kept), self._loops(self.axes)
-        with self._nest(outer, "seq" if self._sequential() else "parallel") as at:
+        bind = "seq" if self._sequential() else "parallel"
+        if self._abreast(outer):
+            with self._nest(outer[:-1], bind) as at:
+                self._across(at, outer[-1], inner, bind)
+            return
+        with self._nest(outer, bind) as at:
             if not self.reductions:
                 self._element(at)
             elif is_pairwise(self.reductions[0]):
                 self._pairwise(at, inner)
+            elif self._merges(inner):
+                self._fold_along(at, inner)
             else:
                 self._fold(at, inner)
 
@@ -211,9 +219,8 @@ class _LoopNest:
             self._finish(acc.op, at, acc.fold.finish(S, acc.cells))
 
     def _start(self, op: Op) -> _Accumulator:
-        fold: Fold = record(op.name).lower
-        initial = fold.init(op.operands[0].type.dtype, op.attrs)
-        return _Accumulator(op, fold, tuple(self.k.nest.mut(x, "acc") for x in initial))
+        cells = tuple(self.k.nest.mut(x, "acc") for x in self._init(op))
+        return _Accumulator(op, record(op.name).lower, cells)
 
     def _finish(self, op: Op, at: At, value: Expr) -> None:
         shown = self.shown.get(op.result.name)
@@ -229,25 +236,121 @@ class _LoopNest:
 
     def _pairwise(self, at: At, inner: Sequence[Loop]) -> None:
         (op,) = self.reductions
-        count = self.k.dim(product(self.shape[a] for a in self.axes))
-
-        def element(position: Expr) -> Expr:
-            here = list(at)
-            counters: list[Expr] = []
-            rest = self.k.nest.let(position, "i")
-            for loop in reversed(inner[1:]):
-                size = self.k.dim(loop.size)
-                rest = self.k.nest.let(rest, "i")
-                counters.insert(0, self.k.nest.let(S.rem(rest, size), "i"))
-                rest = S.quo(rest, size)
-            counters[:0] = [rest] if inner else []
-            for axis, where in enumerate(axis_positions(len(self.shape), inner, counters)):
-                if axis in self.axes:
-                    here[axis] = where
-            return self._element(here)[op.result.name]
-
-        total = pairwise_sum(self.k.nest, count, element, op.operands[0].type.dtype)
+        dtype = op.operands[0].type.dtype
+        tile = self.k.lanes and self._computes() and not self._sequential() and not self._is_short(inner)
+        total = pairwise_sum(
+            self.k.nest, self._count(), lambda i: self._folded_at(at, inner, i), dtype, tile=tile
+        )
         self._finish(op, at, record(op.name).lower.finish(S, (total,)))
+
+    def _is_short(self, inner: Sequence[Loop]) -> bool:
+        """Whether the folded elements are too few for vectors of their own."""
+        size = product(loop.size for loop in inner)
+        return isinstance(size, int) and size < 32
+
+    def _count(self) -> Expr:
+        return self.k.dim(product(self.shape[a] for a in self.axes))
+
+    def _folded_at(self, at: At, inner: Sequence[Loop], position: Expr) -> Expr:
+        """What the one reduction folds in at a position among the folded elements."""
+        here = list(at)
+        counters: list[Expr] = []
+        rest = self.k.nest.let(position, "i")
+        for loop in reversed(inner[1:]):
+            size = self.k.dim(loop.size)
+            rest = self.k.nest.let(rest, "i")
+            counters.insert(0, self.k.nest.let(S.rem(rest, size), "i"))
+            rest = S.quo(rest, size)
+        counters[:0] = [rest] if inner else []
+        for axis, where in enumerate(axis_positions(len(self.shape), inner, counters)):
+            if axis in self.axes:
+                here[axis] = where
+        return self._element(here)[self.reductions[0].result.name]
+
+    def _computes(self) -> bool:
+        """Whether an element is more than a load."""
+        return any(record(op.name).kind not in (Kind.REDUCE, Kind.VIEW) for op in self.ops)
+
+    # --- reductions in lanes ---
+
+    def _abreast(self, outer: Sequence[Loop]) -> bool:
+        """Whether neighbours along the last kept axis had better be reduced at the same time: where memory runs
+        along it, and not along the folded ones."""
+        if not self.k.lanes or not self.reductions or not outer or not self.axes or self._sequential():
+            return False
+        size, axis = outer[-1].size, outer[-1].axes[-1]
+        views = [s for s in self._strides() if any(s[a] != 0 for a in self.axes)]
+        along = any(s[a] in (1, -1) and self.shape[a] != 1 for s in views for a in self.axes)
+        return (not isinstance(size, int) or size >= 8) and not along and any(s[axis] == 1 for s in views)
+
+    def _across(self, at: At, loop: Loop, inner: Sequence[Loop], bind: str) -> None:
+        nest = self.k.nest
+        axis = loop.axes[-1]
+        count = lane_count([x.dtype for op in self.reductions for x in self._init(op)])
+        if isinstance(loop.size, int):
+            count = min(count, loop.size)
+
+        def block(first: Expr, width: Expr) -> None:
+            def lane(j: Expr, base: At = at) -> At:
+                return [S.add(first, j) if a == axis else x for a, x in enumerate(base)]
+
+            if is_pairwise(self.reductions[0]):
+                (op,) = self.reductions
+                dtype = op.operands[0].type.dtype
+
+                def element(position: Expr, j: Expr) -> Expr:
+                    return self._folded_at(lane(j), inner, position)
+
+                totals = pairwise_sums(nest, self._count(), width, count, element, dtype)
+                with nest.loop(width, bind=bind) as j:
+                    total = nest.load(totals, j, dtype)
+                    self._finish(op, lane(j), record(op.name).lower.finish(S, (total,)))
+                return
+            lanes = self._lanes(count)
+            with self._nest(inner, "seq", at) as here:
+                position = self._flat(here)
+                with nest.loop(width, bind=bind) as j:
+                    self._take(lanes, j, lane(j, here), position)
+            with nest.loop(width, bind=bind) as j:
+                for k, op in enumerate(self.reductions):
+                    self._finish(op, lane(j), lanes.folds[k].finish(S, lanes.at(k, j)))
+
+        in_blocks(nest, self.k.dim(loop.size), count, bind, block)
+
+    def _merges(self, inner: Sequence[Loop]) -> bool:
+        """Whether the folds may be taken in lanes along the innermost folded loop."""
+        if not self.k.lanes or not inner or self._sequential():
+            return False
+        folds = [(record(op.name).lower, op.operands[0].type.dtype.kind) for op in self.reductions]
+        return not self._is_short(inner[-1:]) and all(kind in fold.merges for fold, kind in folds)
+
+    def _fold_along(self, at: At, inner: Sequence[Loop]) -> None:
+        nest = self.k.nest
+        axis = inner[-1].axes[-1]
+        count = lane_count([x.dtype for op in self.reductions for x in self._init(op)])
+        lanes = self._lanes(count)
+        with self._nest(inner[:-1], "seq", at) as base:
+
+            def block(first: Expr, width: Expr) -> None:
+                with nest.loop(width, bind="parallel") as j:
+                    here = [S.add(first, j) if a == axis else x for a, x in enumerate(base)]
+                    self._take(lanes, j, here, self._flat(here))
+
+            in_blocks(nest, self.k.dim(inner[-1].size), count, "seq", block)
+        for op, fold, cells in zip(self.reductions, lanes.folds, lanes.merged()):
+            self._finish(op, at, fold.finish(S, cells))
+
+    def _init(self, op: Op) -> tuple[Expr, ...]:
+        fold: Fold = record(op.name).lower
+        return fold.init(op.operands[0].type.dtype, op.attrs)
+
+    def _lanes(self, count: int) -> Lanes:
+        folds = [record(op.name).lower for op in self.reductions]
+        return Lanes(self.k.nest, folds, list(map(self._init, self.reductions)), count)
+
+    def _take(self, lanes: Lanes, j: Expr, here: At, position: Expr) -> None:
+        elements = self._element(here)
+        lanes.take(j, [elements[op.result.name] for op in self.reductions], position)
 
     # --- maps ---
 

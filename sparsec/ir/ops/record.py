@@ -68,12 +68,17 @@ class Fold:
     `init(dtype, attrs)` gives the starting scalars, `step(s, accs, x, i)` the next ones for element `x` with
     flat position `i` (i64) among the reduced, `finish(s, accs)` the result. `pairwise` asks for the
     error-bounded summation order instead of the plain one (float sums).
+
+    `merge(s, accs, others)` gives the accumulators of all elements from those of two parts, whose elements may
+    take turns in any way. `merges` are the kinds of dtype for which the result is the same then.
     """
 
     init: Callable[[DType, Attrs], tuple[Expr, ...]]
     step: Callable[[ScalarBuilder, tuple[Expr, ...], Expr, Expr], tuple[Expr, ...]]
     finish: Callable[[ScalarBuilder, tuple[Expr, ...]], Expr] = lambda s, accs: accs[0]
     pairwise: bool = False
+    merge: Callable[[ScalarBuilder, tuple[Expr, ...], tuple[Expr, ...]], tuple[Expr, ...]] | None = None
+    merges: str = ""  # dtype kinds for which `merge` is exact
 
 
 Infer = Callable[[Sequence[TensorType], Attrs], Sequence[TensorType]]

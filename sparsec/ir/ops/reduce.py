@@ -15,7 +15,7 @@ from sparsec.ir.loops import Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import reduction
 from sparsec.ir.ops.record import Fold
-from sparsec.ir.scalar import ScalarBuilder, const
+from sparsec.ir.scalar import S, ScalarBuilder, const
 from sparsec.ir.types import I64, DType
 
 
@@ -23,40 +23,45 @@ def _starts_at(value: int) -> Callable[[DType, Attrs], tuple[Expr, ...]]:
     return lambda dtype, attrs: (const(value, dtype),)
 
 
+def _combining(
+    init: Callable[[DType, Attrs], tuple[Expr, ...]], combine: Callable[[Expr, Expr], Expr], merges: str,
+    pairwise: bool = False,
+) -> Fold:
+    """A fold with one accumulator that takes elements and partial results alike."""
+    return Fold(
+        init, lambda s, accs, x, i: (combine(accs[0], x),), pairwise=pairwise,
+        merge=lambda s, accs, others: (combine(accs[0], others[0]),), merges=merges,
+    )
+
+
 reduction(
     "sum", "The sum; float sums are pairwise.", lambda x, axis: np.add.reduce(x, axis=axis, dtype=x.dtype),
-    Fold(init=_starts_at(0), step=lambda s, accs, x, i: (s.add(accs[0], x),), pairwise=True),
+    _combining(_starts_at(0), S.add, "iu", pairwise=True),
     kinds="iufc", ulp={"f": 4, "c": 4},
 )
 reduction(
     "prod", "The product, in order.", lambda x, axis: np.multiply.reduce(x, axis=axis, dtype=x.dtype),
-    Fold(init=_starts_at(1), step=lambda s, accs, x, i: (s.mul(accs[0], x),)),
+    _combining(_starts_at(1), S.mul, "iu"),
     kinds="iufc", ulp={"f": 16, "c": 64},
 )
 reduction(
     "max", "The largest element; NaN if one is.", lambda x, axis: np.maximum.reduce(x, axis=axis),
-    Fold(
-        init=lambda dtype, attrs: (rules.lowest(dtype),),
-        step=lambda s, accs, x, i: (rules.larger(accs[0], x),),
-    ),
+    _combining(lambda dtype, attrs: (rules.lowest(dtype),), rules.larger, "biuf"),
     kinds="biufc", empty=False, numpy=("max", "amax"),
 )
 reduction(
     "min", "The smallest element; NaN if one is.", lambda x, axis: np.minimum.reduce(x, axis=axis),
-    Fold(
-        init=lambda dtype, attrs: (rules.highest(dtype),),
-        step=lambda s, accs, x, i: (rules.smaller(accs[0], x),),
-    ),
+    _combining(lambda dtype, attrs: (rules.highest(dtype),), rules.smaller, "biuf"),
     kinds="biufc", empty=False, numpy=("min", "amin"),
 )
 reduction(
     "any", "Whether an element is True.", lambda x, axis: np.logical_or.reduce(x, axis=axis),
-    Fold(init=_starts_at(0), step=lambda s, accs, x, i: (s.logical_or(accs[0], x),)),
+    _combining(_starts_at(0), S.logical_or, "b"),
     kinds="b",
 )
 reduction(
     "all", "Whether every element is True.", lambda x, axis: np.logical_and.reduce(x, axis=axis),
-    Fold(init=_starts_at(1), step=lambda s, accs, x, i: (s.logical_and(accs[0], x),)),
+    _combining(_starts_at(1), S.logical_and, "b"),
     kinds="b",
 )
 
@@ -72,6 +77,18 @@ def _first_best(order: str) -> _Choice:
         return s.select(better, x, best), s.select(better, i, at)
 
     return step
+
+
+def _earlier_best(order: str) -> Callable[..., tuple[Expr, ...]]:
+    """Of two first bests, the better one; of equals, the earlier."""
+
+    def merge(s: ScalarBuilder, accs: tuple[Expr, ...], others: tuple[Expr, ...]) -> tuple[Expr, ...]:
+        (best, at), (other, where) = accs, others
+        ahead = s.logical_and(s.logical_not(rules.better(order, best, other)), s.lt(where, at))
+        wins = s.logical_or(rules.better(order, other, best), ahead)
+        return s.select(wins, other, best), s.select(wins, where, at)
+
+    return merge
 
 
 def _position_of(extreme: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
@@ -92,6 +109,7 @@ reduction(
     Fold(
         init=lambda dtype, attrs: (rules.lowest(dtype), const(0, I64)),
         step=_first_best("gt"), finish=lambda s, accs: accs[1],
+        merge=_earlier_best("gt"), merges="biuf",
     ),
     kinds="biufc", result=I64, empty=False,
 )
@@ -101,6 +119,7 @@ reduction(
     Fold(
         init=lambda dtype, attrs: (rules.highest(dtype), const(0, I64)),
         step=_first_best("lt"), finish=lambda s, accs: accs[1],
+        merge=_earlier_best("lt"), merges="biuf",
     ),
     kinds="biufc", result=I64, empty=False,
 )

@@ -1,18 +1,18 @@
 """Pairwise summation: the float sum with an error that grows with log n, in NumPy's own order.
 
-A run of at most 128 numbers is summed by 8 accumulators (64 and 4 for complex numbers); a longer one is
-cut in
-two near its middle, and the two sums are added. That is the tree that NumPy builds for a contiguous row, so
-the sum of one equals NumPy's bit for bit. The recursion is a loop over a small stack here. The order
-depends on
-the count alone: not on threads, not on vector width.
+A run of at most 128 numbers is summed by 8 accumulators (64 and 4 for complex numbers); a longer one is cut in
+two near its middle, and the two sums are added. That is the tree that NumPy builds for a contiguous row, so the sum
+of one equals NumPy's bit for bit. The recursion is a loop over a small stack here. The order depends on the count
+alone: not on threads, not on vector width.
+
+Several sums of equal length can be taken abreast (`width`): each step is then a loop over them, for vectors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from sparsec.ir.loops import Expr, Var
+from sparsec.ir.loops import Const, Expr, Var
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import BOOL, I64, DType
@@ -23,32 +23,118 @@ Element = Callable[[Expr], Expr]
 _DEPTH = 64
 
 
-def pairwise_sum(nest: NestBuilder, count: Expr, element: Element, dtype: DType) -> Expr:
+def pairwise_sum(nest: NestBuilder, count: Expr, element: Element, dtype: DType, *, tile: bool = False) -> Expr:
     """Appends the statements that sum `element(0)` … `element(count - 1)`; 0 for none.
 
-    `element` may append statements of its own (`nest.read`); it is called inside loops.
+    `element` may append statements of its own (`nest.read`); it is called inside loops. tile: the elements of a
+    run are computed in a loop of their own, which vectorises, and summed from there.
     """
-    lanes = 4 if dtype.kind == "c" else 8
+
+    def one_run(start: Expr, size: Expr) -> Expr:
+        if not tile:
+            return _run(nest, start, size, element, dtype)
+        run = nest.scratch(dtype, 16 * _lanes(dtype), "run")
+        with nest.loop(size, bind="parallel") as at:
+            nest.store(run, at, element(S.add(start, at)))
+        return _run(nest, index(0), size, lambda at: nest.load(run, at, dtype), dtype)
+
+    if isinstance(count, Const) and count.value.real <= 16 * _lanes(dtype):
+        total: Expr = one_run(index(0), count)
+    else:
+        cell = nest.mut(const(0, dtype), "total")
+        sums = nest.scratch(dtype, _DEPTH, "sums")  # of the left halves of what is being summed
+
+        def finished_run(start: Expr, size: Expr) -> None:
+            nest.assign(cell, one_run(start, size))
+
+        def add_left(depth: Expr) -> None:
+            nest.assign(cell, S.add(nest.load(sums, depth, dtype), cell))
+
+        _walk(nest, count, _lanes(dtype), finished_run, add_left, lambda depth: nest.store(sums, depth, cell))
+        total = cell
+    # NumPy adds the tree's sum to its start value 0, which makes 0.0 of -0.0.
+    return nest.let(S.add(const(0, dtype), total))
+
+
+def pairwise_sums(
+    nest: NestBuilder, count: Expr, width: Expr, most: int, element: Callable[[Expr, Expr], Expr], dtype: DType
+) -> str:
+    """As `pairwise_sum`, `width` sums of `element(position, which)` abreast, at most `most`. Gives the name of
+    the scratch memory where they are."""
+    lanes = _lanes(dtype)
+    totals = nest.scratch(dtype, most, "totals")
+    parts = nest.scratch(dtype, lanes * most, "parts")  # accumulators, a row of `most` for each
+    sums = nest.scratch(dtype, _DEPTH * most, "sums")
+
+    def place(row: Expr, which: Expr) -> Expr:
+        return S.add(S.mul(row, index(most)), which)
+
+    def part(k: int, which: Expr) -> Expr:
+        return nest.load(parts, place(index(k), which), dtype)
+
+    def finished_run(start: Expr, size: Expr) -> None:
+        whole = nest.let(S.logical_and(size, index(-lanes)))
+        with nest.loop(index(lanes)) as k, nest.loop(width, bind="parallel") as which:
+            nest.store(parts, place(k, which), const(0, dtype))
+        with nest.loop(whole, step=lanes) as at, nest.loop(index(lanes)) as k:
+            here = nest.let(S.add(S.add(start, at), k))
+            with nest.loop(width, bind="parallel") as which:
+                old = nest.load(parts, place(k, which), dtype)
+                nest.store(parts, place(k, which), S.add(old, element(here, which)))
+        with nest.loop(width, bind="parallel") as which:
+            nest.store(totals, which, _tree([part(k, which) for k in range(lanes)]))
+        with nest.loop(size, whole) as at:
+            here = nest.let(S.add(start, at))
+            with nest.loop(width, bind="parallel") as which:
+                old = nest.load(totals, which, dtype)
+                nest.store(totals, which, S.add(old, element(here, which)))
+
+    def add_left(depth: Expr) -> None:
+        with nest.loop(width, bind="parallel") as which:
+            left = nest.load(sums, place(depth, which), dtype)
+            nest.store(totals, which, S.add(left, nest.load(totals, which, dtype)))
+
+    def keep(depth: Expr) -> None:
+        with nest.loop(width, bind="parallel") as which:
+            nest.store(sums, place(depth, which), nest.load(totals, which, dtype))
+
+    if isinstance(count, Const) and 0 < count.value.real <= 16 * lanes:
+        finished_run(index(0), count)
+    else:
+        with nest.loop(width, bind="parallel") as which:
+            nest.store(totals, which, const(0, dtype))
+        _walk(nest, count, lanes, finished_run, add_left, keep)
+    with nest.loop(width, bind="parallel") as which:
+        nest.store(totals, which, S.add(const(0, dtype), nest.load(totals, which, dtype)))
+    return totals
+
+
+def _lanes(dtype: DType) -> int:
+    return 4 if dtype.kind == "c" else 8
+
+
+def _walk(
+    nest: NestBuilder, count: Expr, lanes: int, run: Callable[[Expr, Expr], None],
+    add_left: Callable[[Expr], None], keep: Callable[[Expr], None],
+) -> None:
+    """The tree over `count` elements. run(start, size) makes the sum of a run the total; add_left(depth) adds to
+    it what keep(depth) kept."""
     pending = nest.scratch(I64, _DEPTH, "pending")  # sizes of right halves; -1: being summed now
-    sums = nest.scratch(dtype, _DEPTH, "sums")  # of the left halves beside them
-    zero = const(0, dtype)
-    total, start = nest.mut(zero, "total"), nest.mut(index(0), "start")
+    start = nest.mut(index(0), "start")
     size, depth = nest.mut(nest.let(count), "size"), nest.mut(index(0), "depth")
     going = nest.mut(S.gt(size, index(0)), "going")
     with nest.while_(going):
         _descend(nest, size, depth, pending, lanes)
-        nest.assign(total, _run(nest, start, size, element, dtype, lanes))
+        run(start, size)
         nest.assign(start, S.add(start, size))
-        _ascend(nest, total, depth, pending, sums, dtype)
+        _ascend(nest, depth, pending, add_left)
         with nest.if_(S.eq(depth, index(0))):
             nest.assign(going, S.logical_not(going))
         with nest.else_():
             top = nest.let(S.sub(depth, index(1)))
-            nest.store(sums, top, total)
+            keep(top)
             nest.assign(size, nest.load(pending, top, I64))
             nest.store(pending, top, index(-1))
-    # NumPy adds the tree's sum to its start value 0, which makes 0.0 of -0.0.
-    return nest.let(S.add(zero, total))
 
 
 def _descend(nest: NestBuilder, size: Var, depth: Var, pending: str, lanes: int) -> None:
@@ -65,14 +151,14 @@ def _left_half(size: Expr, lanes: int) -> Expr:
     return S.logical_and(half, index(-lanes))
 
 
-def _ascend(nest: NestBuilder, total: Var, depth: Var, pending: str, sums: str, dtype: DType) -> None:
+def _ascend(nest: NestBuilder, depth: Var, pending: str, add_left: Callable[[Expr], None]) -> None:
     """Adds the left sums of all halves that are complete."""
     more = nest.mut(const(True, BOOL), "more")
     with nest.while_(more):
         with nest.if_(S.gt(depth, index(0))):
             top = nest.let(S.sub(depth, index(1)))
             with nest.if_(S.lt(nest.load(pending, top, I64), index(0))):
-                nest.assign(total, S.add(nest.load(sums, top, dtype), total))
+                add_left(top)
                 nest.assign(depth, top)
             with nest.else_():
                 nest.assign(more, S.logical_not(more))
@@ -80,8 +166,9 @@ def _ascend(nest: NestBuilder, total: Var, depth: Var, pending: str, sums: str, 
             nest.assign(more, S.logical_not(more))
 
 
-def _run(nest: NestBuilder, start: Expr, size: Expr, element: Element, dtype: DType, lanes: int) -> Expr:
-    """The sum of `size` elements from `start`: `lanes` accumulators, a tree over them, then the rest."""
+def _run(nest: NestBuilder, start: Expr, size: Expr, element: Element, dtype: DType) -> Expr:
+    """The sum of `size` elements from `start`: accumulators, a tree over them, then the rest."""
+    lanes = _lanes(dtype)
     whole = nest.let(S.logical_and(size, index(-lanes)))
     zero = const(0, dtype)
     accumulators = [nest.mut(zero, "lane") for _ in range(lanes)]
