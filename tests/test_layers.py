@@ -17,7 +17,7 @@ LAYERS = (
     ("errors", "config"),
     ("ir",),
     ("passes", "codegen", "runtime"),
-    ("compiler",),
+    ("compiler", "report"),
     ("frontend", "sparse", "nn", "numpy"),
     ("cli",),
 )

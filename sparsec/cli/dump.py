@@ -14,7 +14,7 @@ import argparse
 import ast
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,12 +23,13 @@ import numpy as np
 
 from sparsec.compiler import BACKENDS, STAGES
 from sparsec.errors import ArgumentError, ParseError, SparsecError
-from sparsec.frontend.jit import jit
+from sparsec.frontend.jit import Jitted, jit
 from sparsec.ir.tensorref import TensorRef, contiguous_strides, span
 from sparsec.ir.text import parse_types
 from sparsec.ir.types import TensorType
 
-__all__ = ["add_parser", "example_arguments", "load_function", "run"]
+__all__ = ["add_function", "add_parser", "example_arguments", "jitted", "load_function", "run", "static_arguments",
+           "write_out"]
 
 
 def add_parser(subparsers: Any) -> argparse.ArgumentParser:
@@ -39,34 +40,52 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_function(parser)
+    parser.add_argument("--stage", default="trace", help=f"{', '.join(STAGES)}, the name of a pass, or all")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
+    return parser
+
+
+def add_function(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say which function is meant, and for which arguments it is compiled."""
     add = parser.add_argument
     add("function", metavar="FILE.py:FUNCTION", help="a function of a file, jitted or plain")
     add("--spec", default="", help="the positional arguments: types and literals, separated by commas")
     add("--static", action="append", default=[], metavar="NAME=VALUE", help="a static argument by keyword")
     add("--backend", choices=sorted(BACKENDS), default=None, help="default: the function's own")
-    add("--stage", default="trace", help=f"{', '.join(STAGES)}, the name of a pass, or all")
-    add("-o", "--output", metavar="FILE", help="write there instead of printing")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the stage, or writes it to a file."""
+    static = static_arguments(args)
+    write_out(jitted(args, static).trace(*example_arguments(args.spec), **static).as_text(args.stage), args.output)
+    return 0
+
+
+def static_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What `--static` gives, by name."""
+    return dict(_static(word) for word in args.static)
+
+
+def jitted(args: argparse.Namespace, static: Iterable[str]) -> Jitted[..., Any]:
+    """The function that the command line names, with its own options where that leaves them open."""
     function = load_function(args.function)
-    static = dict(_static(word) for word in args.static)
     plain = getattr(function, "__sparsec_function__", function)
     backend = args.backend or getattr(function, "backend", None)
     names = (*getattr(function, "static_argnames", ()), *static)
-    compiled = jit(plain, backend=backend, static_argnames=tuple(dict.fromkeys(names)))
-    text = compiled.trace(*example_arguments(args.spec), **static).as_text(args.stage)
+    return jit(plain, backend=backend, static_argnames=tuple(dict.fromkeys(names)))
+
+
+def write_out(text: str, file: str | None) -> None:
+    """Prints a text, or writes it to a file. Raises ArgumentError."""
     text = text if text.endswith("\n") else text + "\n"
-    if args.output is None:
+    if file is None:
         print(text, end="")
-        return 0
+        return
     try:
-        Path(args.output).write_text(text, encoding="utf-8")
+        Path(file).write_text(text, encoding="utf-8")
     except OSError as error:
-        raise ArgumentError(f"cannot write {args.output}: {error.strerror}") from None
-    return 0
+        raise ArgumentError(f"cannot write {file}: {error.strerror}") from None
 
 
 # --- the function ----------------------------------------------------------------------------------------

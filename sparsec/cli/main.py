@@ -25,6 +25,7 @@ __all__ = ["COMMANDS", "main"]
 #: Name and one-line help of each subcommand; its module has the same name.
 COMMANDS = {
     "dump": "show the stages of a compiled Python function",
+    "explain": "show what each line of a function becomes, and why",
     "ops": "list the ops of the IR and the NumPy functions that are supported",
     "doctor": "show what sparsec finds on this machine, and whether it can work",
     "cache": "show or clear the compiled code that is kept between runs",

@@ -24,7 +24,7 @@ from sparsec.codegen.emit import Emitter, illegal, post_order
 from sparsec.codegen.gemm import few_rows_kernel, gemm_kernel, has_few_rows, part_dtype
 from sparsec.errors import CompileError
 from sparsec.ir.abi import pointer_index
-from sparsec.ir.loop_rewrite import reads, simplify, writes
+from sparsec.ir.loop_rewrite import index_step, reads, simplify, writes
 from sparsec.ir.loops import (
     Apply,
     Assign,
@@ -43,7 +43,6 @@ from sparsec.ir.loops import (
     Slot,
     Stmt,
     Store,
-    Var,
     While,
     exprs,
     walk_stmts,
@@ -797,25 +796,9 @@ def _wants_masked_tail(loop: For) -> bool:
         sizes = [(node.index, node.dtype) for node in places]
         if isinstance(stmt, Store):
             sizes.append((stmt.index, stmt.value.dtype))
-        if any(dtype.itemsize < 4 or _step(at, loop) not in (0, 1) for at, dtype in sizes):
+        if any(dtype.itemsize < 4 or index_step(at, loop.var) not in (0, 1) for at, dtype in sizes):
             return False
     return True
-
-
-def _step(index: Expr, loop: For) -> int | None:
-    """How far a position moves with the loop's variable, where it is plain index arithmetic."""
-    match index:
-        case Const():
-            return 0
-        case Var():
-            return 1 if index == loop.var else 0
-        case Apply("add" | "sub" as fn, (x, y)):
-            a, b = _step(x, loop), _step(y, loop)
-            return None if a is None or b is None else a + b if fn == "add" else a - b
-        case Apply("mul", (x, Const(value=int(factor)))) | Apply("mul", (Const(value=int(factor)), x)):
-            a = _step(x, loop)
-            return None if a is None else a * factor
-    return None
 
 
 def _loaded(stmt: Stmt) -> set[str]:

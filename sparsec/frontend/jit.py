@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
@@ -36,12 +36,16 @@ from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.graph import Func
 from sparsec.ir.limits import size_values
 from sparsec.ir.loops import Kernel
+from sparsec.ir.remarks import collect_remarks
 from sparsec.ir.types import I64
 from sparsec.runtime.locks import ForkLock
 from sparsec.runtime.native import CallTarget, detach
 from sparsec.runtime.native import address_of as address
 from sparsec.runtime.sized import allocate
 from sparsec.sparse.channel import ChannelSparse
+
+if TYPE_CHECKING:
+    from sparsec.report import Explanation
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -291,6 +295,20 @@ class Jitted(CallTarget, Generic[P, R]):
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
         """The function lowered to kernels for these arguments."""
         return self.trace(*args, **kwargs).lower()
+
+    def explain(self, *args: P.args, **kwargs: P.kwargs) -> Explanation:
+        """What the function becomes for these arguments, line by line: kernels, bytes moved, copies, memory.
+
+        Nothing is run and nothing written. `str()` of the report is text for people.
+        """
+        from sparsec.report import explain
+
+        with collect_remarks() as found:
+            call = self._binder.bind(args, kwargs)
+            traced = trace_function(self._fn, self._binder, call)
+        made = Specialisation(traced, self.backend, self._optimise)
+        code = getattr(self._fn, "__code__", None)
+        return explain(made.compilation, found, _cells(traced, call)[1], code.co_filename if code is not None else "")
 
     def cache_clear(self) -> None:
         """Forgets every specialisation."""

@@ -73,8 +73,14 @@ class Trace:
         self.sparse: list[Traced] = []  # sparse arguments, in full
         self.sparse_indexes: list[Value] = []  # their indexes
         self.support: Support | None = None  # which channels are live, where some argument is sparse
+        self.running = True  # whether the user's function is; before and after it, only its caller's lines are
 
     # --- building ---
+
+    def _stamp(self) -> None:
+        """Ops get the user's current line; what is made of the function's result, the last one that ran."""
+        if self.running:
+            self.builder.loc = user_loc()
 
     def op(self, name: str, *operands: Value, **attrs: Attr) -> Value:
         """Appends an op at the user's current line."""
@@ -84,7 +90,7 @@ class Trace:
     def ops(self, name: str, *operands: Value, **attrs: Attr) -> tuple[Value, ...]:
         """Appends an op with any number of results."""
         self.check_open()
-        self.builder.loc = user_loc()
+        self._stamp()
         for value in operands:
             self.check_visible(value)
         results = self.builder.ops_of(name, *operands, **attrs)
@@ -125,7 +131,7 @@ class Trace:
 
     def const(self, value: Any, dtype: DType, shape: tuple[int, ...] = ()) -> Value:
         self.check_open()
-        self.builder.loc = user_loc()
+        self._stamp()
         result = self.builder.const(value, TensorType(np.dtype(dtype), shape))
         self._defined((result,), static=True)
         return result

@@ -82,6 +82,7 @@ def _trace_once(
     staged = isinstance(plain, types.FunctionType) and stage.has_source(plain)
     trace.captures = Captures(staged)
     outside = Outside(trace)
+    trace.running = False
     specs = call.describe(known) if known else call.specs
     with tracing(trace):
         sizes = _size_names(trace, specs)
@@ -95,7 +96,9 @@ def _trace_once(
         inputs = _inputs(trace, call, iter(arrays), iter(scalars))
         args, kwargs = unflatten(call.tree, lambda: next(inputs))
         try:
+            trace.running = True
             result = (outside.stage_function(fn) if staged else fn)(*args, **kwargs)
+            trace.running = False
             results = collect(trace, result, arrays[: len(call.arrays)])
         except Exception as error:
             explained = _explained(error)

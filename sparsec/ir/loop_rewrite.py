@@ -35,7 +35,7 @@ from sparsec.ir.scalar import S, index
 from sparsec.ir.types import I64
 
 __all__ = [
-    "declared_names", "map_body", "map_expr", "map_exprs", "nodes", "reads", "rename", "simplify",
+    "declared_names", "index_step", "map_body", "map_expr", "map_exprs", "nodes", "reads", "rename", "simplify",
     "substitute", "with_exprs", "writes",
 ]  # fmt: skip
 
@@ -235,3 +235,19 @@ def declared_names(body: Body) -> tuple[str, ...]:
     """Variables that statements declare, those inside included; each once, in order."""
     found = (s.var.name for s in walk_stmts(body) if isinstance(s, Let | Mut | For))
     return tuple(dict.fromkeys(found))
+
+
+def index_step(index: Expr, var: Var) -> int | None:
+    """How far a position moves when a loop's variable goes up by one; None where it is not plain arithmetic."""
+    match index:
+        case Const():
+            return 0
+        case Var():
+            return 1 if index == var else 0
+        case Apply("add" | "sub" as fn, (x, y)):
+            a, b = index_step(x, var), index_step(y, var)
+            return None if a is None or b is None else a + b if fn == "add" else a - b
+        case Apply("mul", (x, Const(value=int(factor)))) | Apply("mul", (Const(value=int(factor)), x)):
+            a = index_step(x, var)
+            return None if a is None else a * factor
+    return None

@@ -19,6 +19,7 @@ from typing import ClassVar
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.passes.base import Pass
 from sparsec.passes.facts import direct_uses, is_identity, is_noop_view, is_plain_write, used_symbols
 from sparsec.passes.rebuild import swap, with_regions
@@ -72,8 +73,10 @@ class _Simplifier:
         if kind is Kind.VIEW and is_noop_view(op):
             return op.operands[0]
         if kind is Kind.UPDATE and _writes_nothing(op):
+            remark(Topic.GONE, "it writes what is there already, or no element", op)
             return op.operands[0]
         if is_identity(op) and self._only_an_operand(op):
+            remark(Topic.GONE, "the copy is only read: the original serves as well", op)
             return op.operands[0]
         return None
 

@@ -17,6 +17,7 @@ from typing import ClassVar
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.text import attr_text, type_to_text
 from sparsec.passes.base import Pass
 from sparsec.passes.facts import PURE, used_symbols, written_storages
@@ -75,6 +76,8 @@ class _Numbering:
         if kind is not Kind.VIEW and not self._may_share(before, op):
             return False
         self.same.update((r.name, b) for r, b in zip(op.results, before.results))
+        if kind is not Kind.VIEW:
+            remark(Topic.GONE, f"the same is computed{_where(before)} already", op)
         return True
 
     def _may_share(self, before: Op, op: Op) -> bool:
@@ -85,6 +88,10 @@ class _Numbering:
         if any(r.storage in self._escaping for r in op.results):
             self._escaping.update(r.storage for r in before.results)
         return True
+
+
+def _where(op: Op) -> str:
+    return f" in line {op.loc.line}" if op.loc is not None else ""
 
 
 def _key(op: Op) -> Key:

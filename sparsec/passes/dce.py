@@ -14,6 +14,7 @@ from typing import ClassVar
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, symbol_uses, uses, value_symbols, walk
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.passes.base import Pass
 from sparsec.passes.rebuild import with_regions
 
@@ -38,6 +39,7 @@ def _needed(ops: Sequence[Op], live: set[str]) -> tuple[Op, ...]:
     kept = []
     for op in reversed(ops):
         if not _has_effect(op) and not any(r.name in live for r in op.results):
+            remark(Topic.GONE, "nobody needs its result", op)
             continue
         op = with_regions(op, _region)
         live.update(v.name for v in uses(op))

@@ -19,6 +19,7 @@ from typing import ClassVar
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Op, Value
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.passes.view_reads import ListPass, Reads, Source
 
 __all__ = ["Dissolve"]
@@ -58,8 +59,14 @@ def _moved(reads: Reads) -> dict[tuple[int, int], Source]:
         source = reads.resolve(value)
         if source is None or not _stands(reads, source, storage, value, number):
             wanted.discard(storage)
+            inside = source is None or source.version.storage == storage
+            reason = "sees a write in part" if inside else "reads what has been overwritten since"
+            remark(Topic.MEMORY, f"a read of it {reason}", reads.ops[number], storage)
             continue
         found[storage][number, position] = source
+    for storage in wanted:
+        for number in reads.writes[storage]:
+            remark(Topic.GONE, "its readers take the written value itself", reads.ops[number], storage)
     return {at: source for storage in wanted for at, source in found[storage].items()}
 
 

@@ -21,6 +21,7 @@ from sparsec.ir.flags import collect
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value, walk
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.tensorref import span
 from sparsec.passes.base import Pass
 from sparsec.passes.facts import literal, written_storages
@@ -62,8 +63,12 @@ class _Folder:
         out = []
         for op in ops:
             if record(op.name).kind is Kind.CHECK and self._passes(op):
+                remark(Topic.GONE, "the check holds for certain", op)
                 continue
-            new = replace(self._folded(op), regions=tuple(map(self._region, op.regions)))
+            folded = self._folded(op)
+            if folded is not op:
+                remark(Topic.GONE, "it is computed when the function is compiled", op)
+            new = replace(folded, regions=tuple(map(self._region, op.regions)))
             self._definitions.update((r.name, new) for r in new.results)
             out.append(new)
         return tuple(out)

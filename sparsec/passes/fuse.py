@@ -20,6 +20,7 @@ from sparsec.ir.builder import Names
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value, touched_storages, value_symbols, walk
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.passes.accesses import accesses, is_kernel, symbol_reads
 from sparsec.passes.base import Pass
 from sparsec.passes.groups import Decision, Group, Grouping, is_metadata
@@ -39,7 +40,11 @@ class Fuse(Pass):
     max_ops: int = 64
 
     def run(self, func: Func) -> Func:
-        return fuse_with_decisions(func, self.max_ops)[0]
+        fused, decisions = fuse_with_decisions(func, self.max_ops)
+        for made in decisions:
+            against = made.against.results[0].name if made.against is not None and made.against.results else ""
+            remark(Topic.FUSION, made.reason, made.op, against)
+        return fused
 
 
 def fuse_with_decisions(func: Func, max_ops: int = 64) -> tuple[Func, tuple[Decision, ...]]:

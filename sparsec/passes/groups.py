@@ -32,10 +32,12 @@ _PAIRWISE_OPS = 16
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Why `op` is not in an earlier group: for `explain`."""
+    """Why `op` is not in an earlier group: for `explain`. `against`: the first op of the group that it could
+    not join or had to wait for, if it was one."""
 
     op: Op
     reason: str
+    against: Op | None = None
 
 
 @dataclass
@@ -95,7 +97,7 @@ class Grouping:
         shape = None if self._alone(op) else domain(op)
         touched = [*accesses(op), *symbol_reads(op, self._values)]
         first, reason = self._earliest(op, touched)
-        at = None
+        at, against = None, first - 1
         if shape is not None and shape in self._by_shape:
             for number in self._by_shape[shape]:
                 if number >= first:
@@ -103,12 +105,22 @@ class Grouping:
                     if not refusal:
                         at = number
                         break
-                    reason = refusal
+                    reason, against = refusal, number
         if at is None:
             at = self._new_group(shape)
-            if at and shape is not None:
-                self.decisions.append(Decision(op, reason or "no earlier kernel has this shape"))
+            if at and record(op.name).kind is not Kind.CONTROL:
+                self._decided(op, shape, reason, against)
         self._put(op, at, touched)
+
+    def _decided(self, op: Op, shape: Shape | None, reason: str, against: int) -> None:
+        if shape is None:
+            self.decisions.append(Decision(op, "it brings loops of its own"))
+        elif not reason:
+            known = len(self._by_shape[shape]) > 1
+            reason = "control flow stands between" if known else "no earlier kernel has this shape"
+            self.decisions.append(Decision(op, reason))
+        else:
+            self.decisions.append(Decision(op, reason, self.groups[against].ops[0] if against >= 0 else None))
 
     def _new_group(self, shape: Shape | None) -> int:
         self.groups.append(Group(shape))

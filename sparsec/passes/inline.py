@@ -20,6 +20,7 @@ from sparsec.ir.dims import Poly
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Attrs, Op, Value
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.tensorref import TensorRef
 from sparsec.ir.types import TensorType
 from sparsec.passes.index_map import IndexMap, compose, index_map, is_identity_map
@@ -111,10 +112,15 @@ class _Inliner:
             is_identity_map(where, use.value.type.shape, shape) for where, use in zip(maps, uses) if where
         ):
             return False
-        if not self._pays(op, uses, maps) or not all(_can_be_seen(op, where, use) for where, use in zip(maps, uses)):
+        if not self._pays(op, uses, maps):
+            remark(Topic.MEMORY, "computing it where it is read would be more work", op, op.result.storage)
+            return False
+        if not all(_can_be_seen(op, where, use) for where, use in zip(maps, uses)):
             return False
         if any(self._overwritten(op, node.position, use.node.position) for use in uses):
+            remark(Topic.MEMORY, "what it is made of is overwritten before it is read", op, op.result.storage)
             return False
+        remark(Topic.MOVED, _readers(uses), op)
         made: dict[tuple[int, TensorRef, tuple[object, ...]], Value] = {}
         for where, use in zip(maps, uses):
             assert where is not None
@@ -177,6 +183,12 @@ class _Inliner:
         for view in views:
             self.reads.definitions[view.result.name] = view
         return seen, views
+
+
+def _readers(uses: Sequence[_Use]) -> str:
+    """Where an op has moved, for a remark."""
+    lines = sorted({loc.line for use in uses if (loc := use.node.op.loc) is not None})
+    return "where it is read" + (f": line {', '.join(map(str, lines))}" if lines else "")
 
 
 def _can_be_seen(op: Op, where: IndexMap | None, use: _Use) -> bool:

@@ -22,6 +22,7 @@ from sparsec.ir.builder import Names
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value, walk
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.versions import Overlay, Versions, versions
 from sparsec.passes.accesses import access, accesses, element_for_element, ordered
@@ -141,7 +142,7 @@ class _Copier:
         # The next turn's values are handed on one by one: `a, b = b, a` must not read what it has replaced.
         carried = {p.storage for p in region.params if p.type.ref is None}
         yields = tuple(
-            self._copy(v, ops, None) if v.storage in carried and v != target else v
+            self._copy(v, ops, None, "carried arrays change places") if v.storage in carried and v != target else v
             for v, target in zip(yields, _targets(region))
         )
         return replace(region, ops=tuple(ops), yields=yields)
@@ -152,7 +153,8 @@ class _Copier:
             return value
         literal = self._definitions[value.storage].result
         if literal.name not in self._given_out:
-            self._given_out[literal.name] = self._copy(literal, out, None)
+            reason = "a literal is returned, and the caller may write to it"
+            self._given_out[literal.name] = self._copy(literal, out, None, reason)
         whole = self._given_out[literal.name]
         if value.name == literal.name:
             return whole
@@ -166,9 +168,10 @@ class _Copier:
         op = self._definitions.get(value.storage)
         return op is not None and record(op.name).kind is Kind.CONST
 
-    def _copy(self, value: Value, out: list[Op], like: Op | None) -> Value:
+    def _copy(self, value: Value, out: list[Op], like: Op | None, reason: str) -> Value:
         copied = Value(self._names.fresh(f"{value.name}.copy"), value.type.fresh())
         out.append(Op("copy", (value,), (copied,), {}, (), like.loc if like is not None else None))
+        remark(Topic.WRITE, reason, out[-1], value.storage)
         return copied
 
     def _empty(self, version: Value, out: list[Op], like: Op) -> Value:
@@ -181,7 +184,7 @@ class _Copier:
         """A copy of `value`, made before `like`; its view may stand later in the list, so it is made anew."""
         if value.name in self.mapping:
             return self.mapping[value.name]
-        return self._copy(self._visible(value, out), out, like)
+        return self._copy(self._visible(value, out), out, like, f"%{value.name} is read after it is overwritten here")
 
     def _visible(self, value: Value, out: list[Op]) -> Value:
         op = self._definitions.get(value.name)
@@ -208,7 +211,8 @@ class _Copier:
             pointwise = region and value.type.shape == operands[1].type.shape
             read = access(value, write=False, pointwise=pointwise)
             if any(ordered(w, read) and not element_for_element(w, read) for w in writes):
-                operands[position] = self._copy(value, out, op)
+                reason = f"the write overwrites elements of @{value.storage} that it reads at other indexes"
+                operands[position] = self._copy(value, out, op, reason)
         return replace(new, operands=tuple(operands))
 
     def _on_copy(self, op: Op, new: Op, out: list[Op], rest: Sequence[Op]) -> Op:
@@ -220,7 +224,7 @@ class _Copier:
         if overwritten_unread(rest):
             copied = self._empty(version, out, op)
         else:
-            copied = self._copy(new.operands[0], out, op)
+            copied = self._copy(new.operands[0], out, op, f"%{version.name} is written here, and needed as it was")
         return retyped(new, (copied, self._region_on(op.operands[1], copied, out), *new.operands[2:]))
 
     def _region_on(self, region: Value, copied: Value, out: list[Op]) -> Value:

@@ -36,6 +36,7 @@ from sparsec.ir.loops import (
 )
 from sparsec.ir.ops.control import FIXED_OPERANDS
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import I64, DType
 from sparsec.passes.access import address
@@ -153,6 +154,7 @@ class _ProgramWriter:
         if not kernel.body:
             return ()
         self.kernels.append(kernel)
+        remark(Topic.KERNEL, "", op, kernel.name)
         return (launch,)
 
     def _surroundings(self) -> Surroundings:

@@ -24,12 +24,13 @@ from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
 from sparsec.ir.limits import Limits
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.tensorref import is_contiguous, reach
 from sparsec.ir.types import TensorType
 from sparsec.passes.accesses import accesses, is_kernel
 from sparsec.passes.base import Pass
 
-__all__ = ["MemoryReport", "PlanMemory", "memory_report"]
+__all__ = ["MemoryReport", "PlanMemory", "lifetimes", "memory_report"]
 
 ALIGN = 64  # a cache line, and the widest vector
 
@@ -188,6 +189,13 @@ def _lifetimes(func: Func, types: dict[str, TensorType], limits: Limits) -> list
     return [_Block([name], size or 1, first[name], last[name]) for name, size in sizes.items()]
 
 
+def lifetimes(func: Func) -> dict[str, tuple[int, int]]:
+    """The first and the last step of the program that touch each storage in the arena or scratch of a plan."""
+    own = {p.storage for p in func.plan if p.space in ("arena", "scratch")}
+    types = {name: t for name, t in storage_types(func).items() if name in own}
+    return {b.storages[0]: (b.first, b.last) for b in _lifetimes(func, types, Limits.of(func))}
+
+
 # --- sharing ---
 
 
@@ -209,6 +217,8 @@ def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
                     source.last == target.first and source.nbytes == target.nbytes
                 ):
                     taken |= {name, result.storage}
+                    reason = f"it takes the place of @{name}, read here for the last time"
+                    remark(Topic.PLACE, reason, op, result.storage)
                     source.storages += target.storages
                     source.last = target.last
                     merged.add(target.storages[0])

@@ -18,6 +18,7 @@ from typing import ClassVar
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Op, Value
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.tensorref import is_contiguous
 from sparsec.passes.coverage import overwritten_unread
 from sparsec.passes.facts import is_identity
@@ -82,6 +83,7 @@ def _emptied(ops: list[Op], copies: set[str]) -> list[Op]:
     for number, op in enumerate(ops):
         if op.results and op.results[0].name in copies and _is_overwritten(op, ops[number + 1 :]):
             attrs = {"dtype": op.result.type.dtype, "shape": op.result.type.shape}
+            remark(Topic.GONE, "all of the copy is overwritten before it is read", op)
             op = Op("empty", (), op.results, attrs, (), op.loc)
         out.append(op)
     return out

@@ -25,7 +25,7 @@ import llvmlite.binding as llvm
 from sparsec.errors import CompileError
 from sparsec.ir.lazy import lazy
 
-__all__ = ["CpuExecutable", "HostCpu", "compile_object", "host_cpu"]
+__all__ = ["CpuExecutable", "HostCpu", "compile_object", "host_cpu", "optimised_text"]
 
 #: Guards every use of LLVM.
 _llvm_lock = threading.RLock()
@@ -153,6 +153,12 @@ def compile_object(text: str, level: int = 2) -> bytes:
         return _sealed(bytes(machine.emit_object(_optimised(text, machine, level))))
 
 
+def optimised_text(text: str, level: int = 2) -> str:
+    """An LLVM module as the standard pipeline leaves it for this machine, as text."""
+    with _llvm_lock:
+        return str(_optimised(text, _host_machine(level), level))
+
+
 # LLVM's loader trusts what it is given, and a damaged file crashes it.
 _SEAL = b"sparsec object 1\n"
 
@@ -219,8 +225,7 @@ class CpuExecutable:
     @lazy
     def optimised_llvm(self) -> str:
         """The module as LLVM's pipeline leaves it; made when asked for."""
-        with _llvm_lock:
-            return str(_optimised(self.llvm_text, _host_machine(self._level), self._level))
+        return optimised_text(self.llvm_text, self._level)
 
     @lazy
     def asm(self) -> str:

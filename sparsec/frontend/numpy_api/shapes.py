@@ -23,6 +23,7 @@ from sparsec.frontend.symbolic import length_dim
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axis, refuse
 from sparsec.frontend.ufuncs import fresh_array
 from sparsec.ir.dims import Dim, Poly, product, quotient
+from sparsec.ir.remarks import Topic, remark_value
 
 
 def same(x: Traced) -> Traced:
@@ -84,7 +85,11 @@ def reshape(x: Traced, shape: Any, order: str = "C", copy: bool | None = None) -
         except ValueError:
             if copy is False:
                 raise ShapeError("Unable to avoid creating a copy while reshaping.", loc=user_loc()) from None
-    return copied(x).view("reshape", shape=dims)
+    made = copied(x)
+    if not copy and made.type.ref is not None:
+        reason = "the elements do not lie so that a view could have this shape"
+        remark_value(Topic.COPY, reason, made.type.ref.storage, user_loc())
+    return made.view("reshape", shape=dims)
 
 
 def copied(x: Traced, perm: Sequence[int] | None = None) -> Traced:

@@ -1,0 +1,42 @@
+"""`sparsec explain`: what a function of a Python file becomes, line by line.
+
+    sparsec explain boxes.py:decode --spec "f32[1000,4], f32[1000,4]"
+    sparsec explain boxes.py:decode --spec "f32[1000,4], f32[1000,4]" --html -o decode.html
+
+For every line: the kernel that it is part of, the bytes that move against those that must, why kernels are not
+one, why something is copied or a write is not in place, what keeps loops from vectors; then the memory plan.
+The spec is that of `sparsec dump`. The function is traced and compiled, not run.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from sparsec.cli.dump import add_function, example_arguments, jitted, static_arguments, write_out
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(subparsers: Any) -> argparse.ArgumentParser:
+    """Adds `explain` to the command line."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        "explain", help="show what each line of a function becomes", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_function(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="everything, for programs")
+    form.add_argument("--html", action="store_true", help="a page with pictures of the graph and of memory")
+    form.add_argument("--dot", action="store_true", help="the graph for Graphviz")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the report, or writes it to a file."""
+    static = static_arguments(args)
+    found = jitted(args, static).explain(*example_arguments(args.spec), **static)
+    text = found.json() if args.json else found.html() if args.html else found.dot() if args.dot else str(found)
+    write_out(text, args.output)
+    return 0
