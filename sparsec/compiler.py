@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from sparsec.errors import FAILURES, ConfigError, OutOfMemory, SparsecError
+from sparsec.errors import FAILURES, ConfigError, OutOfMemory, SparsecError, UnsupportedError
 from sparsec.ir.abi import pointer_slots
+from sparsec.ir.block import BLOCK_BYTES, fill
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.flags import collect
 from sparsec.ir.graph import Func, Value, walk
 from sparsec.ir.lazy import lazy
-from sparsec.ir.loops import Failure, Kernel, Program
+from sparsec.ir.limits import Limits
+from sparsec.ir.loops import Failure, Kernel, Launch, Program, Reserve, Stmt, walk_stmts
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import reach
 from sparsec.ir.types import I64, DType
@@ -77,7 +79,10 @@ class Compilation:
         from sparsec.passes.base import run_pipeline
         from sparsec.passes.pipeline import DEFAULT, UNOPTIMISED
 
-        return run_pipeline(self.func, DEFAULT if self.optimise else UNOPTIMISED)
+        planned = run_pipeline(self.func, DEFAULT if self.optimise else UNOPTIMISED)
+        if {p.offset for p in planned.plan if p.space == "made"} != self.made:
+            raise UnsupportedError("the size of a result has no upper bound after all passes", loc=self.func.loc)
+        return planned
 
     @lazy
     def program(self) -> Program:
@@ -105,14 +110,19 @@ class Compilation:
 
     @lazy
     def runner(self) -> Runner:
-        """The executable form. Compiles it."""
+        """The executable form. Compiles it. Where `made` says so, a result's address is that of an `ir.block`."""
         if self.backend == "interp":
-            return GraphRunner(self.func)
+            return GraphRunner(self.func, self.made)
         if not may_have_sizes(self.func):
             return self._runner
         from sparsec.runtime.sized import SizedRunner
 
         return SizedRunner(self._runner, self.func, _pointer_bytes(self.planned))
+
+    @lazy
+    def made(self) -> frozenset[int]:
+        """Numbers of the result storages whose size only the program can tell."""
+        return made_results(self.func)
 
     @property
     def _runner(self) -> Runner:
@@ -146,7 +156,7 @@ class Compilation:
         from sparsec.runtime.stored import StoredCode
 
         program = self.legal
-        late = bool(program.failures) and may_fail_late(self.func)
+        late = bool(program.failures) and (may_fail_late(self.func) or reserves_late(program))
         return StoredCode(
             compile_object(self.llvm), program.arena_bytes, program.failures, statements(program), late
         )
@@ -233,6 +243,23 @@ def may_fail_late(func: Func) -> bool:
     return False
 
 
+def reserves_late(program: Program) -> bool:
+    """Whether the program may ask for memory in vain after it has written to a parameter."""
+    params = {slot.buffer.name for slot in program.slots if slot.role == "param"}
+    writes = {kernel.name: [k for k, b in enumerate(kernel.buffers) if "w" in b.access] for kernel in program.kernels}
+
+    def is_write(stmt: Stmt) -> bool:
+        return isinstance(stmt, Launch) and any(stmt.buffers[k] in params for k in writes[stmt.kernel])
+
+    written = False
+    for stmt in program.body:
+        inside = list(walk_stmts((stmt,)))
+        written = written or any(map(is_write, inside))
+        if written and any(isinstance(s, Reserve) for s in inside):
+            return True
+    return False
+
+
 # --- running -----------------------------------------------------------------------------------------------
 
 
@@ -252,10 +279,21 @@ def may_have_sizes(func: Func) -> bool:
 def _pointer_bytes(planned: Func) -> tuple[Dim, ...]:
     """The bytes behind each pointer of the program: parameters, results, scratch."""
     found = [reach(p.ref, p.type.shape) * p.type.dtype.itemsize for p in planned.params]
-    for space in ("result", "scratch"):
-        places = {p.offset: p.nbytes for p in planned.plan if p.space == space}
+    for spaces in (("result", "made"), ("scratch",)):
+        places = {p.offset: BLOCK_BYTES if p.space == "made" else p.nbytes for p in planned.plan if p.space in spaces}
         found += [places[k] for k in sorted(places)]
     return tuple(found)
+
+
+def made_results(func: Func) -> frozenset[int]:
+    """Numbers of the result storages whose size nothing limits before the program runs."""
+    if all(value.type.is_static for value in func.results):
+        return frozenset()
+    limits = Limits.of(func)
+    types = {v.storage: v.type for op in walk(func.ops) for v in op.results if v.type.ref is None}
+    params = {p.storage for p in func.params}
+    storages = [name for name in dict.fromkeys(v.storage for v in func.results) if name not in params]
+    return frozenset(k for k, name in enumerate(storages) if limits.nbytes(types[name]) is None)
 
 
 class _Memory:
@@ -288,6 +326,7 @@ class GraphRunner:
     """The graph interpreter: the meaning, without any compilation."""
 
     func: Func
+    made: frozenset[int] = frozenset()
     transactional = True
 
     def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
@@ -312,7 +351,10 @@ class GraphRunner:
         for value, flat in zip(self.func.results, flats, strict=True):
             if value.storage not in params:
                 number = numbers.setdefault(value.storage, len(numbers))
-                memory(results[number], flat.size, flat.dtype)[:] = flat
+                if number in self.made:
+                    fill(memory(results[number], BLOCK_BYTES, np.dtype("u1")), flat)
+                else:
+                    memory(results[number], flat.size, flat.dtype)[:] = flat
 
 
 @dataclass
@@ -350,7 +392,7 @@ class OpenClRunner:
 def _byte_views(program: Program, addresses: Sequence[int], sizes: Sequence[int]) -> list[np.ndarray]:
     """The memory behind each pointer. sizes: in bytes, where the program does not say; else empty."""
     slots = pointer_slots(program)
-    known = sizes or [s.buffer.size * s.buffer.dtype.itemsize for s in slots]
+    known = sizes or [BLOCK_BYTES if s.role == "made" else s.buffer.size * s.buffer.dtype.itemsize for s in slots]
     return [memory(a, n, np.dtype("u1")) for a, n, _ in zip(addresses, known, slots, strict=True)]
 
 

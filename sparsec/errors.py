@@ -225,8 +225,11 @@ class AssertionFailed(SparsecError, AssertionError):
 #: What a failed check of a program raises, by its kind.
 FAILURES: dict[str, type[SparsecError]] = {
     "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow, "zero-division": DivisionByZero,
-    "assertion": AssertionFailed,
+    "assertion": AssertionFailed, "memory": OutOfMemory,
 }
+
+#: What NumPy says of an array with more bytes than can be counted.
+TOO_BIG = "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size."
 
 #: Which sparsec class carries a Python exception that NumPy raised about shapes, types or indexes.
 _WRAPPERS: tuple[tuple[type[Exception], type[SparsecError]], ...] = (

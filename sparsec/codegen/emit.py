@@ -30,6 +30,7 @@ from sparsec.ir.loops import (
     Load,
     Mut,
     Note,
+    Reserve,
     Stmt,
     Store,
     Var,
@@ -128,6 +129,8 @@ class Emitter(Generic[V]):
                 b.extern(name, operands, values[len(buffers) :], dtype)
             case Launch(kernel, buffers, scalars):
                 b.launch(kernel, [self._buffer(name) for name in buffers], self._exprs(*scalars))
+            case Reserve(buffer, nbytes, code):
+                b.reserve(self._buffer(buffer), self.expr(nbytes), code)
             case _:
                 self._control(stmt)
 

@@ -42,6 +42,7 @@ from sparsec.ir.loops import (
     Load,
     Mut,
     Program,
+    Reserve,
     Stmt,
     Store,
     Var,
@@ -174,6 +175,8 @@ class _Pairs:
                 after = [replace(stmt, buffers=places, args=tuple(map(self.real, args)))]
             case Launch(scalars=scalars):
                 after = [replace(stmt, scalars=tuple(map(self.real, scalars)))]
+            case Reserve(nbytes=nbytes):
+                after = [replace(stmt, nbytes=self.real(nbytes))]
             case _:
                 after = [stmt]
         yield from before

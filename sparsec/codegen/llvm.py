@@ -40,6 +40,7 @@ from sparsec.ir.loops import (
     Mut,
     Note,
     Program,
+    Reserve,
     Slot,
     Stmt,
     Store,
@@ -147,6 +148,8 @@ class _Module:
         self.declarations: dict[str, None] = {}
         self.functions: list[str] = []
         self.metadata: list[str] = []
+        self.heap = 1 + max((slot.position for slot in program.slots if slot.role == "heap"), default=-1)
+        self.reserves = any(isinstance(stmt, Reserve) for stmt in walk_stmts(program.body))
         self._gemms: set[str] = set()
 
     def text(self) -> str:
@@ -213,19 +216,31 @@ class _Module:
         index = pointer_index(self.program)
         for n, slot in enumerate(self.program.slots):
             builder.pointers[slot.buffer.name] = self._slot(builder, n, slot, index)
+            if slot.role in ("heap", "made"):
+                builder.reserved.add(slot.buffer.name)
         Emitter(builder, [slot.buffer for slot in self.program.slots]).body(self.program.body)
         builder.leave("0")
-        return f"define i32 @{ENTRY}(ptr %pointers, ptr %arena, ptr %flags) #0 {{\n{builder.text()}\n}}"
+        given = "ptr %pointers, ptr %arena, ptr %flags"
+        if self.reserves:
+            self.declare("ptr @sparsec_malloc(i64)")
+            self.declare("void @sparsec_free(ptr)")
+            self.functions.append(_RESERVE)
+        if not self.heap:
+            return f"define i32 @{ENTRY}({given}) #0 {{\n{builder.text()}\n}}"
+        body = f"define internal i32 @host({given}, ptr noalias %heap) #0 #1 {{\n{builder.text()}\n}}"
+        return f"{body}\n\n{_with_heap(self.heap, given)}"
 
     def _slot(self, builder: LlvmBuilder, n: int, slot: Slot, index: dict[str, int]) -> str:
         match slot.role:
-            case "param" | "result":
+            case "param" | "result" | "made":
                 at = builder.op(f"getelementptr inbounds ptr, ptr %pointers, i64 {index[slot.buffer.name]}")
                 return builder.op(f"load ptr, ptr {at}, align 8")
             case "arena":
                 return builder.op(f"getelementptr inbounds i8, ptr %arena, i64 {slot.position}")
             case "const":
                 return _const_name(n)
+            case "heap":  # where the address stands: it changes
+                return builder.op(f"getelementptr inbounds {{ ptr, i64 }}, ptr %heap, i64 {slot.position}")
         raise CompileError(f"a slot cannot have the role {slot.role!r}")
 
     def gemm(self, dtype: DType, args: Sequence[str]) -> str:
@@ -240,6 +255,42 @@ class _Module:
             made = few_rows_kernel("gemm", dtype, fused) if few else gemm_kernel("gemm", dtype, bits)
             self.functions.append(self._kernel(made, name))
         return name
+
+
+#: A block of memory (`ir.block`): its address and its bytes.
+_RESERVE = """\
+define internal i1 @reserve(ptr %block, i64 %nbytes) #0 {
+entry:
+  %place = getelementptr inbounds { ptr, i64 }, ptr %block, i64 0, i32 1
+  %held = load i64, ptr %place, align 8
+  %enough = icmp ule i64 %nbytes, %held
+  br i1 %enough, label %done, label %grow
+grow:
+  %old = load ptr, ptr %block, align 8
+  call void @sparsec_free(ptr %old)
+  %new = call ptr @sparsec_malloc(i64 %nbytes)
+  %none = icmp eq ptr %new, null
+  %holds = select i1 %none, i64 0, i64 %nbytes
+  store ptr %new, ptr %block, align 8
+  store i64 %holds, ptr %place, align 8
+  br i1 %none, label %failed, label %done
+failed:
+  ret i1 false
+done:
+  ret i1 true
+}"""
+
+
+def _with_heap(count: int, given: str) -> str:
+    """The entry of a program that reserves memory: it is given back however the program ends."""
+    table = f"[{count} x {{ ptr, i64 }}]"
+    lines = [f"%heap = alloca {table}, align 8", f"store {table} zeroinitializer, ptr %heap, align 8",
+             f"%status = call i32 @host({given}, ptr %heap)"]
+    for k in range(count):
+        lines += [f"%at{k} = getelementptr inbounds {{ ptr, i64 }}, ptr %heap, i64 {k}",
+                  f"%block{k} = load ptr, ptr %at{k}, align 8", f"call void @sparsec_free(ptr %block{k})"]
+    body = "\n".join(f"  {line}" for line in (*lines, "ret i32 %status"))
+    return f"define i32 @{ENTRY}({given}) #0 {{\n{body}\n}}"
 
 
 def _safe(name: str) -> str:
@@ -288,6 +339,7 @@ class LlvmBuilder:
         self._groups: list[str] = []  # access groups of the parallel loops around
         self._private: set[str] = set()
         self.pointers: dict[str, str] = {}
+        self.reserved: set[str] = set()  # buffers whose pointer is where their address stands
         # Notes gather in a register and reach the flag word once, when the function is left: a store in a
         # loop would keep it from being vectorised.
         self._notes = self._alloca("i32", 1, 4) if notes else ""
@@ -491,7 +543,12 @@ class LlvmBuilder:
         self._line(f"store {kind} {value}, ptr {at}{self._access(buffer, dtype)}")
 
     def _address(self, buffer: Buffer, index: str, kind: str) -> str:
-        return self.op(f"getelementptr inbounds {kind}, ptr {self.pointers[buffer.name]}, i64 {index}")
+        return self.op(f"getelementptr inbounds {kind}, ptr {self._base(buffer)}, i64 {index}")
+
+    def _base(self, buffer: Buffer) -> str:
+        """The address of a buffer's first element."""
+        place = self.pointers[buffer.name]
+        return self.op(f"load ptr, ptr {place}, align 8") if buffer.name in self.reserved else place
 
     def _access(self, buffer: Buffer, dtype: DType) -> str:
         stated = max(buffer.align & -buffer.align, 1)
@@ -601,9 +658,17 @@ class LlvmBuilder:
             raise CompileError(f"launch of @{kernel}, which the program does not have")
         if len(buffers) != len(known.buffers) or len(scalars) != len(known.scalars):
             raise CompileError(f"launch of @{kernel} with the wrong number of arguments")
-        args = [f"ptr {self.pointers[buffer.name]}" for buffer in buffers]
+        args = [f"ptr {self._base(buffer)}" for buffer in buffers]
         args += [f"i64 {scalar}" for scalar in scalars]
         self._checked_call(self._module.symbols[kernel], args, can_fail=_has(known.body, Fail))
+
+    def reserve(self, buffer: Buffer, nbytes: str, code: int) -> None:
+        stop, go_on = self._fresh("failed"), self._fresh("passed")
+        fine = self.op(f"call i1 @reserve(ptr {self.pointers[buffer.name]}, i64 {nbytes})")
+        self._line(f"br i1 {fine}, label %{go_on}, label %{stop}")
+        self._label(stop)
+        self.leave(str(code))
+        self._label(go_on)
 
     def _checked_call(self, symbol: str, args: list[str], *, can_fail: bool) -> None:
         status = self.op(f"call i32 @{symbol}({', '.join([*args, 'ptr %flags'])})")
@@ -619,7 +684,7 @@ class LlvmBuilder:
     def extern(
         self, name: str, buffers: Sequence[tuple[Buffer, str]], args: Sequence[str], dtype: DType
     ) -> None:
-        pointers = [f"ptr {self.pointers[buffer.name]}" for buffer, _ in buffers]
+        pointers = [f"ptr {self._base(buffer)}" for buffer, _ in buffers]
         match name:
             case "gemm":
                 self._gemm(buffers, args, dtype)

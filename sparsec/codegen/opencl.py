@@ -557,3 +557,6 @@ class OpenClBuilder:
 
     def launch(self, kernel: str, buffers: Sequence[Buffer], scalars: Sequence[_Text]) -> None:
         illegal("a launch inside a kernel", "lower-to-loops")
+
+    def reserve(self, buffer: Buffer, nbytes: _Text, code: int) -> None:
+        illegal("memory reserved inside a kernel", "lower-to-loops")

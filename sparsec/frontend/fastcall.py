@@ -265,6 +265,8 @@ def _results(w: _Writer) -> Iterator[list[int]]:
     results = w.traced.results
     seen = {leaf.storage for leaf in results.leaves if isinstance(leaf, View) and not leaf.param}
     for k, (shape, dtype) in enumerate(results.storages):
+        if shape is None:
+            raise _Unfit
         if k not in seen:
             _need(shape == () and dtype.itemsize <= SCRATCH_BYTES)
             yield [Result.SCRATCH]
@@ -317,6 +319,8 @@ def _view_step(w: _Writer, leaf: View, rooted: set[int]) -> list[int]:
     size = leaf.dtype.itemsize
     if not leaf.param:
         shape, dtype = w.traced.results.storages[leaf.storage]
+        if shape is None:
+            raise _Unfit
         whole = leaf.shape == shape and leaf.dtype == dtype and leaf.offset == 0 and leaf.writeable
         if whole and leaf.storage not in rooted and (0 in shape or leaf.strides == contiguous_strides(shape)):
             rooted.add(leaf.storage)

@@ -13,7 +13,7 @@ import numpy as np
 
 from sparsec.compiler import BACKENDS, Compilation, param_elements
 from sparsec.config import settings
-from sparsec.errors import ArgumentError, ConfigError
+from sparsec.errors import ArgumentError, ConfigError, UnsupportedError
 from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
 from sparsec.frontend.dynamic import Given
 from sparsec.frontend.fastcall import accelerate
@@ -32,6 +32,7 @@ from sparsec.frontend.trace import current_trace
 from sparsec.frontend.tracing import TracedFunction, trace_function
 from sparsec.frontend.tree import unflatten
 from sparsec.frontend.warn import warn
+from sparsec.ir.block import Block
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.graph import Func
 from sparsec.ir.limits import size_values
@@ -58,6 +59,8 @@ class Specialisation:
         self.traced = traced
         self.compilation = Compilation(traced.func, backend, _alignments(traced), optimise)
         self.calls = 0  # in Python
+        if {k for k, (shape, _) in enumerate(traced.results.storages) if shape is None} != self.compilation.made:
+            raise UnsupportedError("the size of a result has no upper bound", loc=traced.func.loc)
 
     def serves(self, call: Arguments) -> bool:
         """Whether what the trace read from outside is still the same, captured arrays included."""
@@ -72,20 +75,25 @@ class Specialisation:
         runner = self.compilation.runner
         arrays = [*call.arrays, *traced.captures]
         cells, sizes = _cells(traced, call)
-        results = [allocate(_numbers(shape, sizes), dtype) for shape, dtype in traced.results.storages]
+        storages = traced.results.storages
+        blocks = {k: Block() for k in self.compilation.made}
+        results = [allocate(_numbers(shape or (), sizes), dtype) for shape, dtype in storages]
         pointers = [
             address(arrays[p.array]) - evaluate(p.offset, sizes) * arrays[p.array].itemsize
             if p.array >= 0
             else address(cells[k])
             for k, p in enumerate(traced.params)
         ]
-        places = [address(r) for r in results]
+        places = [blocks[k].address if k in blocks else address(r) for k, r in enumerate(results)]
         if runner.transactional and traced.written:
             flags = self._run_on_copies(arrays, pointers, places, sizes)
         else:
             flags = runner.run(pointers, places)
         if flags:
             warn(flags, traced.func.name, 4)
+        for k, block in blocks.items():
+            results[k] = block.array(storages[k][1])
+            places[k] = address(results[k])
         return self._result(call, arrays, pointers, results, places, sizes)
 
     def _run_on_copies(

@@ -120,7 +120,7 @@ class Variables:
                         for x, kind in zip(made, self.kinds)]
         self.set(packed(self.trees, made))
 
-    def widen(self, after: State, runs_once: bool) -> bool:
+    def widen(self, trace: Trace, after: State, runs_once: bool) -> bool:
         """Adapts the kinds to what a turn left; True if they changed. Raises CannotStage."""
         leaves, trees = _leaves(after)
         if trees != self.trees:
@@ -129,7 +129,7 @@ class Variables:
                 raise CannotStage(f"`{name}` has another structure after a turn")
             leaves = self._without_inner(after)
         names = self.leaf_names
-        kinds = [self._kind(k, names[k], x, runs_once) for k, x in enumerate(leaves)]
+        kinds = [self._kind(trace, k, names[k], x, runs_once) for k, x in enumerate(leaves)]
         groups = self._lengths(kinds, leaves)
         changed = kinds != self.kinds or groups != self.same_length
         self.kinds, self.same_length = kinds, groups
@@ -163,27 +163,27 @@ class Variables:
                 found[k, axis] = first.setdefault(key, (k, axis))
         return {place: root for place, root in found.items() if place != root}
 
-    def _kind(self, k: int, name: str, after: Any, runs_once: bool) -> Kind | None:
+    def _kind(self, trace: Trace, k: int, name: str, after: Any, runs_once: bool) -> Kind | None:
         before, kind = self.leaves[k], self.kinds[k]
         if kind is not None:
             if not (is_scalar(after) or is_array(after)):
                 raise CannotStage(f"`{name}` is {type(after).__name__} after a turn")
-            return flexed(join(name, kind, kind_of(after)))
+            return flexed(trace, join(name, kind, kind_of(after)))
         if same(before, after):
             return None
         if isinstance(before, Undefined):
-            return self._kind_of_new(name, before, after) if runs_once else None
+            return self._kind_of_new(trace, name, before, after) if runs_once else None
         if is_array(before) and is_array(after):
-            return flexed(join(name, kind_of(before), kind_of(after)))
+            return flexed(trace, join(name, kind_of(before), kind_of(after)))
         raise CannotStage(f"`{name}` is another {type(after).__name__} after each turn")
 
-    def _kind_of_new(self, name: str, before: Undefined, after: Any) -> Kind | None:
+    def _kind_of_new(self, trace: Trace, name: str, before: Undefined, after: Any) -> Kind | None:
         """Made by the body of a loop that surely runs: handed on if it may be read after the loop."""
         if before.__dict__["why"]:
             return None
         if is_scalar(after):
             return kind_of(after)
-        return flexed(kind_of(after)) if is_array(after) and name in self.used else None
+        return flexed(trace, kind_of(after)) if is_array(after) and name in self.used else None
 
     def leave(self, trace: Trace, results: Sequence[Value], after: Flat) -> None:
         """Sets the variables to what the loop leaves."""
@@ -289,7 +289,7 @@ def _stable(
         finally:
             trace.loops -= 1
         containers.check("it")
-        if not variables.widen(after, runs_once):
+        if not variables.widen(trace, after, runs_once):
             return Turn(block, params, variables.leaves_after(after), signal)
     raise CannotStage("the kinds of its variables do not settle")
 

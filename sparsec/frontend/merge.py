@@ -18,7 +18,7 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, numb
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.undefined import Undefined
-from sparsec.ir.dims import Dim, Poly, upper_bound
+from sparsec.ir.dims import Dim, Poly, symbols, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64, DType, TensorType
 
@@ -120,16 +120,21 @@ def _join_dims(name: str, a: Kind, b: Kind, axis: int) -> Any:
     return Flex(max(x for x in limits if x is not None))
 
 
-def flexed(kind: Kind) -> Kind:
-    """The kind with lengths known only inside a region as flexible ones. Raises CannotStage without a bound."""
+def flexed(trace: Trace, kind: Kind) -> Kind:
+    """The kind with lengths that are known only inside a region as flexible ones. Raises CannotStage without a
+    bound."""
     if kind.shape is None:
         return kind
-    limits = [upper_bound(d) if isinstance(d, Poly) else d for d in kind.shape]
-    if None in limits:
+    return Kind(kind.dtype, None, tuple(_flex(trace, kind, d) for d in kind.shape))
+
+
+def _flex(trace: Trace, kind: Kind, dim: Any) -> Any:
+    if not isinstance(dim, Poly) or all(trace.visible(Value(s.name[1:], TensorType(I64))) for s in symbols(dim)):
+        return dim
+    most = upper_bound(dim)
+    if most is None:
         raise CannotStage(f"it makes {_words(kind)}, which has no largest size")
-    return Kind(kind.dtype, None, tuple(
-        Flex(most) if isinstance(most, int) and not isinstance(d, (int, Flex)) else d
-        for d, most in zip(kind.shape, limits)))
+    return Flex(most)
 
 
 def _differ(name: str, a: Kind, b: Kind) -> CannotStage:

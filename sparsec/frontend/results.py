@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ArgumentError, UnsupportedError
+from sparsec.errors import ArgumentError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.support import Channels
@@ -95,15 +95,16 @@ Leaf = Constant | Argument | SameAs | View | Scalar | SparseArgument | Sparse
 
 @dataclass
 class Results:
-    """The structure, its leaves, the SSA values to return, and the result storages (shape, dtype) in order."""
+    """The structure, its leaves, the SSA values to return, and the result storages (shape, dtype) in order; the
+    shape is None where only the program can tell the size."""
 
     tree: Tree
     leaves: list[Leaf] = field(default_factory=list)
     values: list[Value] = field(default_factory=list)
-    storages: list[tuple[tuple[Any, ...], DType]] = field(default_factory=list)
+    storages: list[tuple[tuple[Any, ...] | None, DType]] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
 
-    def storage(self, value: Value, shape: tuple[Dim, ...], dtype: DType) -> int:
+    def storage(self, value: Value, shape: tuple[Dim, ...] | None, dtype: DType) -> int:
         """The number of the result storage in which `value` lies."""
         self.values.append(value)
         if value.storage not in self.numbers:
@@ -179,15 +180,13 @@ def _sparse(
     return Sparse(data, index, channels.full, channels.axis, channels.cap)
 
 
-def _largest(trace: Trace, shape: Sequence[Dim]) -> tuple[Dim, ...]:
-    """The shape of the memory that a result needs at most. Raises UnsupportedError for an unbounded one."""
+def _largest(trace: Trace, shape: Sequence[Dim]) -> tuple[Dim, ...] | None:
+    """The shape of the memory that a result needs at most; None where nothing limits it."""
     if not any(symbols(d) for d in shape):
         return tuple(shape)
     limits = trace.limits()
     bounds = [limits.dim(d) for d in shape]
-    if any(b is None for b in bounds):
-        raise UnsupportedError("a result whose size has no upper bound")
-    return tuple(b for b in bounds if b is not None)
+    return None if None in bounds else tuple(b for b in bounds if b is not None)
 
 
 def _symbol_storage(trace: Trace, name: str, found: Results) -> int:

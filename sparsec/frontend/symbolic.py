@@ -12,10 +12,11 @@ from typing import Any
 
 from sparsec.errors import DTypeError, ShapeError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
-from sparsec.ir.dims import Dim, Poly, lower_bound, sym, symbols, upper_bound
+from sparsec.ir.dims import Dim, Poly, lower_bound, sym, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
 
@@ -84,18 +85,16 @@ def check_not_empty(trace: Trace, dims: Sequence[Dim], message: str) -> None:
 
 
 def length_dim(x: Any) -> Dim:
-    """A length that a program gives, as for `np.zeros(n)`. One known only at run time needs a limit.
-
-    Raises ConcretizationError for an integer of which nothing is known.
-    """
-    if not isinstance(x, Traced) or x.dim is None or not symbols(x.dim) or x.trace.limits().dim(x.dim) is None:
+    """A length that a program gives, as for `np.zeros(n)`; one known only at run time is checked then."""
+    if not isinstance(x, Traced) or x.dtype.kind not in "iu" or x.ndim or concrete_value(x) is not None:
         return operator.index(x)
-    if not at_least(x.dim, 0):
-        trace = x.trace
-        fine = trace.op("greater_equal", cast(trace, x.value, I64), trace.const(0, I64))
-        trace.ops("check", fine, kind="value", message="negative dimensions are not allowed")
-        return symbol_of(trace.op("maximum", x.value, trace.const(0, I64)), 0, x.dim)
-    return x.dim
+    if x.dim is not None and at_least(x.dim, 0):
+        return x.dim
+    trace = x.trace
+    value = cast(trace, x.as_scalar().value, I64)
+    fine = trace.op("greater_equal", value, trace.const(0, I64))
+    trace.ops("check", fine, kind="value", message="negative dimensions are not allowed")
+    return symbol_of(trace.op("maximum", value, trace.const(0, I64)), 0, x.dim)
 
 
 def index_dim(trace: Trace, index: Traced, dim: Dim, axis: int) -> Dim:

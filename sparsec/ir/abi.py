@@ -3,7 +3,8 @@
 Code generators and runtimes may not know each other; both know this page.
 
 A compiled program is called with a list of pointers, one for each parameter, then one for each result, in
-the order of `Slot.position`; and, apart from them, with one arena of `Program.arena_bytes`.
+the order of `Slot.position`; and, apart from them, with one arena of `Program.arena_bytes`. The pointer of a
+result that the program reserves itself ("made") is to the two words of an `ir.block`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sparsec.ir.loops import Expr, Program, Slot
 
 __all__ = ["DeviceKernel", "DeviceSource", "pointer_index", "pointer_slots"]
 
-_ROLES = ("param", "result")
+_ROLES = {"param": 0, "result": 1, "made": 1}
 
 
 def pointer_slots(program: Program) -> tuple[Slot, ...]:
@@ -22,15 +23,15 @@ def pointer_slots(program: Program) -> tuple[Slot, ...]:
     first: dict[tuple[int, int], Slot] = {}
     for slot in program.slots:
         if slot.role in _ROLES:
-            first.setdefault((_ROLES.index(slot.role), slot.position), slot)
+            first.setdefault((_ROLES[slot.role], slot.position), slot)
     return tuple(first[key] for key in sorted(first))
 
 
 def pointer_index(program: Program) -> dict[str, int]:
     """For each parameter and result: which pointer is its own, by the buffer's name."""
-    order = [(slot.role, slot.position) for slot in pointer_slots(program)]
+    order = [(_ROLES[slot.role], slot.position) for slot in pointer_slots(program)]
     return {
-        slot.buffer.name: order.index((slot.role, slot.position))
+        slot.buffer.name: order.index((_ROLES[slot.role], slot.position))
         for slot in program.slots
         if slot.role in _ROLES
     }

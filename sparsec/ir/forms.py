@@ -151,10 +151,11 @@ def _check_plan(func: Func) -> None:
             raise VerifyError(f"@{name} {problem}", loc=func.loc)
         placed.add(name)
     arena = [p for p in func.plan if p.space == "arena"]
-    scratch = [replace(p, nbytes=1) for p in func.plan if p.space == "scratch"]
-    if (clash := _clash(arena, alive) or _clash(scratch, alive)) is not None:
-        one, two = clash
-        raise VerifyError(f"@{one} and @{two} share memory while both are alive", loc=func.loc)
+    numbered = [[replace(p, nbytes=1) for p in func.plan if p.space == space] for space in ("scratch", "heap")]
+    for places in (arena, *numbered):
+        if (clash := _clash(places, alive)) is not None:
+            one, two = clash
+            raise VerifyError(f"@{one} and @{two} share memory while both are alive", loc=func.loc)
 
 
 def _clash(arena: Iterable[Placement], alive: Mapping[str, tuple[int, int]]) -> tuple[str, str] | None:

@@ -79,12 +79,13 @@ class Op:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the planner put a storage: `space` is "arena", "param", "result", "const", or "scratch" for a
-    temporary whose size only the call can tell: `nbytes` is then a dim over the function's i64 parameters."""
+    """Where the planner put a storage: `space` is "arena", "param", "result", "const"; "scratch" for a temporary
+    whose size the call decides: `nbytes` is then a dim over the function's i64 parameters; or "heap" for one whose
+    size is known when the program comes to it: a dim over any i64 values; "made" is such a result."""
 
     storage: str
     space: str
-    offset: int  # bytes in the arena; position among params, result storages or scratch
+    offset: int  # bytes in the arena; position among params, result storages, scratch or heap
     nbytes: Dim
 
 

@@ -11,12 +11,13 @@ Arguments and written storages are flat: element 0 is the lowest address that th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from sparsec.errors import FAILURES, ArgumentError, CheckFailed, ShapeError, VerifyError, wrap
+from sparsec.errors import FAILURES, TOO_BIG, ArgumentError, CheckFailed, ShapeError, VerifyError, wrap
 from sparsec.ir.dims import Dim, Poly, as_sym, evaluate, symbols
 from sparsec.ir.graph import Attr, Func, Op, Region, Value
 from sparsec.ir.ops.record import REGISTRY, Kind, OpRecord
@@ -350,6 +351,8 @@ def _view(flat: np.ndarray, dtype: DType, ref: TensorRef, shape: tuple[int, ...]
     if 0 in shape:
         return np.empty(shape, dtype)
     size = dtype.itemsize
+    if math.prod(shape) * size >= 1 << 63:
+        raise ShapeError(TOO_BIG)
     strides = tuple(int(s) * size for s in ref.strides)  # type: ignore[arg-type]
     try:
         return np.ndarray(shape, dtype, flat, int(ref.offset) * size, strides)  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ import numpy as np
 
 from sparsec.errors import InterpreterError
 from sparsec.ir.abi import pointer_index
+from sparsec.ir.block import fill
 from sparsec.ir.loop_text import stmt_text
 from sparsec.ir.loop_verify import INDEPENDENT, verify_program
 from sparsec.ir.loops import (
@@ -44,6 +45,7 @@ from sparsec.ir.loops import (
     Mut,
     Note,
     Program,
+    Reserve,
     Slot,
     Stmt,
     Store,
@@ -83,6 +85,9 @@ def run(
                 pass
         except _Stop as stop:
             return stop.code, machine.flags
+    index = pointer_index(program)
+    for name in (slot.buffer.name for slot in program.slots if slot.role == "made"):
+        fill(pointers[index[name]], frame.buffers[name].data)
     return 0, machine.flags
 
 
@@ -144,6 +149,8 @@ def _slots(program: Program, pointers: Sequence[Bytes], uninitialised: bool) -> 
             case "arena":
                 part = slice(slot.position, slot.position + b.size * b.dtype.itemsize)
                 return _Memory(b, arena[part], known[part] if known is not None else None)
+            case "heap" | "made":
+                return _Memory(b, *_scratch(0, uninitialised))
         data = pointers[index[b.name]]
         if data.dtype != np.uint8 or data.ndim != 1 or len(data) < b.size * b.dtype.itemsize:
             raise InterpreterError(f"%{b.name} needs {b.size * b.dtype.itemsize} bytes, got {data.shape}")
@@ -225,6 +232,16 @@ class _Machine:
                 _EXTERNS[name](places, [int(evaluate(a, frame)) for a in args], dtype)
             case Launch():
                 self.launch(stmt, frame)
+            case Reserve(buffer, nbytes, code):
+                self.reserve(frame, buffer, int(evaluate(nbytes, frame)), code)
+
+    def reserve(self, frame: _Frame, name: str, nbytes: int, code: int) -> None:
+        memory = frame.buffers[name]
+        if len(memory.data) < nbytes:
+            try:
+                frame.buffers[name] = _Memory(memory.buffer, *_scratch(nbytes, memory.known is None))
+            except MemoryError:
+                raise _Stop(code) from None
 
     def launch(self, stmt: Launch, frame: _Frame) -> None:
         kernel: Kernel = self.kernels[stmt.kernel]

@@ -23,6 +23,7 @@ from sparsec.ir.loops import (
     Let,
     Load,
     Mut,
+    Reserve,
     Stmt,
     Store,
     Var,
@@ -164,6 +165,8 @@ def with_exprs(stmt: Stmt, fn: Callable[[Expr], Expr]) -> Stmt:
             return replace(stmt, buffers=buffers, args=tuple(fn(arg) for arg in stmt.args))
         case Launch():
             return replace(stmt, scalars=tuple(fn(scalar) for scalar in stmt.scalars))
+        case Reserve():
+            return replace(stmt, nbytes=fn(stmt.nbytes))
     return stmt
 
 
@@ -195,7 +198,7 @@ def rename(body: Body, names: Mapping[str, str], buffers: Mapping[str, str] | No
         match stmt:
             case Let() | Mut() | Assign() | For():
                 return (replace(stmt, var=var(stmt.var)),)
-            case Store(buffer=name):
+            case Store(buffer=name) | Reserve(buffer=name):
                 return (replace(stmt, buffer=places.get(name, name)),)
             case Alloc(buffer=buffer):
                 return (Alloc(replace(buffer, name=places.get(buffer.name, buffer.name))),)

@@ -51,6 +51,7 @@ from sparsec.ir.loops import (
     Mut,
     Note,
     Program,
+    Reserve,
     Slot,
     Stmt,
     Store,
@@ -68,7 +69,7 @@ _COMPARE = 1
 
 _KEYWORDS = frozenset((
     "let", "mut", "for", "in", "step", "bind", "while", "if", "else", "alloc", "align", "barrier", "fail",
-    "note", "extern", "launch", "kernel", "program", "host", "slot", "failure", "arena", "at",
+    "note", "extern", "launch", "reserve", "kernel", "program", "host", "slot", "failure", "arena", "at",
     *lexer.LITERAL_WORDS,
 ))
 
@@ -204,6 +205,8 @@ class _Printer:
             case Launch(kernel, names, scalars):
                 passed = ", ".join(ref_name("%", b) for b in names)
                 yield f"launch {ref_name('@', kernel)}({passed}{self.scalars(scalars)})"
+            case Reserve(buffer, nbytes, code):
+                yield f"reserve {ref_name('%', buffer)}, {self.expr(nbytes)} else fail {code}"
 
     def loop(self, loop: For) -> Iterator[str]:
         step = f" step {loop.step}" if loop.step != 1 else ""
@@ -461,6 +464,15 @@ class _Parser:
         lex.expect("(")
         return Launch(kernel, *_arguments(lex, lambda: lex.ref("%"), self.expr))
 
+    def reserve(self) -> Reserve:
+        lex = self.lex
+        buffer = lex.ref("%")
+        lex.expect(",")
+        nbytes = self.expr()
+        lex.expect("else")
+        lex.expect("fail")
+        return Reserve(buffer, nbytes, lex.integer())
+
     def subscript(self) -> Expr:
         self.lex.expect("[")
         at = self.expr()
@@ -551,4 +563,5 @@ _STATEMENTS: dict[str, Callable[[_Parser], Stmt]] = {
     "note": lambda parser: Note(parser.lex.integer()),
     "extern": _Parser.extern,
     "launch": _Parser.launch,
+    "reserve": _Parser.reserve,
 }

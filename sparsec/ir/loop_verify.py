@@ -38,6 +38,7 @@ from sparsec.ir.loops import (
     Mut,
     Note,
     Program,
+    Reserve,
     Slot,
     Stmt,
     Store,
@@ -55,7 +56,7 @@ INDEPENDENT = ("parallel", "vector", "group", "local")
 #: Library calls: number of buffers (the first is written, the others are read), of scalars, and the dtypes.
 EXTERNS = {"gemm": (3, 9, ("f32", "f64", "c64", "c128"))}
 
-ROLES = ("param", "result", "arena", "const")
+ROLES = ("param", "result", "arena", "const", "heap", "made")
 
 
 def verify_program(program: Program) -> None:
@@ -114,6 +115,8 @@ def _check_slot(slot: Slot, arena_bytes: int) -> None:
             raise VerifyError(f"{where}: a constant is read-only and has {nbytes} bytes of data")
         case "arena" if b.size < 0 or not 0 <= slot.position <= arena_bytes - nbytes:
             raise VerifyError(f"{where}: outside the arena of {arena_bytes} bytes")
+        case "heap" | "made" if b.size != -1:
+            raise VerifyError(f"{where}: only the program can tell the size of what it reserves")
         case "arena" if slot.position % b.align:
             raise VerifyError(f"{where}: position {slot.position} is not aligned to {b.align}")
         case role if role not in ROLES or slot.position < 0:
@@ -184,8 +187,7 @@ class _Checker:
                 if self.program is not None:
                     self.fail("a barrier outside a kernel")
             case Fail(code):
-                if code < 1 or (self.failures is not None and code > self.failures):
-                    self.fail(f"no failure has the code {code}")
+                self.failure(code)
             case Note(flag):
                 if not 0 < flag < 1 << 31:
                     self.fail(f"{flag} is not a flag")
@@ -193,8 +195,21 @@ class _Checker:
                 self.extern(stmt)
             case Launch():
                 self.launch(stmt)
+            case Reserve():
+                self.reserve(stmt)
             case _:
                 raise VerifyError(f"{self.where}: {stmt!r} is not a statement")
+
+    def failure(self, code: int) -> None:
+        if code < 1 or (self.failures is not None and code > self.failures):
+            self.fail(f"no failure has the code {code}")
+
+    def reserve(self, stmt: Reserve) -> None:
+        slots = self.program.slots if self.program is not None else ()
+        if not any(s.role in ("heap", "made") and s.buffer.name == stmt.buffer for s in slots):
+            self.fail(f"%{stmt.buffer} is not memory that can be reserved here")
+        self.index(stmt.nbytes)
+        self.failure(stmt.code)
 
     def define(self, var: Var, level: int = -1) -> None:
         if var.name in self.names:

@@ -8,7 +8,7 @@
     }
 
 expr  ::= Const | Var | Load | Apply          Apply names a scalar function of `scalar.py`
-stmt  ::= Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch
+stmt  ::= Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch | Reserve
 
 Buffers are flat; an index counts elements of the dtype that is loaded or stored. Index arithmetic is i64.
 Integers wrap. Nothing is implied: NaN rules, division by zero and index checks are spelled out by the ops'
@@ -208,7 +208,7 @@ class Extern:
 
 
 Stmt: TypeAlias = (
-    "Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch"
+    "Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch | Reserve"
 )
 Body: TypeAlias = tuple["Stmt", ...]
 
@@ -239,9 +239,20 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
+class Reserve:
+    """Host statement: lets a "heap" or "made" buffer hold so many bytes. What it held is lost if it has to grow;
+    if it cannot, the program stops with failure `code`."""
+
+    buffer: str
+    nbytes: Expr
+    code: int
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
     """A buffer of the program. `role`: "param" or "result" (`position` among the program's pointers),
-    "arena" (`position` is the byte offset), "const" (`data` holds the bytes)."""
+    "arena" (`position` is the byte offset), "const" (`data` holds the bytes), "heap" (`position` among the
+    memory that `Reserve` makes while the program runs), "made" (a result that `Reserve` makes)."""
 
     buffer: Buffer
     role: str
@@ -253,7 +264,7 @@ class Slot:
 class Failure:
     """What the status code of a `Fail` means to the user."""
 
-    kind: str  # "index": IndexOutOfRange; "value": ShapeError; "overflow": ValueOverflow
+    kind: str  # "index": IndexOutOfRange; "value": ShapeError; "overflow": ValueOverflow, …
     message: str
     loc: Loc | None = None
 
@@ -303,6 +314,8 @@ def exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return (*(offset for _, offset in buffers), *args)
         case Launch(scalars=scalars):
             return scalars
+        case Reserve(nbytes=nbytes):
+            return (nbytes,)
     return ()
 
 

@@ -14,14 +14,16 @@ from dataclasses import replace
 
 import numpy as np
 
+from sparsec.errors import TOO_BIG
 from sparsec.ir.builder import Names
-from sparsec.ir.dims import Poly
-from sparsec.ir.graph import Func, Op, Placement, Region, Value, walk
+from sparsec.ir.dims import Dim, Poly
+from sparsec.ir.graph import Func, Op, Placement, Region, Value, touched_storages, walk
 from sparsec.ir.loops import (
     Body,
     Buffer,
     Const,
     Expr,
+    Fail,
     Failure,
     For,
     If,
@@ -29,6 +31,7 @@ from sparsec.ir.loops import (
     Let,
     Load,
     Program,
+    Reserve,
     Slot,
     Stmt,
     Var,
@@ -38,8 +41,8 @@ from sparsec.ir.ops.control import FIXED_OPERANDS
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.scalar import S, const, index
-from sparsec.ir.types import I64, DType
-from sparsec.passes.access import address
+from sparsec.ir.types import F64, I64, DType
+from sparsec.passes.access import SymbolExpr, address, dim_expr
 from sparsec.passes.accesses import is_kernel
 from sparsec.passes.lower_kernel import KernelWriter, Place, Surroundings
 from sparsec.passes.lower_loops import lower_loops
@@ -47,6 +50,9 @@ from sparsec.passes.lower_nest import lower_nest
 from sparsec.passes.plan_memory import ALIGN, arena_bytes, param_bytes, storage_types
 
 __all__ = ["lower_program"]
+
+#: As many bytes as can be counted, about: NumPy refuses larger arrays before it asks for memory.
+MAX_BYTES = 2.0**63 - 2.0**20
 
 
 def lower_program(func: Func, alignments: Mapping[str, int] | None = None, *, lanes: bool = True) -> Program:
@@ -63,15 +69,18 @@ class _ProgramWriter:
         self.func, self.alignments, self.lanes = func, alignments, lanes
         self.places: dict[str, Placement] = {p.storage: p for p in func.plan}
         self.dtypes: dict[str, DType] = {p.storage: p.type.dtype for p in func.params}
-        self.dtypes.update((name, t.dtype) for name, t in storage_types(func).items())
+        self.made = storage_types(func)
+        self.dtypes.update((name, t.dtype) for name, t in self.made.items())
         self.literals = {op.result.storage: op for op in walk(func.ops) if record(op.name).kind is Kind.CONST}
         self.values = {p.name: p for p in func.params}
         for op in walk(func.ops):
             self.values.update((v.name, v) for v in (*op.results, *(p for r in op.regions for p in r.params)))
         self.slots: dict[str, Slot] = {}
-        self.scratch: dict[int, str] = {}  # slots of temporaries whose size the call decides, by number
+        self.shared: dict[tuple[str, int], str] = {}  # slots of scratch and heap, by their number
+        self.reserved: set[str] = set()  # heap storages that have been met
         self.kernels: list[Kernel] = []
         self.failures: list[Failure] = []
+        self.on_heap = {name for name, place in self.places.items() if place.space in ("heap", "made")}
         self.counters: dict[str, Expr] = {}  # host loop variables by value name
         self.names = Names(set(self.places))
 
@@ -94,9 +103,9 @@ class _ProgramWriter:
                 buffer = replace(buffer, size=_elements(param))
             self.slots[name] = Slot(buffer, "param", position)
         for place in self.func.plan:
-            if place.space == "result":
+            if place.space in ("result", "made"):
                 buffer = self._buffer(place.storage, place.storage)
-                self.slots[place.storage] = Slot(buffer, "result", place.offset)
+                self.slots[place.storage] = Slot(buffer, place.space, place.offset)
 
     def _buffer(self, name: str, storage: str) -> Buffer:
         dtype = self.dtypes[storage]
@@ -109,20 +118,21 @@ class _ProgramWriter:
     def slot(self, storage: str) -> Slot:
         """The slot of a storage; one for a literal or a temporary is made when it is first asked for."""
         place = self.places[storage]
-        if place.space == "scratch":
-            return self._scratch_slot(place)
+        if place.space in ("scratch", "heap"):
+            return self._shared_slot(place)
         if storage not in self.slots:
             buffer = self._buffer(storage, storage)
             data = _const_bytes(self.literals[storage]) if place.space == "const" else b""
             self.slots[storage] = Slot(buffer, place.space, place.offset, data)
         return self.slots[storage]
 
-    def _scratch_slot(self, place: Placement) -> Slot:
-        """Scratch comes as one more result each: storages that share it share the slot."""
-        name = self.scratch.setdefault(place.offset, place.storage)
+    def _shared_slot(self, place: Placement) -> Slot:
+        """Storages that share memory share the slot. Scratch comes as one more result each."""
+        name = self.shared.setdefault((place.space, place.offset), place.storage)
         if name not in self.slots:
-            results = sum(p.space == "result" for p in self.func.plan)
-            self.slots[name] = Slot(self._buffer(name, name), "result", results + place.offset)
+            results = sum(p.space in ("result", "made") for p in self.func.plan)
+            role, first = ("result", results) if place.space == "scratch" else ("heap", 0)
+            self.slots[name] = Slot(replace(self._buffer(name, name), size=-1), role, first + place.offset)
         return self.slots[name]
 
     def _place(self, storage: str) -> Place:
@@ -135,11 +145,28 @@ class _ProgramWriter:
     def _ops(self, ops: Sequence[Op]) -> Body:
         body: list[Stmt] = []
         for op in ops:
+            body += self._reserve(op)
             if is_kernel(op):
                 body += self._kernel(op)
             elif op.regions:
                 body += self._control(op)
         return tuple(body)
+
+    def _reserve(self, op: Op) -> list[Stmt]:
+        """Asks for the heap memory of the storages that are touched here for the first time."""
+        if record(op.name).kind in (Kind.CONST, Kind.CREATE, Kind.VIEW) or not self.on_heap:
+            return []
+        touched = touched_storages(op) | {p.storage for region in op.regions for p in region.params}
+        return [stmt for name in sorted(touched & self.on_heap - self.reserved) for stmt in self._reserved(name, op)]
+
+    def _reserved(self, storage: str, op: Op) -> list[Stmt]:
+        self.reserved.add(storage)
+        size = self.places[storage].nbytes
+        huge = self._fail_code("value", TOO_BIG, op)
+        code = self._fail_code("memory", f"no memory for an array of type {self.made[storage].fresh()}", op)
+        too_big = S.gt(_about(size, lambda s: self._symbol(s.name[1:])), const(MAX_BYTES, F64))
+        nbytes = dim_expr(size, lambda s: self._symbol(s.name[1:]))
+        return [If(too_big, (Fail(huge),)), Reserve(self.slot(storage).buffer.name, nbytes, code)]
 
     def _kernel(self, op: Op) -> Body:
         region = op.regions[0]
@@ -239,6 +266,17 @@ class _ProgramWriter:
         inside = Value(f"{target.name}.copied", target.type.fresh())
         op = Op("copy", (source,), (inside,))
         return list(self._kernel(Op("fused", (), (target,), {}, (Region((), (op,), (inside,)),))))
+
+
+def _about(dim: Dim, symbol: SymbolExpr) -> Expr:
+    """A dim that may be more than an i64 holds, as a float."""
+    total: Expr = const(0.0, F64)
+    for monomial, factor in dim.terms if isinstance(dim, Poly) else (((), dim),):
+        term: Expr = const(float(factor), F64)
+        for each in monomial:
+            term = S.mul(term, S.cast(symbol(each), F64))
+        total = S.add(total, term)
+    return total
 
 
 def _brings_loops(op: Op) -> bool:

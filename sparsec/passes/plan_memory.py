@@ -7,19 +7,20 @@
 A storage lives from the op that first touches it to the last that does. Blocks are placed largest first, each
 where it leaves the smallest gap that holds it. Symbolic sizes count with their upper bounds; where they have none,
 a temporary is `scratch`, which each call makes as large as its arguments ask for, and which later temporaries of
-the same size share.
+the same size share. Where only what is computed tells the size, it is on the `heap`: memory that the program asks
+for when it gets there, and that later temporaries of any size take over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 
 from sparsec.errors import OutOfMemory, UnsupportedError
-from sparsec.ir.dims import Dim
+from sparsec.ir.dims import Dim, product
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
 from sparsec.ir.limits import Limits
@@ -72,6 +73,7 @@ class _Block:
     """Storages that share one place, one after the other, alive from op `first` to op `last`."""
 
     storages: list[str]
+    space: str
     nbytes: Dim
     first: int
     last: int
@@ -84,6 +86,14 @@ def nbytes(type: TensorType, limits: Limits) -> Dim:
     if found is None:
         raise UnsupportedError(f"the size of {type} has no upper bound", hint="bound the dim: n<=1000")
     return found
+
+
+def _own_place(type: TensorType, limits: Limits) -> tuple[str, Dim]:
+    """Where a temporary can be, and the bytes that it needs there."""
+    found = limits.nbytes(type)
+    if found is None:
+        return "heap", product(type.shape) * type.dtype.itemsize
+    return "arena" if isinstance(found, int) else "scratch", found
 
 
 def param_bytes(value: Value) -> Dim:
@@ -107,17 +117,19 @@ def _placements(func: Func) -> Iterator[Placement]:
     for value in func.results:
         if value.storage not in placed:
             placed.add(value.storage)
-            yield Placement(value.storage, "result", position, nbytes(types[value.storage], limits))
+            space, size = _own_place(types[value.storage], limits)
+            yield Placement(value.storage, "made" if space == "heap" else "result", position, size)
             position += 1
     blocks = _lifetimes(func, {name: t for name, t in types.items() if name not in placed}, limits)
     blocks = _share_in_place(func, blocks)
-    _assign_offsets([b for b in blocks if isinstance(b.nbytes, int)])
-    _assign_scratch([b for b in blocks if not isinstance(b.nbytes, int)])
+    _assign_offsets([b for b in blocks if b.space == "arena"])
+    _assign_numbers([b for b in blocks if b.space == "scratch"], lambda a, b: a.nbytes == b.nbytes)
+    _assign_numbers([b for b in blocks if b.space == "heap"], lambda a, b: True)
     found = {name: b for b in blocks for name in b.storages}
     for name, type in types.items():  # in program order
         if name in found:
-            space = "arena" if isinstance(found[name].nbytes, int) else "scratch"
-            yield Placement(name, space, found[name].offset, nbytes(type, limits))
+            space, size = _own_place(type, limits)
+            yield Placement(name, space, found[name].offset, size)
 
 
 def _most(sizes: Sequence[Dim]) -> Dim:
@@ -185,8 +197,8 @@ def _lifetimes(func: Func, types: dict[str, TensorType], limits: Limits) -> list
     visit(func.ops)
     touch(touched_storages(Op("", func.ends, ())), counter + 1)
     # Even nothing gets a place that no other storage has.
-    sizes = {name: nbytes(type, limits) for name, type in types.items() if name in first}
-    return [_Block([name], size or 1, first[name], last[name]) for name, size in sizes.items()]
+    places = {name: _own_place(type, limits) for name, type in types.items() if name in first}
+    return [_Block([name], space, size or 1, first[name], last[name]) for name, (space, size) in places.items()]
 
 
 def lifetimes(func: Func) -> dict[str, tuple[int, int]]:
@@ -214,7 +226,7 @@ def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
             for name in sorted(_last_pointwise_reads(op, result.type)):
                 source = by_name.get(name)
                 if source is not None and source is not target and name not in taken and (
-                    source.last == target.first and source.nbytes == target.nbytes
+                    source.last == target.first and (source.space, source.nbytes) == (target.space, target.nbytes)
                 ):
                     taken |= {name, result.storage}
                     reason = f"it takes the place of @{name}, read here for the last time"
@@ -255,12 +267,12 @@ def _assign_offsets(blocks: list[_Block]) -> None:
         block.offset = _best_gap(taken, sizes[id(block)])
 
 
-def _assign_scratch(blocks: list[_Block]) -> None:
-    """The lowest number that no block of another size has, and none that is alive with it."""
+def _assign_numbers(blocks: list[_Block], may_share: Callable[[_Block, _Block], bool]) -> None:
+    """The lowest number that is free: no block has it that is alive with this one, or that may not share with it."""
     taken: list[list[_Block]] = []
     for block in sorted(blocks, key=lambda b: (b.first, b.storages[0])):
         free = [number for number, users in enumerate(taken)
-                if users[0].nbytes == block.nbytes and all(u.last < block.first for u in users)]
+                if may_share(users[0], block) and all(u.last < block.first for u in users)]
         block.offset = free[0] if free else len(taken)
         if not free:
             taken.append([])
@@ -292,7 +304,7 @@ def arena_bytes(func: Func) -> int:
 
 
 def _int(size: Dim) -> int:
-    assert isinstance(size, int), "only scratch has sizes that the call decides"
+    assert isinstance(size, int), "only scratch and heap have sizes that are not known"
     return size
 
 

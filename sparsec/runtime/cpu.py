@@ -23,6 +23,7 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from sparsec.errors import CompileError
+from sparsec.ir.block import memory_functions
 from sparsec.ir.lazy import lazy
 
 __all__ = ["CpuExecutable", "HostCpu", "compile_object", "host_cpu", "optimised_text"]
@@ -243,7 +244,7 @@ class CpuExecutable:
 
 def _load(object_code: bytes, symbols: Mapping[str, int]) -> Any:
     code = _unsealed(object_code)
-    for name, address in symbols.items():
+    for name, address in {**memory_functions(), **symbols}.items():
         llvm.add_symbol(name, address)
     # An engine wants a module; the code comes from the object file beside it.
     empty = llvm.parse_assembly(f'target triple = "{host_cpu().triple}"')

@@ -26,6 +26,7 @@ from sparsec.ir.loops import (
     Load,
     Mut,
     Note,
+    Reserve,
     Stmt,
     Store,
     Var,
@@ -46,6 +47,8 @@ class Host(Protocol):
     def store(self, buffer: str, index: int, value: Any, dtype: DType) -> None: ...
 
     def note(self, flag: int) -> None: ...
+
+    def reserve(self, buffer: str, nbytes: int) -> bool: ...
 
 
 class Stopped(Exception):
@@ -92,6 +95,9 @@ def _step(stmt: Stmt, host: Host, names: dict[str, list[Any]]) -> None:
             raise Stopped(code)
         case Note(flag):
             host.note(flag)
+        case Reserve(buffer, nbytes, code):
+            if not host.reserve(buffer, int(value(nbytes))):
+                raise Stopped(code)
         case _:
             raise CompileError(f"{type(stmt).__name__} cannot stand in a host body")
 

@@ -23,6 +23,7 @@ import numpy as np
 from sparsec.config import settings
 from sparsec.errors import DeviceError, OutOfMemory
 from sparsec.ir.abi import DeviceKernel, DeviceSource, pointer_index, pointer_slots
+from sparsec.ir.block import fill
 from sparsec.ir.loops import Slot, Var
 from sparsec.ir.types import DType
 from sparsec.runtime.devices import DeviceInfo, find_device, open_device
@@ -187,6 +188,7 @@ class _Call:
             else _Place(arena, slot.position) if slot.role == "arena"
             else _Place(executable._constants[name])
             for name, slot in self._slots.items()
+            if slot.role not in ("heap", "made")
         }  # fmt: skip
 
     def _new(self, size: int) -> Any:
@@ -231,6 +233,10 @@ class _Call:
         }
         for position in sorted(written):
             self._copy(self._memory[position], self._device[position])
+        for name in (name for name, slot in self._slots.items() if slot.role == "made"):
+            made = np.empty(self._places[name].buffer.size, np.uint8)
+            self._copy(made, self._places[name].buffer)
+            fill(self._memory[names[name]], made)
 
     def _copy(self, target: Any, source: Any, **where: int) -> None:
         import pyopencl as cl
@@ -289,6 +295,20 @@ class _Call:
         """Writes one element, after all launches so far."""
         place = self._places[buffer]
         self._copy(place.buffer, np.full(1, value, dtype), dst_offset=place.offset + index * dtype.itemsize)
+
+    def reserve(self, buffer: str, nbytes: int) -> bool:
+        """Lets a buffer hold so many bytes; False where the device has no such memory."""
+        held = self._places.get(buffer)
+        if held is not None and held.buffer.size >= nbytes:
+            return True
+        if nbytes > self._executable._device.max_mem_alloc_size:
+            return False
+        self._places[buffer] = _Place(self._new(nbytes))
+        if held is not None:
+            self._queue.finish()  # kernels that are on their way may use it
+            self._owned.remove(held.buffer)
+            held.buffer.release()
+        return True
 
     def note(self, flag: int) -> None:
         """Adds to the notes."""

@@ -24,8 +24,6 @@ def check_case(case, size, backend):
         backend,
         rtol=case.rtol,
         atol=case.atol,
-        # A data-dependent program may be refused by name where it cannot be compiled yet.
-        may_refuse=case.data_dependent,
         static_argnames=case.static_argnames,
     )
 

@@ -164,16 +164,11 @@ def largest_of_none(x):
     return x[x > 100.0].max()
 
 
-def by_data(x, n):
-    return np.zeros(int(n[0])) + x[0]
-
-
 @each_backend
 def test_errors(backend):
     check_refused(at, lambda: (np.zeros(3), np.array([7])), backend, base=IndexError)
     check_refused(without_limit, lambda: (np.array([1, 2]),), backend, "UnsupportedError")
     check_refused(largest_of_none, lambda: (np.zeros(3),), backend, base=ValueError)
-    check_refused(by_data, lambda: (np.zeros(3), np.array([7])), backend)
 
 
 @pytest.mark.parametrize("backend", backends("opencl"))

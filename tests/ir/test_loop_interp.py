@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sparsec.errors import InterpreterError
+from sparsec.ir.block import Block
 from sparsec.ir.loop_interp import _FUNCTIONS, apply_scalar, run
 from sparsec.ir.loop_text import parse_program
 from sparsec.ir.loops import Apply, Const
@@ -66,6 +67,31 @@ def test_arena_and_constants():
     y = np.zeros(4, np.int32)
     assert run(p, [y.view(np.uint8)]) == (0, 0)
     assert y.tolist() == [42, 43, 44, 45]
+
+
+def test_memory_that_the_program_reserves():
+    slots = """slot %n: global i64[3] r = param 0 slot %y: global f32[?] w = made 0
+               slot %t: global f32[?] rw = heap 0"""
+    fill = "for i in 0..n { %t[i] = cast:f32(i) } for i in 0..n { %y[i] = %t[n - 1 - i] }"
+    p = program(
+        fill, slots, """for k in 0..3 {
+          reserve %t, 4 * %n[k] else fail 1
+          reserve %y, 4 * %n[k] else fail 2
+          launch @k(%y, %t; %n[k])
+        }""", "%y: global f32[?] w, %t: global f32[?] rw; n",
+    )
+
+    def made(*n):
+        block = Block()
+        status, _ = run(p, [np.array(n).view(np.uint8), block.words.view(np.uint8)])
+        return status, block.array(np.dtype(np.float32)).tolist()
+
+    assert made(1, 3, 2) == (0, [1.0, 0.0, 0.0])  # it grew to three elements and stayed
+    assert made(0, 0, 0) == (0, [])
+    assert made(1, 1 << 60, 2)[0] == 1
+    with pytest.raises(InterpreterError, match="out of bounds"):
+        run(program(fill, slots, "launch @k(%y, %t; 1)", "%y: global f32[?] w, %t: global f32[?] rw; n"),
+            [np.array([1, 1, 1]).view(np.uint8), Block().words.view(np.uint8)])
 
 
 def test_a_false_promise_of_independence_shows():

@@ -24,6 +24,7 @@ program @f {
   slot %x: global f32[32] r align 4 = param 0
   slot %y: global f32[?] w = result 1
   slot %c: global i32[1] r = const 0 "2a000000"
+  slot %h: global f32[?] rw align 4 = heap 0
   failure index "index 9 is out of \\"bounds\\"" at "f.py":3:4:9
   failure value "empty"
   kernel @f_0(%x: global f32[32] r, %y: global f32[8] rw; n, k: i32) {  // f.py:3, f.py:4
@@ -51,6 +52,7 @@ program @f {
     extern gemm:f32(%y[0], %x[n]; 1, 2)
   }
   host {
+    reserve %h, cast:i64(%c[0]) * 4 else fail 2
     launch @f_0(%x, %y; 8, 9)
   }
 }
@@ -238,16 +240,16 @@ def test_operators_keep_their_shape():
 
 
 @pytest.mark.parametrize(("old", "new", "line", "message"), [
-    ("%x[i * 4", "%z[i * 4", 12, "unknown buffer %z"),
-    ("s = s + a", "s = s + q", 18, "unknown variable `q`"),
-    ("fail 1", "fail x", 14, "expected an integer"),
-    ("in 0..n", "in 0.n", 11, "expected `..`"),
+    ("%x[i * 4", "%z[i * 4", 13, "unknown buffer %z"),
+    ("s = s + a", "s = s + q", 19, "unknown variable `q`"),
+    ("fail 1", "fail x", 15, "expected an integer"),
+    ("in 0..n", "in 0.n", 12, "expected `..`"),
     ("[32] r align", "[32 r align", 3, "expected `]`"),
     ('"2a000000"', '"2a0"', 5, "hexadecimal"),
     ('"2a000000"', '"2a0', 5, "unterminated string"),
-    ("barrier", "barrier )", 26, "expected a statement"),
-    ("exp(a)", "foo(a)", 16, "needs a dtype"),
-    ("host {", "hose {", 32, "expected `host`"),
+    ("barrier", "barrier )", 27, "expected a statement"),
+    ("exp(a)", "foo(a)", 17, "needs a dtype"),
+    ("host {", "hose {", 33, "expected `host`"),
 ])  # fmt: skip
 def test_an_error_shows_its_line(old, new, line, message):
     with pytest.raises(ParseError, match=re.escape(message)) as caught:

@@ -137,9 +137,10 @@ program @p {
   slot %t: global f32[4] rw align 16 = arena 16
   slot %u: global f32[4] rw = arena 32
   slot %c: global i32[1] r = const 0 "2a000000"
+  slot %h: global f32[?] rw align 4 = heap 0
   failure index "bad"
   kernel @k(%x: global f32[4] r align 4, %y: global f32[4] w; n) { fail 1 }
-  host { launch @k(%x, %y; 3) launch @k(%t, %u; 3) for i in 0..2 { launch @k(%x, %t; i) } }
+  host { launch @k(%x, %y; 3) launch @k(%t, %u; 3) for i in 0..2 { launch @k(%x, %t; i) } reserve %h, 8 else fail 1 }
 }
 """
 
@@ -178,7 +179,12 @@ def test_good_program():
     ("i32[1] r = const", "i32[1] rw = const", "read-only"),
     ("= result 0", "= output 0", "no 'output' 0"),
     ("slot %u", "slot %t", "slot t is declared twice"),
-    ("fail 1", "fail 2", "no failure has the code 2"),
+    ("{ fail 1", "{ fail 2", "no failure has the code 2"),
+    ("%h, 8 else fail 1", "%h, 8 else fail 2", "no failure has the code 2"),
+    ("%h, 8", "%h, 8.0", "not i64"),
+    ("reserve %h", "reserve %t", "%t is not memory that can be reserved"),
+    ("{ fail 1", "{ reserve %x, 8 else fail 1", "%x is not memory that can be reserved"),
+    ("f32[?] rw align 4 = heap", "f32[8] rw align 4 = heap", "only the program can tell the size"),
     ("%y: global f32[4] w;", "%y: global f32[5] w;", "smaller than"),
     ("host {", "kernel @k() { } host {", "kernel k is declared twice"),
 ])  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ShapeError, UnsupportedError
+from sparsec.errors import TOO_BIG, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_dtype, number, operand
@@ -17,7 +17,7 @@ from sparsec.frontend.dispatch import holds_traced, implements
 from sparsec.frontend.layout import order_like, order_of_copy
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ranges import TracedRange
-from sparsec.frontend.symbolic import length_dim
+from sparsec.frontend.symbolic import broadcast_shapes, length_dim
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array
 from sparsec.ir.dims import upper_bound
@@ -43,10 +43,7 @@ def check_size(dims: Sequence[Any], itemsize: int) -> None:
     if len(dims) > 32:
         raise ShapeError(f"arrays of rank {len(dims)} are not supported (at most 32)", loc=user_loc())
     if math.prod(upper_bound(d) or 1 for d in dims) * itemsize >= 1 << 63:
-        raise ShapeError(
-            "array is too big; `arr.size * arr.dtype.itemsize` is larger than the maximum possible size.",
-            loc=user_loc(),
-        )
+        raise ShapeError(TOO_BIG, loc=user_loc())
 
 
 def allocate(
@@ -422,7 +419,7 @@ def copyto(dst: Any, src: Any, casting: str = "same_kind", where: Any = True) ->
                 f"'{casting}'"
             )
         value = source.read()
-        if np.broadcast_shapes(value.type.static_shape, target.shape) != target.shape:
+        if broadcast_shapes(value.type.shape, target.shape) != target.shape:
             raise ShapeError(
                 f"could not broadcast input array from shape {source.shape} into shape {target.shape}"
             )
