@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from sparsec.config import get_num_threads, set_num_threads
     from sparsec.frontend.jit import Compiled, Jitted, Stages, jit
 
-__all__ = ["Compiled", "Jitted", "Stages", "__version__", "errors", "jit"]
+__all__ = ["Compiled", "Jitted", "Stages", "__version__", "errors", "get_num_threads", "jit", "set_num_threads"]
 
 _HOMES = {"jit": "sparsec.frontend.jit", "Jitted": "sparsec.frontend.jit", "Stages": "sparsec.frontend.jit",
-          "Compiled": "sparsec.frontend.jit"}
+          "Compiled": "sparsec.frontend.jit", "get_num_threads": "sparsec.config",
+          "set_num_threads": "sparsec.config"}
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from sparsec.config import settings
 from sparsec.errors import FAILURES, ConfigError, OutOfMemory, SparsecError, UnsupportedError
 from sparsec.ir.abi import pointer_slots
 from sparsec.ir.block import BLOCK_BYTES, fill
@@ -30,8 +31,9 @@ from sparsec.ir.types import I64, DType
 
 if TYPE_CHECKING:
     from sparsec.runtime.stored import StoredCode
+    from sparsec.runtime.threads import Pool
 
-__all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_elements"]
+__all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_elements", "thread_pool"]
 
 #: Backend name -> name of its target record.
 BACKENDS = {"cpu": "cpu", "opencl": "opencl", "interp": "interp", "loops": "interp"}
@@ -151,6 +153,7 @@ class Compilation:
         return load_or_make(cache_key("cpu", to_text(self.func), alignments, str(self.optimise)), self._make_stored)
 
     def _make_stored(self) -> StoredCode:
+        from sparsec.codegen.pool import SHARE
         from sparsec.ir.work import statements
         from sparsec.runtime.cpu import compile_object
         from sparsec.runtime.stored import StoredCode
@@ -158,7 +161,8 @@ class Compilation:
         program = self.legal
         late = bool(program.failures) and (may_fail_late(self.func) or reserves_late(program))
         return StoredCode(
-            compile_object(self.llvm), program.arena_bytes, program.failures, statements(program), late
+            compile_object(self.llvm), program.arena_bytes, program.failures, statements(program), late,
+            SHARE in self.llvm,
         )
 
     @lazy
@@ -167,11 +171,12 @@ class Compilation:
         from sparsec.codegen.llvm import LlvmTarget, llvm_text
         from sparsec.runtime.blas import find_blas
         from sparsec.runtime.cpu import host_cpu
+        from sparsec.runtime.threads import has_threads
 
         host, blas = host_cpu(), find_blas()
         target = LlvmTarget(
             host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, host.vector_bytes,
-            blas.bits if blas else 0,
+            blas.bits if blas else 0, has_threads(),
         )
         return llvm_text(self.legal, target)
 
@@ -182,7 +187,8 @@ class Compilation:
         from sparsec.runtime.cpu import CpuExecutable
 
         blas = find_blas()
-        return CpuExecutable(lambda: self.llvm, blas.symbols if blas else {}, object_code=self.stored.object_code)
+        symbols = {**(blas.symbols if blas else {}), **(thread_pool().symbols if self.stored.threads else {})}
+        return CpuExecutable(lambda: self.llvm, symbols, object_code=self.stored.object_code)
 
     def text(self, stage: str) -> str:
         """The text of a stage; `all` gives every one that this backend has. Raises ConfigError."""
@@ -228,6 +234,17 @@ class Compilation:
                 f"there is no stage {name!r}", hint=f"stages: {', '.join((*STAGES, 'all', *shown))}"
             )
         return shown[name]
+
+
+def thread_pool() -> Pool:
+    """The thread pool of this process; loads it. Raises CompileError where there are no threads."""
+    from sparsec.codegen.pool import SHARE, pool_text
+    from sparsec.runtime.cpu import compile_object
+    from sparsec.runtime.stored import cached_object
+    from sparsec.runtime.threads import load_pool
+
+    # Without optimisation it is made ten times as fast, and hardly slower.
+    return load_pool(pool_text, SHARE, lambda text: cached_object(text, lambda t: compile_object(t, 0)))
 
 
 def may_fail_late(func: Func) -> bool:
@@ -420,4 +437,5 @@ class CpuRunner:
         except MemoryError:
             raise OutOfMemory(f"{size} bytes for temporaries could not be allocated") from None
         start = arena.__array_interface__["data"][0] + 63 & ~63 if arena is not None else 0
-        return _finish(self.code.failures, *self.executable.run([*params, *results], start))
+        threads = settings.num_threads if self.code.threads else 1
+        return _finish(self.code.failures, *self.executable.run([*params, *results], start, threads))

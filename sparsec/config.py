@@ -23,7 +23,7 @@ from typing import Any, Generic, TypeVar, overload
 
 from sparsec.errors import ConfigError
 
-__all__ = ["Settings", "Switch", "settings"]
+__all__ = ["Settings", "Switch", "get_num_threads", "set_num_threads", "settings", "usable_cpus"]
 
 T = TypeVar("T")
 
@@ -192,7 +192,7 @@ def _default_cache_dir() -> Path:
     return Path(os.path.expanduser(base or "~/.cache")) / "sparsec"
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
     """The processors this process may run on, which in a container are fewer than the machine has."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
@@ -225,7 +225,7 @@ class Settings:
     cache = Switch(boolean(), True, "Keep compiled code between runs.")
     cache_dir = Switch(folder(), _default_cache_dir, "Where compiled code is kept between runs.")
     cache_mb = Switch(integer(1), 512, "How many megabytes of compiled code are kept; the oldest goes first.")
-    num_threads = Switch(integer(1), _usable_cpus, "How many threads a kernel may use.")
+    num_threads = Switch(integer(1), usable_cpus, "How many threads take part in a kernel, at most.")
     opencl_platform = Switch(
         text_or_none(), None, "The OpenCL platform to use, by (part of) its name; chosen when not given."
     )
@@ -278,3 +278,15 @@ def _no_such(name: str) -> ConfigError:
 
 #: The one instance that all of sparsec reads.
 settings = Settings()
+
+
+def set_num_threads(count: int) -> None:
+    """Lets that many threads take part in a kernel, the caller among them; 1: no others. For the whole process,
+    as `settings.num_threads = count`. Raises ConfigError for what is not a positive integer."""
+    settings.num_threads = count
+
+
+def get_num_threads() -> int:
+    """How many threads may take part in a kernel: what was set, else SPARSEC_NUM_THREADS, else as many as there
+    are processors for this process."""
+    return settings.num_threads

@@ -6,7 +6,7 @@ refuses what no builder can write; it knows nothing of either language.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NoReturn, TypeVar
 
@@ -76,14 +76,19 @@ def illegal(what: str, remover: str) -> NoReturn:
 
 
 class Emitter(Generic[V]):
-    """Walks one kernel or host body; `buffers` and `scalars` (i64) are what it starts with."""
+    """Walks one kernel or host body; `buffers` and `scalars` are what it starts with. Scalars are index arithmetic
+    (i64), but for those in `plain`."""
 
     def __init__(
-        self, builder: Builder[V], buffers: Sequence[Buffer] = (), scalars: Mapping[str, V] | None = None
+        self,
+        builder: Builder[V],
+        buffers: Sequence[Buffer] = (),
+        scalars: Mapping[str, V] | None = None,
+        plain: Collection[str] = (),
     ) -> None:
         self._builder = builder
         self._names: dict[str, _Name[V]] = {
-            name: _Name(value, index=True) for name, value in (scalars or {}).items()
+            name: _Name(value, index=name not in plain) for name, value in (scalars or {}).items()
         }
         self._buffers = {buffer.name: buffer for buffer in buffers}
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-__all__ = ["Function", "Variable"]
+__all__ = ["Function", "Variable", "module_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,7 @@ class Function:
     """One function under construction."""
 
     def __init__(self, returns: str, name: str, params: Sequence[tuple[str, str]], *, internal: bool = True) -> None:
+        self.name = name
         self._head = f"define {'internal ' if internal else ''}{returns} @{name}(" + ", ".join(
             f"{t} %{n}" for t, n in params) + ") nounwind {"
         self._returns = returns
@@ -45,7 +46,7 @@ class Function:
         self._lines: list[str] = []
         self._count = 0
         self._ended = False
-        self.declared: dict[str, None] = {}
+        self.declared: dict[str, str] = {}  # what it calls: declarations by name
 
     def text(self) -> str:
         end = [] if self._ended else ["  unreachable"]
@@ -117,12 +118,29 @@ class Function:
         self._stack.append(f"  {name} = alloca [{count} x {type}], align 16")
         return name
 
+    # --- memory that other threads use: all in one order that every thread sees ---
+
+    def peek(self, type: str, place: str) -> str:
+        return self.op(f"load atomic {type}, ptr {place} seq_cst, align {4 if type == 'i32' else 8}")
+
+    def poke(self, type: str, value: str | int, place: str) -> None:
+        self._lines.append(f"  store atomic {type} {value}, ptr {place} seq_cst, align {4 if type == 'i32' else 8}")
+
+    def fetch(self, how: str, type: str, place: str, value: str | int) -> str:
+        """Changes memory by `add`, `sub`, `and`, `or`, `umin`; gives what was there before."""
+        return self.op(f"atomicrmw {how} ptr {place}, {type} {value} seq_cst")
+
+    def replaced(self, type: str, place: str, old: str | int, new: str | int) -> str:
+        """Puts `new` in the place of `old`; whether that was there."""
+        pair = self.op(f"cmpxchg ptr {place}, {type} {old}, {type} {new} seq_cst seq_cst")
+        return self.op(f"extractvalue {{ {type}, i1 }} {pair}, 1")
+
     # --- calls ---
 
     def call(self, returns: str, name: str, *args: tuple[str, str | int]) -> str:
         """Calls a function of this module or, if none has the name, an outside one."""
         shown = ", ".join(f"{t} {v}" for t, v in args)
-        self.declared.setdefault(f"declare {returns} @{name}({', '.join(t for t, _ in args)})")
+        self.declared.setdefault(name, f"declare {returns} @{name}({', '.join(t for t, _ in args)})")
         if returns == "void":
             self._lines.append(f"  call void @{name}({shown})")
             return ""
@@ -176,6 +194,16 @@ class Function:
         self.begin(after)
 
     @contextmanager
+    def forever(self) -> Iterator[str]:
+        """Again and again, until the block branches to the label that it gets, which stands behind the loop."""
+        head, after = self.label(), self.label()
+        self.begin(head)
+        yield after
+        if not self._ended:
+            self.jump(head)
+        self.begin(after)
+
+    @contextmanager
     def loop(self, count: str | int) -> Iterator[str]:
         """From 0 to count-1."""
         k = self.variable("i64", 0)
@@ -194,3 +222,10 @@ class Function:
         """Jumps to the label of the case."""
         rows = " ".join(f"i64 {n}, label %{label}" for n, label in cases)
         self._end(f"switch i64 {value}, label %{default} [ {rows} ]")
+
+
+def module_text(globals: Sequence[str], functions: Sequence[Function]) -> str:
+    """A module of these functions, with declarations of what they call and is not among them."""
+    own = {f.name for f in functions}
+    outside = {line for f in functions for name, line in f.declared.items() if name not in own}
+    return "\n\n".join(["\n".join(globals), *(f.text() for f in functions), "\n".join(sorted(outside))]) + "\n"

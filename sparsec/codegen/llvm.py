@@ -2,8 +2,9 @@
 
     i32 entry(ptr pointers, ptr arena, ptr flags)
 
-`pointers` holds the addresses of parameters and results (`sparsec.ir.abi`), `flags` is the i32 that notes are
-or-ed into; the result is 0, or the code of the `Fail` that stopped the program. The text depends on nothing
+`pointers` holds the addresses of parameters and results (`sparsec.ir.abi`), `flags` two i32: notes are or-ed into
+the first, the second says how many threads may take part. The result is 0, or the code of the `Fail` that stopped
+the program. The text depends on nothing
 but the program and the target's facts, so it is stable, can be diffed, and can be a cache key.
 
 What the generated code promises: integers wrap; floats are computed as written (no fast-math flag, no
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,8 @@ import numpy as np
 
 from sparsec.codegen.emit import Emitter, illegal, post_order
 from sparsec.codegen.gemm import few_rows_kernel, gemm_kernel, has_few_rows, part_dtype
+from sparsec.codegen.pool import SHARE
+from sparsec.codegen.threads import Scalar, Shared, ThreadEmitter, sharing_functions
 from sparsec.errors import CompileError
 from sparsec.ir.abi import pointer_index
 from sparsec.ir.loop_rewrite import index_step, reads, simplify, writes
@@ -35,6 +38,7 @@ from sparsec.ir.loops import (
     Fail,
     For,
     Kernel,
+    Launch,
     Let,
     Load,
     Mut,
@@ -72,6 +76,7 @@ class LlvmTarget:
     vector_bits: int = 0  # preferred; 0: LLVM's choice
     vector_bytes: int = 16  # what a vector register holds
     blas_bits: int = 0
+    threads: bool = False  # whether loops may be shared out: then `pool.SHARE` will be linked in
 
 
 def blas_symbol(function: str, dtype: DType) -> str:
@@ -151,6 +156,7 @@ class _Module:
         self.heap = 1 + max((slot.position for slot in program.slots if slot.role == "heap"), default=-1)
         self.reserves = any(isinstance(stmt, Reserve) for stmt in walk_stmts(program.body))
         self._gemms: set[str] = set()
+        self._fixed = _fixed(program)
 
     def text(self) -> str:
         constants = self._constants()
@@ -198,18 +204,42 @@ class _Module:
         return f"!{len(self.metadata) - 1}"
 
     def _kernel(self, kernel: Kernel, symbol: str) -> str:
+        emitter: type[Emitter[str]] = ThreadEmitter if self.target.threads else Emitter
+        scalars = [Scalar(name) for name in kernel.scalars]
+        return self._function(symbol, kernel.body, kernel.buffers, scalars, self._fixed.get(kernel.name, {}), emitter)
+
+    def _function(
+        self,
+        symbol: str,
+        body: Body,
+        buffers: Sequence[Buffer],
+        scalars: Sequence[Scalar],
+        fixed: Mapping[str, str],
+        emitter: type[Emitter[str]] = Emitter,
+    ) -> str:
+        """A function of its buffers, then its scalars, then the flags. `fixed`: buffers whose place is known."""
         from sparsec.codegen.lanes import LaneBuilder  # which builds on this file
 
-        builder = LaneBuilder(self, notes=_has(kernel.body, Note))
-        pointers = {buffer.name: f"%b{n}" for n, buffer in enumerate(kernel.buffers)}
-        scalars = {scalar.name: f"%s{n}" for n, scalar in enumerate(kernel.scalars)}
-        builder.pointers.update(pointers)
-        Emitter(builder, kernel.buffers, scalars).body(kernel.body)
+        builder = LaneBuilder(self, notes=_has(body, Note))
+        pointers = {buffer.name: f"%b{n}" for n, buffer in enumerate(buffers)}
+        names = {scalar.var.name: f"%s{n}" for n, scalar in enumerate(scalars)}
+        builder.pointers.update({**pointers, **fixed})
+        emitter(builder, buffers, names, {scalar.var.name for scalar in scalars if not scalar.index}).body(body)
         builder.leave("0")
-        parameters = [_parameter(buffer, pointers[buffer.name]) for buffer in kernel.buffers]
-        parameters += [f"i64 {name}" for name in scalars.values()]
+        parameters = [_parameter(buffer, pointers[buffer.name]) for buffer in buffers]
+        parameters += [f"{_type(s.var.dtype)} {s.facts}{names[s.var.name]}" for s in scalars]
         parameters.append("ptr noalias %flags")
         return f"define internal i32 @{symbol}({', '.join(parameters)}) #0 #1 {{\n{builder.text()}\n}}"
+
+    def shared(self, loop: Shared, fixed: Mapping[str, str]) -> str:
+        """The function that has a loop's turns run by several threads (`threads.py`)."""
+        symbol = f"shared{len(self.functions)}"
+        scalars = (*loop.scalars, *loop.bounds)
+        self.functions.append(self._function(f"{symbol}.part", (loop.part,), loop.buffers, scalars, fixed))
+        types = [*("ptr" for _ in loop.buffers), *(_type(scalar.var.dtype) for scalar in loop.scalars)]
+        self.functions += [f.text() for f in sharing_functions(symbol, f"{symbol}.part", types, loop)]
+        self.declare(f"i32 @{SHARE}(ptr, ptr, i64, i64, i32)")
+        return symbol
 
     def _entry(self) -> str:
         builder = LlvmBuilder(self, notes=_has(self.program.body, Note))
@@ -291,6 +321,18 @@ def _with_heap(count: int, given: str) -> str:
                   f"%block{k} = load ptr, ptr %at{k}, align 8", f"call void @sparsec_free(ptr %block{k})"]
     body = "\n".join(f"  {line}" for line in (*lines, "ret i32 %status"))
     return f"define i32 @{ENTRY}({given}) #0 {{\n{body}\n}}"
+
+
+def _fixed(program: Program) -> dict[str, dict[str, str]]:
+    """By kernel, the buffers that are one literal wherever it is launched: its code may look into that."""
+    literals = {slot.buffer.name: _const_name(n) for n, slot in enumerate(program.slots) if slot.role == "const"}
+    passed: dict[str, list[set[str]]] = {}
+    for stmt in walk_stmts(program.body):
+        if isinstance(stmt, Launch):
+            for places, slot in zip(passed.setdefault(stmt.kernel, [set() for _ in stmt.buffers]), stmt.buffers):
+                places.add(literals.get(slot, ""))
+    return {kernel.name: {buffer.name: place for buffer, places in zip(kernel.buffers, passed.get(kernel.name, ()))
+                          if len(places) == 1 and (place := next(iter(places)))} for kernel in program.kernels}
 
 
 def _safe(name: str) -> str:
@@ -669,6 +711,15 @@ class LlvmBuilder:
         self._label(stop)
         self.leave(str(code))
         self._label(go_on)
+
+    def share(self, loop: Shared, scalars: Sequence[str], start: str, turns: str, work: str) -> None:
+        """Runs a loop whose turns several threads may share. `work`: its picoseconds, about."""
+        args = [f"ptr {self.pointers[buffer.name]}" for buffer in loop.buffers]
+        args += [f"{_type(scalar.var.dtype)} {value}" for scalar, value in zip(loop.scalars, scalars)]
+        args += [f"i64 {value}" for value in (start, turns, work)]
+        places = {buffer.name: self.pointers[buffer.name] for buffer in loop.buffers}
+        fixed = {name: place for name, place in places.items() if place.startswith("@")}
+        self._checked_call(self._module.shared(loop, fixed), args, can_fail=_has((loop.part,), Fail))
 
     def _checked_call(self, symbol: str, args: list[str], *, can_fail: bool) -> None:
         status = self.op(f"call i32 @{symbol}({', '.join([*args, 'ptr %flags'])})")

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sparsec.codegen.llfunc import Function, Variable
+from sparsec.codegen.llfunc import Function, Variable, module_text
 from sparsec.ir.call_record import (
     ANY,
     MAX_LEAVES,
@@ -66,16 +66,10 @@ def stub_text(layout: Layout) -> str:
     """The module, for any machine. Functions of Python and NumPy have the prefix `sparsec_`."""
     parts = [_guards(layout), _checks(layout), _pairs(layout), _arena(), _give_back(), _view(layout),
              _attempt(layout), _call(layout)]
-    own = {_name_of(f.text()) for f in parts}
-    outside = {line for f in parts for line in f.declared if _name_of(line) not in own}
-    head = ["@arena.busy = internal global i64 0", "@arena.place = internal global ptr null",
-            "@arena.size = internal global i64 0", "@sparsec_array_type = external global i8",
-            "@sparsec_call_name = external global i8"]
-    return "\n\n".join(["\n".join(head), *(f.text() for f in parts), "\n".join(sorted(outside))]) + "\n"
-
-
-def _name_of(text: str) -> str:
-    return text.split("@", 1)[1].split("(", 1)[0]
+    return module_text(
+        ["@arena.busy = internal global i64 0", "@arena.place = internal global ptr null",
+         "@arena.size = internal global i64 0", "@sparsec_array_type = external global i8",
+         "@sparsec_call_name = external global i8"], parts)
 
 
 def _guards(layout: Layout) -> Function:
@@ -412,13 +406,15 @@ def _run(f: Function, pointers: str, undo: str, failed: str) -> None:
         place.set(have)
         aligned = f.op(f"and i64 {f.add(f.address(have), 63)}, -64")
         start.set(f.op(f"inttoptr i64 {aligned} to ptr"))
-    flags = f.variable("i32", 0)
+    flags = f.array("i32", 2)
+    f.store("i32", 0, flags)
+    f.store("i32", f.op(f"trunc i64 {f.word('%record', Record.THREADS)} to i32"), flags, 4)
     released = f.compare("ne", "i64", f.word("%record", Record.RELEASE), 0)
     state = f.variable("ptr", "null")
     with f.when(released):
         state.set(f.call("ptr", "sparsec_PyEval_SaveThread"))
     status = f.call_at("i32", f.word("%record", Record.ENTRY, "ptr"), ("ptr", pointers), ("ptr", start.get()),
-                       ("ptr", flags.place))
+                       ("ptr", flags))
     with f.when(released):
         f.call("void", "sparsec_PyEval_RestoreThread", ("ptr", state.get()))
     with f.unless(f.is_null(place.get())):
@@ -426,8 +422,9 @@ def _run(f: Function, pointers: str, undo: str, failed: str) -> None:
     good = f.label()
     f.branch(f.compare("eq", "i32", status, 0), good, undo)
     f.begin(good)
-    with f.unless(f.compare("eq", "i32", flags.get(), 0)):
-        word = f.call("ptr", "sparsec_PyLong_FromLongLong", ("i64", f.op(f"zext i32 {flags.get()} to i64")))
+    noted = f.load("i32", flags)
+    with f.unless(f.compare("eq", "i32", noted, 0)):
+        word = f.call("ptr", "sparsec_PyLong_FromLongLong", ("i64", f.op(f"zext i32 {noted} to i64")))
         _or_fail(f, word, failed)
         told = f.call("ptr", "sparsec_PyObject_CallOneArg", ("ptr", f.word("%record", Record.NOTIFY, "ptr")),
                       ("ptr", word))

@@ -124,10 +124,11 @@ def record_of(
         words[Record.ENTRY], words[Record.ARENA] = runner.executable.address, runner.code.arena_bytes
         words[Record.RELEASE] = runner.code.statements > _SHORT
         words[Record.NOTIFY] = w.ref(notify)
+        words[Record.THREADS] = min(settings.num_threads, 1 << 30) if runner.code.threads else 1
         w.kept.append(runner)
         rows = {
-            "guard": _guards(w, backend), "check": w.checks, "pair": list(_pairs(w)), "param": list(_params(w)),
-            "result": list(_results(w)), "step": list(_steps(w)),
+            "guard": _guards(w, backend, runner.code.threads), "check": w.checks, "pair": list(_pairs(w)),
+            "param": list(_params(w)), "result": list(_results(w)), "step": list(_steps(w)),
         }
         _need(len(w.values) <= MAX_VALUES and len(rows["param"]) + len(rows["result"]) <= MAX_POINTERS)
         _need(len(rows["step"]) <= MAX_LEAVES)
@@ -208,11 +209,12 @@ def _array_check(w: _Writer, place: int, spec: ArraySpec) -> list[int]:
             _WRITEABLE if spec.writeable else 0, dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)]
 
 
-def _guards(w: _Writer, backend: str | None) -> list[list[int]]:
-    rows = []
-    if backend is None:
-        (context, _, now), *dicts = settings.sources("backend")
-        rows.append([Guard.CONTEXT, w.ref(context), 0, w.ref(now)])
+def _guards(w: _Writer, backend: str | None, threads: bool) -> list[list[int]]:
+    rows: list[list[int]] = []
+    for name in (*(("backend",) if backend is None else ()), *(("num_threads",) if threads else ())):
+        (context, _, now), *dicts = settings.sources(name)
+        if not rows:
+            rows.append([Guard.CONTEXT, w.ref(context), 0, w.ref(now)])
         rows += [[Guard.ENTRY, w.ref(owner), w.ref(key), 0 if value is None else w.ref(value)]
                  for owner, key, value in dicts]
     for guard in w.traced.guards:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 import numpy as np
 
-from sparsec.compiler import BACKENDS, Compilation, param_elements
+from sparsec.compiler import BACKENDS, Compilation, CpuRunner, param_elements
 from sparsec.config import settings
 from sparsec.errors import ArgumentError, ConfigError, UnsupportedError
 from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
@@ -58,7 +58,8 @@ class Specialisation:
     def __init__(self, traced: TracedFunction, backend: str, optimise: bool) -> None:
         self.traced = traced
         self.compilation = Compilation(traced.func, backend, _alignments(traced), optimise)
-        self.calls = 0  # in Python
+        self.calls = 0  # in Python, with this number of threads
+        self.threads = 0
         if {k for k, (shape, _) in enumerate(traced.results.storages) if shape is None} != self.compilation.made:
             raise UnsupportedError("the size of a result has no upper bound", loc=traced.func.loc)
 
@@ -68,6 +69,13 @@ class Specialisation:
         if not all(g.holds() for g in traced.guards):
             return False
         return not traced.captures or call.describe(traced.captures) == traced.capture_specs
+
+    def count(self) -> None:
+        """Notes a call in Python."""
+        runner = self.compilation.runner
+        threads = settings.num_threads if isinstance(runner, CpuRunner) and runner.code.threads else 1
+        self.calls = self.calls + 1 if threads == self.threads else 1
+        self.threads = threads
 
     def run(self, call: Arguments) -> Any:
         """One call: memory in, native code, objects out."""
@@ -257,7 +265,7 @@ class Jitted(CallTarget, Generic[P, R]):
             return self._fn(*args, **kwargs)  # inside another traced function: part of it
         call = self._binder.bind(args, kwargs)
         found = self._specialise(call)
-        found.calls += 1
+        found.count()
         if found.calls == 2 and type(self) is Jitted:  # it is not called just once: worth a record
             with self._lock:
                 accelerate(self, found.traced, call, found.compilation, self._backend)

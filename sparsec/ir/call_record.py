@@ -55,7 +55,8 @@ class Record(IntEnum):
     STEP_COUNT = 17
     CAPTURES = 18
     CAPTURE_COUNT = 19
-    SIZE = 20
+    THREADS = 20  # how many may take part
+    SIZE = 21
 
 
 class Guard(IntEnum):

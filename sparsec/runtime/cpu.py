@@ -200,23 +200,29 @@ class CpuExecutable:
         self.object_code = compile_object(self.llvm_text, level) if object_code is None else object_code
         with _llvm_lock:
             self._engine = _load(self.object_code, symbols or {})
-            self.address: int = self._engine.get_function_address(entry)
-        if not self.address:
-            raise CompileError(f"the compiled module has no function {entry!r}")
+        self.address = self.address_of(entry)
         # CFUNCTYPE releases the GIL for the time of the call.
         self._entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(
             self.address
         )
 
-    def run(self, pointers: Sequence[int], arena: int = 0) -> tuple[int, int]:
+    def address_of(self, name: str) -> int:
+        """The address of another function of the module. Raises CompileError if it has none of that name."""
+        with _llvm_lock:
+            address: int = self._engine.get_function_address(name)
+        if not address:
+            raise CompileError(f"the compiled module has no function {name!r}")
+        return address
+
+    def run(self, pointers: Sequence[int], arena: int = 0, threads: int = 1) -> tuple[int, int]:
         """Calls the entry: addresses of parameters, then of results (`sparsec.ir.abi`), and of the arena.
 
-        Returns the status (0, or the code of a `Fail`) and the or of all notes.
+        threads: how many may take part. Returns the status (0, or the code of a `Fail`) and the or of all notes.
         """
         table = (ctypes.c_void_p * max(len(pointers), 1))(*pointers)
-        notes = ctypes.c_int32(0)
-        status = self._entry(ctypes.addressof(table), arena, ctypes.addressof(notes))
-        return status, notes.value
+        flags = (ctypes.c_int32 * 2)(0, min(threads, 1 << 30))
+        status = self._entry(ctypes.addressof(table), arena, ctypes.addressof(flags))
+        return status, flags[0]
 
     @property
     def llvm_text(self) -> str:

@@ -21,18 +21,19 @@ __all__ = ["StoredCode", "cache_key", "cached_object", "load_or_make"]
 @dataclass(frozen=True)
 class StoredCode:
     """Sealed object code (`runtime.cpu`), bytes for temporaries, what its failures mean, how much it does
-    (`ir.work`), and whether it may fail after its first write."""
+    (`ir.work`), whether it may fail after its first write, and whether threads share some of its loops."""
 
     object_code: bytes
     arena_bytes: int
     failures: tuple[Failure, ...]
     statements: int
     late: bool
+    threads: bool = False
 
     def to_bytes(self) -> bytes:
         facts = {
             "arena_bytes": self.arena_bytes, "failures": [asdict(f) for f in self.failures],
-            "statements": self.statements, "late": self.late,
+            "statements": self.statements, "late": self.late, "threads": self.threads,
         }
         head = json.dumps(facts).encode()
         return struct.pack("<Q", len(head)) + head + self.object_code
@@ -43,7 +44,8 @@ class StoredCode:
         facts = json.loads(data[8 : 8 + size])
         failures = tuple(Failure(f["kind"], f["message"], Loc(**f["loc"]) if f["loc"] else None)
                          for f in facts["failures"])
-        return cls(data[8 + size :], facts["arena_bytes"], failures, facts["statements"], facts["late"])
+        return cls(data[8 + size :], facts["arena_bytes"], failures, facts["statements"], facts["late"],
+                   facts["threads"])
 
 
 def load_or_make(key: str, make: Callable[[], StoredCode]) -> StoredCode:
