@@ -202,7 +202,7 @@ def _name_leaves(tree: Tree, stem: str, out: list[str]) -> None:
     if tree.kind is None:
         out.append("".join(c if c.isalnum() and c.isascii() else "_" for c in stem))
         return
-    keys = tree.keys if tree.kind is dict else range(len(tree.children))
+    keys = tree.keys or range(len(tree.children))
     for key, child in zip(keys, tree.children, strict=True):
         _name_leaves(child, f"{stem}_{key}", out)
 

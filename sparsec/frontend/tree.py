@@ -1,10 +1,12 @@
-"""Nested tuples, lists and dicts of leaves, taken apart and put together again."""
+"""Nested tuples, lists, dicts and sparse weights of leaves, taken apart and put together again."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from sparsec.sparse.weights import SparseWeight
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,9 @@ def flatten(value: Any, leaves: list[Any]) -> Tree:
         if not value:
             return _EMPTY
         return Tree(kind, tuple(value), tuple(flatten(v, leaves) for v in value.values()))
+    if isinstance(value, SparseWeight):
+        names = value.parts()
+        return Tree(kind, names, tuple(flatten(getattr(value, name), leaves) for name in names))
     leaves.append(value)
     return LEAF
 
@@ -45,7 +50,7 @@ def unflatten(tree: Tree, leaves: Callable[[], Any]) -> Any:
         return dict(zip(tree.keys, parts, strict=True))
     if tree.kind in (tuple, list):
         return tree.kind(parts)
-    return tree.kind(*parts)
+    return tree.kind.of_parts(parts) if issubclass(tree.kind, SparseWeight) else tree.kind(*parts)
 
 
 def leaf_count(tree: Tree) -> int:

@@ -112,7 +112,7 @@ def _block(weight: Array, ratio: float, block: tuple[int, int] = (8, 8)) -> Bloc
     energy = np.sum(np.square(grid, dtype=np.float64), axis=(2, 3))
     rows, columns = np.divmod(_strongest(energy.reshape(-1), _left(energy.size, ratio)), inputs // width)
     return BlockWeight(
-        np.ascontiguousarray(grid[rows, columns]), columns.astype(np.int32), _bounds(rows, outputs // height),
+        _by_columns(grid[rows, columns]), columns.astype(np.int32), _bounds(rows, outputs // height),
         weight.shape,
     )  # fmt: skip
 
@@ -157,3 +157,8 @@ def _need(weight: Array, rank: int, method: str) -> None:
     if weight.ndim != rank:
         what = "[O, I, R, S]" if rank == 4 else "[O, I]"
         raise WeightError(f"{method} pruning takes a weight {what}, not {list(weight.shape)}")
+
+
+def _by_columns(blocks: Array) -> Array:
+    """The same blocks, in memory column by column: the rows of a block are the lanes of its product."""
+    return np.ascontiguousarray(blocks.transpose(0, 2, 1)).transpose(0, 2, 1)

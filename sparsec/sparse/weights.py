@@ -14,8 +14,9 @@ element in its filter.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -27,10 +28,39 @@ Array = np.ndarray[Any, Any]
 
 
 class SparseWeight:
-    """What all formats share."""
+    """What all formats share. The values may be written to; the indexes are copied, and nobody can.
+
+    A compiled function takes a weight apart into its arrays, which it does not check again.
+    """
 
     values: Array
     shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in self.parts():
+            array = getattr(self, name)
+            if name not in ("values", "shape"):
+                array = np.array(array, np.int32)
+                array.flags.writeable = False
+                object.__setattr__(self, name, array)
+        self.check()
+
+    def check(self) -> None:
+        """Raises WeightError where the arrays do not fit together."""
+        raise NotImplementedError
+
+    @classmethod
+    def parts(cls) -> tuple[str, ...]:
+        """The names of the arrays, and `shape`."""
+        return tuple(f.name for f in fields(cls))  # type: ignore[arg-type]
+
+    @classmethod
+    def of_parts(cls, parts: Iterable[Any]) -> Self:
+        """A weight of parts that are known to fit together (or of what stands for them in a trace)."""
+        made = object.__new__(cls)
+        for name, part in zip(cls.parts(), parts, strict=True):
+            object.__setattr__(made, name, part)
+        return made
 
     def to_dense(self) -> Array:
         """The weight in full: zeros where nothing is stored."""
@@ -45,8 +75,7 @@ class SparseWeight:
     @property
     def nbytes(self) -> int:
         """Bytes of the values and of the indexes beside them."""
-        arrays = (getattr(self, f.name) for f in fields(self))  # type: ignore[arg-type]
-        return sum(a.nbytes for a in arrays if isinstance(a, np.ndarray))
+        return sum(getattr(self, name).nbytes for name in self.parts() if name != "shape")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +95,7 @@ class PatternWeight(SparseWeight):
     library: Array
     shape: tuple[int, int, int, int]
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         outputs, inputs, *kernel = self.shape
         kernels = len(self.channels)
         _check_rows(self.rows, outputs, kernels)
@@ -99,7 +128,7 @@ class ColumnWeight(SparseWeight):
     columns: Array
     shape: tuple[int, int, int, int]
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         outputs, *rest = self.shape
         if self.values.shape != (outputs, len(self.columns)):
             raise WeightError(f"values {self.values.shape} for {outputs} filters of {len(self.columns)} columns")
@@ -125,7 +154,7 @@ class TapWeight(SparseWeight):
     rows: Array
     shape: tuple[int, ...]
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         outputs, *rest = self.shape
         _check_rows(self.rows, outputs, len(self.columns))
         if self.values.shape != self.columns.shape:
@@ -153,7 +182,7 @@ class BlockWeight(SparseWeight):
     rows: Array
     shape: tuple[int, int]
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
         blocks, height, width = self.values.shape
         if self.shape[0] % height or self.shape[1] % width:
             raise WeightError(f"blocks of {height} x {width} do not tile a matrix of {self.shape}")
