@@ -222,10 +222,16 @@ class AssertionFailed(SparsecError, AssertionError):
     code = "SP042"
 
 
+class ProgramError(SparsecError, RuntimeError):
+    """A RuntimeError of the program's own, raised where run-time values say so."""
+
+    code = "SP043"
+
+
 #: What a failed check of a program raises, by its kind.
 FAILURES: dict[str, type[SparsecError]] = {
     "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow, "zero-division": DivisionByZero,
-    "assertion": AssertionFailed, "memory": OutOfMemory,
+    "assertion": AssertionFailed, "memory": OutOfMemory, "runtime": ProgramError, "type": DTypeError,
 }
 
 #: What NumPy says of an array with more bytes than can be counted.

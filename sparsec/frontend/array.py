@@ -15,7 +15,7 @@ import numpy as np
 from sparsec.errors import ConcretizationError, UnsupportedError
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Step, Storage, Trace
-from sparsec.ir.dims import Dim
+from sparsec.ir.dims import Dim, Poly
 from sparsec.ir.graph import Attr, Value
 from sparsec.ir.tensorref import is_contiguous
 from sparsec.ir.types import DType, TensorType
@@ -30,8 +30,6 @@ class Traced:
 
     __slots__ = ("trace", "type", "storage", "steps", "value", "weak", "readonly", "dim", "__weakref__")
     __array_priority__ = 1000.0
-    __hash__ = None  # type: ignore[assignment]
-
     def __init__(
         self,
         trace: Trace,
@@ -196,7 +194,20 @@ class Traced:
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("len() of unsized object")
+        if isinstance(self.shape[0], Poly):
+            raise ConcretizationError(
+                "Python needs to know how many elements there are, but that is counted at run time",
+                loc=user_loc(),
+                hint="go over them with a `for` statement, or use NumPy functions on the whole array",
+            )
         return self.shape[0]
+
+    def __hash__(self) -> int:
+        if not self.is_scalar:
+            raise TypeError("unhashable type: 'numpy.ndarray'")
+        raise ConcretizationError(
+            "a set or the keys of a dict need concrete values", loc=user_loc(), hint="use a list, or np.unique"
+        )
 
     def __iter__(self) -> Iterator[Any]:
         if not self.shape:
@@ -244,8 +255,18 @@ class Traced:
     def __repr__(self) -> str:
         return f"Traced<{self.type}>"
 
+    def __str__(self) -> str:
+        return self.text("str()", str)
+
     def __format__(self, spec: str) -> str:
-        return repr(self)
+        return self.text("a formatted string", lambda x: format(x, spec))
+
+    def text(self, what: str, write: Callable[[Any], str]) -> str:
+        """The text of a known value. In the message of an error that the program may raise: what the value is."""
+        if self.trace.telling:
+            return repr(self)
+        known = self._concrete(what)
+        return write(known.item() if self.weak else known[()] if self.is_scalar else known)
 
     def __copy__(self) -> Traced:
         return self.copy()  # type: ignore[no-any-return]
@@ -258,12 +279,14 @@ def _binary(ufunc: np.ufunc) -> tuple[Any, Any, Any]:
     """`x op y`, `y op x` and `x op= y`. A scalar has no in-place form: Python then rebinds the name."""
 
     def forward(self: Traced, other: Any) -> Any:
-        return NotImplemented if type(other) in _FOREIGN else _operate(ufunc, self, other)
+        return NotImplemented if _is_foreign(self, other, ufunc) else _operate(ufunc, self, other)
 
     def backward(self: Traced, other: Any) -> Any:
-        return _operate(ufunc, other, self)
+        return NotImplemented if _is_foreign(self, other, ufunc) else _operate(ufunc, other, self)
 
     def inplace(self: Traced, other: Any) -> Any:
+        if _is_foreign(self, other, ufunc):
+            return NotImplemented
         if self.is_scalar:
             return _operate(ufunc, self, other)
         return self.__array_ufunc__(ufunc, "__call__", self, other, out=(self,))
@@ -281,6 +304,15 @@ def _operate(ufunc: np.ufunc, *operands: Any) -> Any:
 
 
 _FOREIGN = (str, bytes, dict, set)
+
+
+def _is_foreign(x: Traced, other: Any, ufunc: np.ufunc) -> bool:
+    """Whether an operator is left to Python: numbers and sequences know nothing of each other, but that an
+    integer, of NumPy's too, repeats a list or tuple."""
+    if type(other) in (list, tuple):
+        return x.weak is not None or (x.is_scalar and x.dtype.kind in "iu" and ufunc is np.multiply)
+    return type(other) in _FOREIGN
+
 
 _OPERATORS = {
     "add": np.add,

@@ -73,9 +73,11 @@ def stage_if(
         for k, thunk in enumerate(thunks):
             try:
                 paths.append(_path(trace, outer, thunk, before, get, set_, containers))
-            except tuple(_FAILS) as error:
-                if isinstance(error, SparsecError):
+            except Exception as error:
+                if isinstance(error, SparsecError | CannotStage):
                     raise
+                if not isinstance(error, tuple(_FAILS)):
+                    raise CannotStage(f"one path raises {type(error).__name__}") from error
                 failing[k] = error
         if failing:
             return _failing(trace, test, thunks, failing, lambda: _reset(trace, outer, containers, set_, before))
@@ -112,7 +114,7 @@ def _reset(
 #: What a program may raise on one path only, and the kind of check that raises it when the program runs.
 _FAILS: dict[type[Exception], str] = {
     ValueError: "value", IndexError: "index", OverflowError: "overflow", ZeroDivisionError: "zero-division",
-    AssertionError: "assertion",
+    AssertionError: "assertion", RuntimeError: "runtime", TypeError: "type",
 }
 
 

@@ -20,6 +20,7 @@ from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ranges import Elements, TracedRange, elements
 from sparsec.frontend.symbolic import as_int, extreme
+from sparsec.frontend.trace import require_trace
 from sparsec.ir.types import F64, I64
 
 #: What the builtins go over by position.
@@ -206,6 +207,8 @@ def _int(x: Any = 0, *args: Any) -> Any:
         raise TypeError("int() argument must be a string, a bytes-like object or a real number, not 'complex'")
     if scalar.dtype.kind == "f":
         wide = cast(trace, scalar.value, F64)
+        number = trace.op("logical_not", trace.op("isnan", wide))
+        trace.ops("check", number, kind="value", message="cannot convert float NaN to integer")
         inside = trace.op("less", trace.op("abs", wide), trace.const(2.0**63, F64))
         trace.ops("check", inside, kind="overflow", message="a float that is no 64-bit integer, made one by int()")
         return Traced.scalar(trace, cast(trace, wide, I64), int)
@@ -260,12 +263,30 @@ def _pow(x: Any, y: Any, mod: Any = None) -> Any:
     return x**y
 
 
+def _text(write: Callable[..., str]) -> Callable[..., str]:
+    """The text of what is known while tracing; of containers, Python would show what traced arrays are."""
+
+    def rule(x: Any, *args: Any) -> str:
+        if isinstance(x, Traced):
+            return x.text(f"{write.__name__}()", lambda known: write(known, *args))
+        if _is_traced(x) and not require_trace("text").telling:
+            raise ConcretizationError(f"{write.__name__}() of values that are computed at run time", loc=user_loc())
+        return write(x, *args)
+
+    return rule
+
+
+def _print(*args: Any, **kwargs: Any) -> None:
+    """While tracing, once: values show as what they are."""
+    print(*(repr(a) if isinstance(a, Traced) else a for a in args), **kwargs)
+
+
 BUILTINS: dict[Any, Callable[..., Any]] = {
     isinstance: _isinstance, type: _type, range: TracedRange.make, len: _len, enumerate: _enumerate, zip: _zip,
     reversed: _reversed, list: _listed(list), tuple: _listed(tuple), sum: _sum, any: _any, all: _all,
     max: _extreme("max", operator.gt, "maximum"), min: _extreme("min", operator.lt, "minimum"), int: _int,
     float: _number(float), complex: _number(complex), bool: _bool, round: _round, pow: _pow,
-    abs: operator.abs, divmod: divmod,
+    abs: operator.abs, divmod: divmod, str: _text(str), repr: _text(repr), format: _text(format), print: _print,
 }
 
 #: Builtins that are taken over whatever they are given: what they make decides how a loop runs.

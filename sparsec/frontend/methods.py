@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from sparsec.errors import UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.dispatch import METHODS, apply
@@ -21,13 +23,12 @@ def attribute(x: Traced, name: str) -> Any:
         return partial(apply, f"ndarray.{name}", rule, x)
     if name.startswith("__"):
         raise AttributeError(name)
-    import numpy as np
-
-    if hasattr(np.ndarray, name):
+    kind = x.weak or (x.dtype.type if x.is_scalar else np.ndarray)
+    if hasattr(kind, name):
         raise UnsupportedError(
-            f"ndarray.{name} is not supported", loc=user_loc(), hint="`sparsec ops` lists what is"
+            f"{kind.__name__}.{name} is not supported", loc=user_loc(), hint="`sparsec ops` lists what is"
         )
-    raise AttributeError(f"'numpy.ndarray' object has no attribute '{name}'")
+    raise AttributeError(f"'{kind.__module__}.{kind.__name__}' object has no attribute '{name}'")
 
 
 def _transposed(x: Traced) -> Traced:

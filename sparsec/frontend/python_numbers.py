@@ -6,18 +6,21 @@ no width and division by zero raises. A traced Python int is 64 bits wide and ch
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, python_dtype
+from sparsec.frontend.symbolic import at_least
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import apply_ufunc
 from sparsec.ir.dims import Dim, lower_bound, upper_bound
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, I64
+from sparsec.ir.types import BOOL, F64, I64
 
 
 def operate(ufunc: np.ufunc, *operands: Any) -> Any:
@@ -25,8 +28,12 @@ def operate(ufunc: np.ufunc, *operands: Any) -> Any:
     weak = _result_class(ufunc, operands)
     if weak is None:
         return apply_ufunc(ufunc, operands)
+    if ufunc not in _ON_BOOLS:
+        operands = tuple(_as_int(x) for x in operands)
     if ufunc in (np.true_divide, np.floor_divide, np.remainder, np.divmod):
         _check_divisor(operands[1])
+    if ufunc in (np.left_shift, np.right_shift):
+        _check_amount(operands[1])
     results = apply_ufunc(ufunc, operands)
     for result in results if isinstance(results, tuple) else (results,):
         result.weak = weak if result.dtype != BOOL else bool
@@ -35,12 +42,31 @@ def operate(ufunc: np.ufunc, *operands: Any) -> Any:
     return results
 
 
+#: What Python's bools have of their own; to the rest of arithmetic they are integers.
+_ON_BOOLS = (np.bitwise_and, np.bitwise_or, np.bitwise_xor)
+
+
+def _as_int(x: Any) -> Any:
+    if isinstance(x, Traced) and x.weak is bool:
+        return Traced.scalar(x.trace, cast(x.trace, x.value, I64), int)
+    return x
+
+
 def _check_divisor(x: Any) -> None:
     if isinstance(x, Traced):
         zero = x.trace.const(0, x.dtype)
         x.trace.ops("check", x.trace.op("not_equal", x.value, zero), kind="zero-division", message="division by zero")
     elif x == 0:
         raise ZeroDivisionError("division by zero")
+
+
+def _check_amount(x: Any) -> None:
+    if isinstance(x, Traced):
+        if x.dim is None or not at_least(x.dim, 0):
+            good = x.trace.op("greater_equal", cast(x.trace, x.value, I64), x.trace.const(0, I64))
+            x.trace.ops("check", good, kind="value", message="negative shift count")
+    elif x < 0:
+        raise ValueError("negative shift count")
 
 
 def _result_class(ufunc: np.ufunc, operands: Sequence[Any]) -> type | None:
@@ -55,10 +81,11 @@ def _result_class(ufunc: np.ufunc, operands: Sequence[Any]) -> type | None:
     )
 
 
-_INDEX_ARITHMETIC: dict[Any, Callable[[Any, Any], Dim]] = {
+_INDEX_ARITHMETIC: dict[Any, Callable[..., Dim]] = {
     np.add: lambda a, b: a + b,
     np.subtract: lambda a, b: a - b,
     np.multiply: lambda a, b: a * b,
+    np.negative: lambda a: -1 * a,
 }
 
 
@@ -68,32 +95,84 @@ def index_arithmetic(ufunc: np.ufunc, operands: Sequence[Any], result: Traced) -
     Other Python integers have no width in Python: one that outgrows 64 bits stops the program.
     """
     rule = _INDEX_ARITHMETIC.get(ufunc)
-    if rule is None:
-        return None
     dims = [x if type(x) is int else x.dim if isinstance(x, Traced) else None for x in operands]
-    known = None if any(d is None for d in dims) else rule(*dims)
-    if known is None or upper_bound(known) is None or lower_bound(known) is None:
-        _check_overflow(result.trace, ufunc, [as_traced(x).read() for x in operands], result.value)
-    return known
+    if not _surely_fits(ufunc, dims):
+        values = [cast(result.trace, as_traced(x).read(), I64) for x in operands]
+        known = ufunc is np.power and type(operands[1]) is int and operands[1] > 0
+        good = (_power_fits(result.trace, values[0], operands[1]) if known
+                else _fits(result.trace, ufunc, values, result.value))
+        if good is not None:
+            result.trace.ops("check", good, kind="overflow", message="a Python integer outgrows 64 bits")
+    return None if rule is None or any(d is None for d in dims) else rule(*dims)
 
 
-def _check_overflow(trace: Trace, ufunc: np.ufunc, operands: Sequence[Value], result: Value) -> None:
-    """Checks that an i64 sum, difference or product is the true one."""
-    a, b = (cast(trace, v, I64) for v in operands)
-    zero = trace.const(0, I64)
-    if ufunc is np.multiply:
-        # Division undoes a product that did not wrap; -1 times the least integer is the one that it cannot tell.
-        least = trace.op("equal", a, trace.const(-(1 << 63), I64))
-        back = trace.op("equal", trace.op("floor_div", result, b), a)
-        minus = trace.op("equal", b, trace.const(-1, I64))
-        good = trace.op("logical_or", trace.op("equal", b, zero),
-                        trace.op("logical_and", back, trace.op("logical_not", trace.op("logical_and", least, minus))))
-    else:
-        # The sum wrapped where its sign differs from that of both terms (the second one negated to subtract).
-        other = b if ufunc is np.add else trace.op("bit_not", b)
-        flips = trace.op("bit_and", trace.op("bit_xor", a, result), trace.op("bit_xor", other, result))
-        good = trace.op("greater_equal", flips, zero)
-    trace.ops("check", good, kind="overflow", message="a Python integer outgrows 64 bits")
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
+
+_PYTHON: dict[Any, Callable[..., int]] = {
+    np.add: operator.add, np.subtract: operator.sub, np.multiply: operator.mul, np.negative: operator.neg,
+    np.absolute: abs, np.left_shift: operator.lshift, np.power: operator.pow,
+}
+
+
+def _surely_fits(ufunc: np.ufunc, dims: Sequence[Dim | None]) -> bool:
+    """Whether what is known of integers proves that an operation on them gives 64 bits."""
+    ends = [(None, None) if d is None else (lower_bound(d), upper_bound(d)) for d in dims]
+    if ufunc in (np.floor_divide, np.divmod):  # only the least integer by -1 is too large
+        least = _LEAST if ends[0][0] is None else ends[0][0]
+        return (isinstance(dims[1], int) and dims[1] != -1) or least > _LEAST
+    if ufunc not in _PYTHON:
+        return True  # no larger than the operands
+    known = [(low, high) for low, high in ends if low is not None and high is not None]
+    if len(known) < len(ends) or (ufunc in (np.left_shift, np.power) and not 0 <= known[1][0] <= known[1][1] < 64):
+        return False
+    # Each is monotonous in each operand, or (abs, power) largest at an end.
+    return all(_LEAST <= _PYTHON[ufunc](*corner) <= _MOST for corner in product(*known))
+
+
+def _fits(trace: Trace, ufunc: np.ufunc, operands: Sequence[Value], result: Value) -> Value | None:
+    """Whether the i64 result of an integer operation is the true one; None where it always is."""
+    a, b = (*operands, operands[0])[:2]
+    zero, least = trace.const(0, I64), trace.const(-(1 << 63), I64)
+
+    def minus_one(x: Value) -> Value:
+        return trace.op("equal", x, trace.const(-1, I64))
+
+    def not_both(x: Value, y: Value) -> Value:
+        return trace.op("logical_not", trace.op("logical_and", x, y))
+
+    match ufunc.__name__:
+        case "multiply":
+            # Division undoes a product that did not wrap; -1 times the least is the one that it cannot tell.
+            back = trace.op("equal", trace.op("floor_div", result, b), a)
+            back = trace.op("logical_and", back, not_both(trace.op("equal", a, least), minus_one(b)))
+            return trace.op("logical_or", trace.op("equal", b, zero), back)
+        case "add" | "subtract":
+            # The sum wrapped where its sign differs from that of both terms (the second one negated to subtract).
+            other = b if ufunc is np.add else trace.op("bit_not", b)
+            flips = trace.op("bit_and", trace.op("bit_xor", a, result), trace.op("bit_xor", other, result))
+            return trace.op("greater_equal", flips, zero)
+        case "negative" | "absolute":
+            return trace.op("not_equal", a, least)
+        case "floor_divide" | "divmod":
+            return not_both(trace.op("equal", a, least), minus_one(b))
+        case "left_shift":
+            back = trace.op("equal", trace.op("shift_right", result, b), a)
+            return trace.op("logical_and", back, trace.op("logical_or", trace.op("equal", a, zero), trace.op(
+                "less", b, trace.const(64, I64))))
+        case "power":
+            # Of floats, whose rounding may refuse the very last numbers below the limit, and lets none pass.
+            size = trace.op("pow", *(cast(trace, trace.op("abs", v), F64) for v in (a, b)))
+            return trace.op("less", size, trace.const(float(1 << 63), F64))
+    return None
+
+
+def _power_fits(trace: Trace, base: Value, exponent: int) -> Value:
+    """As `_fits`, for an exponent that is known: the base may be as large as the root of the limit."""
+    root = int(_MOST ** (1 / exponent)) + 1
+    while root**exponent > _MOST:
+        root -= 1
+    low = trace.op("greater_equal", base, trace.const(-root, I64))
+    return trace.op("logical_and", low, trace.op("less_equal", base, trace.const(root, I64)))
 
 
 def as_python_number(x: Traced) -> Traced:

@@ -38,6 +38,11 @@ class TracedRange:
                 raise TypeError(f"'{bound.dtype}' object cannot be interpreted as an integer")
         return TracedRange(start, stop, int(step))
 
+    def __contains__(self, x: Any) -> bool:
+        raise ConcretizationError(
+            "`in` a range with run-time bounds needs a concrete value", loc=user_loc(), hint="compare with the bounds"
+        )
+
     @staticmethod
     def of(span: range) -> TracedRange:
         return TracedRange(span.start, span.stop, span.step)

@@ -3,6 +3,7 @@
     f(x)            ->  call(f, x)             NumPy functions without traced arguments (`np.zeros(n)`) are seen
     obj.attr        ->  load_attr(obj, "attr") arrays from outside become parameters, other values guards
     table[k]        ->  load_item(table, k)
+    raise E(text)   ->  raise tell(lambda: E(text))  the text may mention values that only the run will know
 
 Line and column numbers stay the user's, so tracebacks and carets point at the original source. The staged
 function runs with copies of its globals and closure in which arrays are traced.
@@ -24,7 +25,7 @@ from sparsec.errors import Loc, SourceError
 from sparsec.frontend.desugar import PREFIX, arguments, define, desugar
 
 #: Names under which the staged code reaches the runtime half of staging (`staged.py`).
-CALL, ATTR, ITEM, SLICE = (f"{PREFIX}{n}__" for n in ("call", "attr", "item", "slice"))
+CALL, ATTR, ITEM, SLICE, TELL = (f"{PREFIX}{n}__" for n in ("call", "attr", "item", "slice", "tell"))
 
 #: Builtins that look at the calling frame: rewriting the call would change what they see.
 _FRAME_BOUND = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec"})
@@ -54,6 +55,13 @@ class _Rewrite(ast.NodeTransformer):
             return node
         index = _index_expression(node.slice)
         return self._at(node, ITEM, [node.value, index], [])
+
+    def visit_Raise(self, node: ast.Raise) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.exc, ast.Call):
+            none = ast.arguments([], [], None, [], [], None, [])
+            node.exc = self._at(node.exc, TELL, [ast.copy_location(ast.Lambda(none, node.exc), node.exc)], [])  # type: ignore[assignment]
+        return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         """Annotations are not evaluated: they say nothing about the computation."""

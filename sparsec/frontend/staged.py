@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -165,8 +166,17 @@ class Outside:
             stage.ATTR: self.load_attr,
             stage.ITEM: self.load_item,
             stage.SLICE: slice,
+            stage.TELL: self.tell,
             **RUNTIME,
         }
+
+    def tell(self, make: Callable[[], Any]) -> Any:
+        """The exception that a `raise` statement makes."""
+        self.trace.telling = True
+        try:
+            return make()
+        finally:
+            self.trace.telling = False
 
     def load_attr(self, owner: Any, name: str) -> Any:
         if isinstance(owner, Traced) and name in _INNER:

@@ -63,6 +63,7 @@ class Trace:
         self.static: dict[str, tuple[int, Op]] = {}
         self.known: dict[str, np.ndarray | None] = {}
         self.live: list[Storage] = []  # every storage, in order of making
+        self.telling = False  # the message of an error is being written: values need not be known
         self.unrolled = 1  # turns of the loops that are being unrolled, multiplied
         self.loops = 0  # loops that are being traced
         self.regions: list[int] = [0]  # open regions, outermost first

@@ -1,4 +1,4 @@
-"""Bugs about staging and tracing, and about the text of the IR: faults 54 to 60, 74 and 75."""
+"""Bugs about staging and tracing, and about the text of the IR: faults 52 to 60, 74 and 75."""
 
 from __future__ import annotations
 
@@ -10,13 +10,56 @@ from typing import Any
 import numpy as np
 
 from sparsec import compiler
-from sparsec.frontend import fastcall, indexing, jit, spec, staged, symbolic, trace, tracing
+from sparsec.frontend import (
+    control,
+    fastcall,
+    indexing,
+    jit,
+    python_numbers,
+    spec,
+    staged,
+    symbolic,
+    trace,
+    tracing,
+)
 from sparsec.frontend.array import Traced
 from sparsec.frontend.numpy_api.creation import literal
+from sparsec.frontend.python_numbers import operate
 from sparsec.ir import text
 from sparsec.ir.types import I64
 from sparsec.runtime.locks import ForkLock
 from tests.faults.bugs import bug
+
+
+@bug("a branch on a run-time value is the one of its sample", 52, shows="values differ|NumPy (gives|raises)")
+def _(plant):
+    truth = control.truth
+    plant.setattr(control, "truth", lambda x: True if isinstance(truth(x), Traced) else truth(x))
+
+
+@bug("traced arrays show as what they are", 52, shows="not refused")
+def _(plant):
+    plant.setattr(Traced, "text", lambda self, what, write: repr(self))
+
+
+@bug("Python integers wrap at 64 bits", 53, shows="not refused")
+def _(plant):
+    plant.setattr(python_numbers, "_surely_fits", lambda ufunc, dims: True)
+
+
+@bug("a list times a number is arithmetic", 53, shows="not refused")
+def _(plant):
+    for name, ufunc in (("__mul__", np.multiply), ("__rmul__", np.multiply)):
+        plant.setattr(Traced, name, lambda self, other, ufunc=ufunc: operate(ufunc, self, other))
+
+
+@bug("a mask selects as many elements as it has", 60, shows="NumPy gives")
+def _(plant):
+    def all_of(of: Any, mask: Any) -> Any:
+        total = of.const(mask.type.size, I64)
+        return of.ops("nonzero", mask, count=symbolic.symbol_of(total, 0, mask.type.size))
+
+    plant.setattr(indexing, "true_positions", all_of)
 
 
 @bug("a traced array works after its trace", 54, shows="not refused|DID NOT RAISE")
