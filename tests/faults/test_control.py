@@ -226,8 +226,13 @@ def integers(x):
     return n**3, -n, abs(n - 9), n << 4, n >> 1, n // -2, n % -2, divmod(-n, 2), n & 6, n | 8, ~n, n / 2
 
 
+def lengths(x):
+    n = int(x[3])
+    return np.zeros(n) + 1.0, np.arange(n), np.arange(n) * 2.0
+
+
 @each_backend
-@pytest.mark.parametrize("fn", [number, turns, slices, integers], **by_name)
+@pytest.mark.parametrize("fn", [number, turns, slices, integers, lengths], **by_name)
 def test_f53_integers_from_values(fn, backend):
     check_calls(fn, [four, four_down, four], backend)
 
@@ -248,18 +253,6 @@ def letter(x):
     return "abcd"[int(x[2])]  # shown
 
 
-def length(x):
-    return np.zeros(int(x[3]))  # shown
-
-
-def span(x):
-    return np.arange(int(x[3]))  # shown
-
-
-def shape(x):
-    return x.reshape(int(x[2]), -1)  # shown
-
-
 def character(x):
     return chr(int(x[2]) + 65)  # shown
 
@@ -268,7 +261,7 @@ def everything(x):
     return x.tolist()  # shown
 
 
-NEEDS_INT = [repeated, repeated_tuple, position, letter, length, span, shape, character, everything]
+NEEDS_INT = [repeated, repeated_tuple, position, letter, character, everything]
 
 
 @each_backend
