@@ -178,7 +178,7 @@ def test_a_check_behind_a_write_costs_a_copy():
 
 def test_what_cannot_be_traced_is_an_error_with_its_line():
     def f(x):
-        return np.zeros(int(x[0]))
+        return [x] * int(x[0])
 
     with pytest.raises(ConcretizationError) as error:
         explained(f, np.ones(3))
