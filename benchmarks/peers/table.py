@@ -1,0 +1,115 @@
+"""The measured rows as Markdown tables, and what the README shows of them."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from benchmarks.peers.contenders import NAMES
+
+__all__ = ["markdown", "speedups", "summary"]
+
+Row = Mapping[str, Any]
+
+
+def speedups(rows: Sequence[Row], name: str) -> list[float]:
+    """How many times faster than NumPy a contender is, for the rows that it can do."""
+    return [r["results"]["numpy"]["min"] / r["results"][name]["min"] for r in rows if _ok(r, name)]
+
+
+def _ok(row: Row, name: str) -> bool:
+    return "min" in row["results"].get(name, {}) and "min" in row["results"].get("numpy", {})
+
+
+def _present(rows: Sequence[Row]) -> list[str]:
+    return [name for name in NAMES if any(name in r["results"] for r in rows)]
+
+
+def markdown(data: Mapping[str, Any]) -> str:
+    """Everything: one table for each number of threads and size."""
+    count = len({r["name"] for r in data["rows"]})
+    title = f"# {count} detection and vision functions, by every tool at hand"
+    out = [title, "", _about(data), "", *_summary(data), ""]
+    for threads, size, rows in _groups(data):
+        names = _present(rows)
+        out += [f"## {size.capitalize()}, {threads} thread{'s' * (threads != 1)}", "",
+                "| function | " + " | ".join(names) + " | times NumPy | times best peer | of copy bandwidth |",
+                "|---" * (len(names) + 4) + "|"]
+        out += [_line(row, names) for row in rows]
+        means = [_mean(speedups(rows, name), len(rows)) for name in names]
+        out += ["| **geometric mean over NumPy** | " + " | ".join(means) + " | | | |", ""]
+    out += [_NOTES, ""]
+    return "\n".join(out)
+
+
+def summary(data: Mapping[str, Any]) -> str:
+    """The table of the README."""
+    return "\n".join([_about(data), "", *_summary(data), "", _SHORT_NOTES])
+
+
+_SHORT_NOTES = (
+    "Times NumPy: the geometric mean over the functions that a tool compiles and gets right, at their minima. "
+    "Every function, slower ones too: [benchmarks/results/peers.md](benchmarks/results/peers.md)."
+)
+
+_NOTES = (
+    "Minima over interleaved batches, in microseconds per call, the Python call included; the JSON beside this file "
+    "has medians as well. `FAIL`: it does not compile; `!`: wrong values; `e`: a part of it ran eager. Numba gets "
+    "the NumPy function as it is (but `out=` by position and `np.bool_` for `bool`); torch gets versions with "
+    "tensors, slices and `out=`; JAX gets rewrites without writes. Best peer: the fastest other tool with the right "
+    "values. Of copy bandwidth: the time in which NumPy copies as many bytes as the function must move, measured in "
+    "turn with it, over the function's time."
+)
+
+
+def _about(data: Mapping[str, Any]) -> str:
+    facts = data["machine"]
+    tools = ", ".join(f"{name} {version}" for name, version in data["versions"].items())
+    return (f"{facts['date']}, {facts['cpu']} ({facts['llvm_cpu']}, {facts['usable_cpus']} usable CPUs), "
+            f"Python {facts['python']}; {tools}.")
+
+
+def _groups(data: Mapping[str, Any]) -> Iterator[tuple[int, str, list[Row]]]:
+    for threads in sorted({r["threads"] for r in data["rows"]}):
+        for size in dict.fromkeys(r["size"] for r in data["rows"]):
+            rows = [r for r in data["rows"] if r["threads"] == threads and r["size"] == size]
+            if rows:
+                yield threads, size, rows
+
+
+def _summary(data: Mapping[str, Any]) -> Iterator[str]:
+    groups = list(_groups(data))
+    heads = [f"{size}, {threads} thread{'s' * (threads != 1)}" for threads, size, _ in groups]
+    yield "| times NumPy | " + " | ".join(heads) + " | median first call |"
+    yield "|---" * (len(heads) + 2) + "|"
+    for name in _present(data["rows"]):
+        means = [_mean(speedups(rows, name), len(rows)) for _, _, rows in groups]
+        first = [r["results"][name]["first"] for r in data["rows"] if "first" in r["results"].get(name, {})]
+        shown = "" if name in ("numpy", "torch") or not first else f"{statistics.median(first):.2f} s"
+        bold = "**" if name == "sparsec" else ""
+        yield f"| {bold}{name}{bold} | " + " | ".join(f"{bold}{m}{bold}" for m in means) + f" | {shown} |"
+
+
+def _mean(ratios: Sequence[float], total: int) -> str:
+    if not ratios:
+        return "-"
+    mean = math.exp(statistics.fmean(map(math.log, ratios)))
+    return f"{mean:.2f}" + ("" if len(ratios) == total else f" ({len(ratios)} of {total})")
+
+
+def _line(row: Row, names: Sequence[str]) -> str:
+    cells = [_cell(row["results"].get(name, {})) for name in names]
+    ours, numpy = row["results"].get("sparsec", {}).get("min"), row["results"].get("numpy", {}).get("min")
+    others = [row["results"][n]["min"] for n in names if n not in ("numpy", "sparsec") and _ok(row, n)]
+    over = [f"{numpy / ours:.2f}" if ours and numpy else "", f"{min(others) / ours:.2f}" if ours and others else "",
+            f"{row['copy'] / ours:.0%}" if ours and row["copy"] and row["threads"] == 1 else ""]
+    return f"| {row['name']} | " + " | ".join([*cells, *over]) + " |"
+
+
+def _cell(result: Mapping[str, Any]) -> str:
+    if "min" not in result:
+        return str(result.get("problem", ""))
+    value = result["min"]
+    return (f"{value:.1f}" if value < 1000 else f"{value:.0f}") + result.get("mark", "")
