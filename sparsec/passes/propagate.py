@@ -19,10 +19,10 @@ from typing import ClassVar
 
 from sparsec.ir.builder import Names
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Func, Op
+from sparsec.ir.graph import Func, Op, Value, free_values
 from sparsec.ir.ops.record import Kind, record
 from sparsec.passes.base import Pass
-from sparsec.passes.channels.flow import Flow
+from sparsec.passes.channels.flow import Flow, whole
 from sparsec.passes.channels.rules import ChannelRules
 from sparsec.passes.dce import Dce
 from sparsec.passes.rebuild import all_names
@@ -55,16 +55,40 @@ def propagate_with_reasons(func: Func) -> tuple[Func, tuple[Densified, ...]]:
     """The function on compact data, and for every spread that is left who needs it."""
     if not any(op.name == "spread" for op in func.ops):
         return func, ()
-    flow = Flow(Names(all_names(func)), ChannelRules(), func.params)
+    flow = Flow(Names(all_names(func)), ChannelRules(), func.params, kept_whole(func))
     for op in index_flow(func):
         flow.adopt(op)
     for op in func.ops:
         flow.add(op)
-    results = tuple(flow.dense(v, "it is a result") for v in func.results)
+    results = _own_storages(flow, func)
     writes = tuple(flow.dense(v) for v in func.writes)
     made = Dce().run(replace(func, ops=flow.ops, results=results, writes=writes))
     left = [op for op in made.ops if op.name == "spread" and op.result.name in flow.reasons]
     return made, tuple(Densified(op, *flow.reasons[op.result.name]) for op in left)
+
+
+def _own_storages(flow: Flow, func: Func) -> tuple[Value, ...]:
+    """The results. What was a storage of its own is one again: compact data may be a view of an argument."""
+    params = {p.storage for p in func.params}
+    found: list[Value] = []
+    taken: dict[str, str] = {}  # new storage -> old
+    for old in func.results:
+        new = flow.dense(old)
+        shared = taken.setdefault(new.storage, old.storage) != old.storage
+        moved = new.storage != old.storage and new.storage in params
+        if shared or moved or (old.type.ref is None and not whole(new)):
+            new = flow.emit("copy", new)
+        found.append(new)
+    return tuple(found)
+
+
+def kept_whole(func: Func) -> set[str]:
+    """Storages of arguments, and those that control flow carries."""
+    found = {p.storage for p in func.params}
+    for op in func.ops:
+        if record(op.name).kind is Kind.CONTROL:
+            found.update(v.storage for v in (*op.operands, *op.results, *free_values(op)))
+    return found
 
 
 def index_flow(func: Func) -> Sequence[Op]:

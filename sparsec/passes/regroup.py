@@ -137,6 +137,7 @@ class Regroup:
             made = self._definitions.get(newest.name)
             if made is not None and is_metadata(made) and newest.name not in scope.emitted:
                 scope.emitted[newest.name] = True
+                self._define_symbols(made, scope, out)
                 out.append(made)
             return newest
         base = self._resolve(op.operands[0], scope, out)

@@ -59,7 +59,7 @@ def complex_div(x: Expr, y: Expr) -> Expr:
 
 elementwise(
     "div", "x / y for floats and complex numbers.", np.divide, _div, kinds="fc", arity=2,
-    numpy=("divide", "true_divide"),
+    numpy=("divide", "true_divide"), sparse=Sparse.KEEP,
     grad=lambda b, op, g: (
         b.op("div", g, op.operands[1]),
         b.op("neg", b.op("div", b.op("mul", g, op.result), op.operands[1])),

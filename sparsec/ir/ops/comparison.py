@@ -11,7 +11,7 @@ from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import SAMPLES, common_shape, elementwise
-from sparsec.ir.ops.record import Kind, OpRecord, case, register
+from sparsec.ir.ops.record import Kind, OpRecord, Sparse, case, register
 from sparsec.ir.scalar import ScalarBuilder
 from sparsec.ir.types import BOOL, TensorType, dtype_name
 
@@ -90,9 +90,12 @@ elementwise(
     "signbit", "Whether the sign bit is set: of -0.0 too.", np.signbit, _signbit, kinds="f", result="bool",
 )
 
-elementwise("logical_and", "Both.", np.logical_and, lambda s, a, b: s.logical_and(a, b), kinds="b", arity=2)
-elementwise("logical_or", "Either.", np.logical_or, lambda s, a, b: s.logical_or(a, b), kinds="b", arity=2)
+elementwise("logical_and", "Both.", np.logical_and, lambda s, a, b: s.logical_and(a, b), kinds="b", arity=2,
+            sparse=Sparse.INTERSECT)
+elementwise("logical_or", "Either.", np.logical_or, lambda s, a, b: s.logical_or(a, b), kinds="b", arity=2,
+            sparse=Sparse.UNION)
 elementwise(
     "logical_xor", "Either, not both.", np.logical_xor, lambda s, a, b: s.xor(a, b), kinds="b", arity=2,
+    sparse=Sparse.UNION,
 )
 elementwise("logical_not", "Not a.", np.logical_not, lambda s, a: s.logical_not(a), kinds="b")

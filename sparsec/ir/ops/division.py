@@ -14,7 +14,7 @@ from sparsec.ir.loops import Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import elementwise
-from sparsec.ir.ops.record import Kind, OpRecord, case, register
+from sparsec.ir.ops.record import Kind, OpRecord, Sparse, case, register
 from sparsec.ir.scalar import ScalarBuilder
 from sparsec.ir.types import BOOL, TensorType, dtype_name
 
@@ -77,17 +77,17 @@ def _fmod(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
 elementwise(
     "floor_div", "x / y rounded down; 0 for an integer divided by 0.", np.floor_divide, _floor_div,
     kinds="iuf",
-    arity=2, numpy=("floor_divide",),
+    arity=2, numpy=("floor_divide",), sparse=Sparse.KEEP,
 )
 elementwise(
     "mod", "What floor_div leaves over, with the sign of y; 0 for an integer modulo 0.", np.remainder, _mod,
-    kinds="iuf", arity=2, numpy=("remainder", "mod"),
+    kinds="iuf", arity=2, numpy=("remainder", "mod"), sparse=Sparse.KEEP,
     grad=lambda b, op, g: (g, b.op("neg", b.op("mul", g, b.op("floor_div", *op.operands)))),
 )
 elementwise(
     "fmod", "What division toward zero leaves over, with the sign of x; 0 for an integer by 0.", np.fmod,
     _fmod,
-    kinds="iuf", arity=2,
+    kinds="iuf", arity=2, sparse=Sparse.KEEP,
 )
 
 

@@ -37,13 +37,13 @@ class Kind(enum.Enum):
 class Sparse(enum.Enum):
     """How a channel index passes through an op (docs/sparsity.md)."""
 
-    KEEP = "keep"
-    UNION = "union"
-    INTERSECT = "intersect"
-    GATHER_PARAMS = "gather-params"
-    CONTRACT = "contract"
-    REPLACE = "replace"
-    DENSIFY = "densify"
+    KEEP = "keep"  # 0 wherever the first operand is, whatever the others are there
+    UNION = "union"  # 0 where all operands are
+    INTERSECT = "intersect"  # 0 where one operand is
+    GATHER_PARAMS = "gather-params"  # the channels that an index names, of operands that have all
+    CONTRACT = "contract"  # sums over the channels: reads its other operands through the index
+    REPLACE = "replace"  # the channels of the result are those of another operand
+    DENSIFY = "densify"  # a value in every channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,8 @@ class OpRecord:
         its first operand at the result's index. None: along any.
     seen: for a MAP that looks at its index, (attrs, shape, start, steps) to the attributes of the op that gives
         the view of its result whose element i is element `start + sum(i[j] * steps[j])`; None if none does.
+    channelwise: for an op with loops of its own, (attrs, rank) to the axes of its operand along which it treats
+        every slice for itself: a channel index on one of them passes through as `sparse` says.
     sparse, grad: how channel indexes pass through; the gradient rule (builder, op, result gradients) to
         operand gradients.
     numpy: the NumPy functions that it implements one to one.
@@ -126,6 +128,7 @@ class OpRecord:
     looks: Callable[[Attrs], tuple[int, ...]] | None = None
     seen: Callable[[Attrs, tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]], Attrs | None] | None = None
     region: bool = False
+    channelwise: Callable[[Attrs, int], tuple[int, ...]] | None = None
     sparse: Sparse = Sparse.DENSIFY
     grad: Callable[..., Any] | None = None
     numpy: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from sparsec.ir.loops import Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import SAMPLES, refuse_half
-from sparsec.ir.ops.record import Kind, OpRecord, case, register
+from sparsec.ir.ops.record import Kind, OpRecord, Sparse, case, register
 from sparsec.ir.scalar import index
 from sparsec.ir.types import TensorType, dtype_name
 
@@ -50,6 +50,7 @@ def _scan(
              for k in kinds for d in SAMPLES[k] for axis in (0, 1)]
     register(OpRecord(
         name=name, kind=Kind.NEST, doc=doc, infer=infer, ref=ref, lower=lower, attrs=("axis",), numpy=numpy,
+        sparse=Sparse.KEEP, channelwise=lambda attrs, rank: tuple(k for k in range(rank) if k != attrs["axis"]),
         cases=(*cases, case((2, 0, 3), axis=1), case((5,), axis=0)),
     ))
 

@@ -13,7 +13,7 @@ it is first needed, once, and keeps the name of the value.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,14 +22,39 @@ from sparsec.ir.builder import Names, infer_types
 from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Op, Value, free_values
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.types import I32, TensorType
 from sparsec.passes.channels.index_flow import IndexFlow
 from sparsec.passes.channels.live import Live, annotated
 from sparsec.passes.rebuild import rename_op, retyped
 
-__all__ = ["Flow", "Refused", "Rule", "Rules", "State", "channels_of"]
+__all__ = ["Flow", "Later", "Refused", "Rule", "Rules", "State", "channels_of", "whole"]
 
-State = Live | Value
+@dataclass(frozen=True, slots=True)
+class Later:
+    """An op that is written down when its result is needed: a part of a join, or a view of one."""
+
+    op: Op
+    join: Waiting | None
+
+
+class Waiting(Protocol):
+    """Writes that may turn out to make a live value."""
+
+    @property
+    def axis(self) -> int: ...
+
+    @property
+    def parts(self) -> tuple[tuple[int, Op], ...]: ...
+
+    def is_whole(self) -> bool:
+        """Whether no part is missing."""
+
+    def settle(self, flow: Flow) -> Live | None:
+        """The live value, if it is one."""
+
+
+State = Live | Later | Value
 
 
 class Refused(Exception):
@@ -39,7 +64,7 @@ class Refused(Exception):
 class Flow:
     """The new program under construction. `out` are its ops."""
 
-    def __init__(self, names: Names, rules: Rules, params: Iterable[Value] = ()) -> None:
+    def __init__(self, names: Names, rules: Rules, params: Iterable[Value] = (), fixed: Iterable[str] = ()) -> None:
         self.rules = rules
         self.head: list[Op] = []  # index flow that needs no data: it stands first
         self.out: list[Op] = []
@@ -47,6 +72,8 @@ class Flow:
         self.env: dict[str, State] = {}
         self.names = names
         self.reasons: dict[str, tuple[Op, str]] = {}  # spread -> the op that needs it, and why
+        self.views: dict[str, Op] = {}  # views of the old program
+        self.fixed = frozenset(fixed)  # storages that stay whole: arguments, and what control flow carries
         self.mixed: dict[str, Op] = {}  # dense results of elementwise ops on live operands -> the op
         self.indexes = IndexFlow(self._emit_index, self._emit_literal)
         self._like: Op | None = None
@@ -56,20 +83,53 @@ class Flow:
 
     # --- values ------------------------------------------------------------------------------------------
 
-    def state(self, value: Value) -> State:
-        """What a value of the old program is in the new one."""
+    def peek(self, value: Value) -> State:
+        """What a value of the old program is in the new one, so far."""
         return self.env.get(value.name, value)
 
+    def state(self, value: Value) -> Live | Value:
+        """What a value of the old program is in the new one."""
+        found = self.peek(value)
+        if isinstance(found, Later):
+            self._settle(value, found)
+            found = self.peek(value)
+            assert not isinstance(found, Later)
+        return found
+
     def live(self, value: Value) -> Live | None:
-        found = self.env.get(value.name)
+        found = self.state(value)
         return found if isinstance(found, Live) else None
 
+    def waiting(self, value: Value) -> Any | None:
+        """The writes that wait behind a version, if there are any."""
+        found = self.peek(value)
+        return found.join if isinstance(found, Later) else None
+
+    def _settle(self, value: Value, later: Later) -> None:
+        """Writes down an op that waits."""
+        live = later.join.settle(self) if later.join is not None else None
+        if live is not None:
+            self.env[value.name] = self._simplified(live)
+            return
+        pending = [op for _, op in later.join.parts] if later.join is not None else [later.op]
+        for op in pending:
+            if isinstance(self.env.get(op.result.name), Later):
+                del self.env[op.result.name]
+                self.copy(op, "a part of an array that has all its channels elsewhere is written")
+
     def dense(self, value: Value, why: str = "", user: Op | None = None) -> Value:
-        """A value of the old program in full. Spreads it where it is live."""
+        """A value of the old program in full. Spreads it where it is live; `user` needs it, `why` says what for."""
         found = self.state(value)
         if not isinstance(found, Live):
             return found
         if value.name not in self._spread:
+            view = self.views.get(value.name)
+            if view is not None:  # of the storage that it was taken of: what it lies in is seen elsewhere, too
+                source = self.dense(view.operands[0], why, user)
+                again = retyped(view, (source,))
+                self._append(again)
+                self._spread[value.name] = again.result
+                return again.result
             self._spread[value.name] = self._written_out(value, found)
             if user is not None:
                 self.reasons[self._spread[value.name].name] = user, why
@@ -158,12 +218,18 @@ class Flow:
         if kind in (Kind.CONST, Kind.INDEX):
             self.adopt(self._renamed(op))
             return
-        lives = [v for v in op.operands if self.live(v) is not None]
         if kind is Kind.CONTROL:
             self.copy(op, "control flow takes whole arrays")
             return
+        if kind is Kind.VIEW:
+            self.views[op.result.name] = op
+            if isinstance(self.peek(op.operands[0]), Later):
+                self.env[op.result.name] = Later(op, None)
+                return
         rule = self.rules.of(op)
-        if not lives and not self.rules.always(op):
+        always = rule is not None and self.rules.always(op)
+        lives = () if always else [v for v in op.operands if self.live(v) is not None]
+        if not lives and not always:
             self.copy(op, "")
             return
         try:
@@ -176,6 +242,8 @@ class Flow:
     def _define(self, op: Op, found: State | None) -> None:
         if found is not None:
             self.env[op.result.name] = self._simplified(found)
+        if isinstance(found, Later) and found.join is not None and found.join.is_whole():
+            self.state(op.result)
 
     def _simplified(self, found: State) -> State:
         """A value that has all its channels is no sparse one."""
@@ -215,7 +283,7 @@ class Flow:
     def known(self, value: Value) -> Any | None:
         """The one number that all elements of a dense value are, if that is known: a NumPy scalar."""
         op = self.made.get(value.name)
-        while op is not None and op.name in ("broadcast", "reshape", "slice", "transpose"):
+        while op is not None and op.name in ("broadcast", "copy", "reshape", "slice", "transpose"):
             op = self.made.get(op.operands[0].name)
         if op is None or op.name != "const":
             return None
@@ -284,6 +352,11 @@ class Rules(Protocol):
 
     def pushed(self, flow: Flow, value: Value, index: Value, axis: int) -> Value | None:
         """Channels of a dense value, taken further up; None where they are best taken here."""
+
+
+def whole(value: Value) -> bool:
+    """Whether a value is all of its storage, in C order."""
+    return value.ref.offset == 0 and value.ref.strides == contiguous_strides(value.type.shape)
 
 
 def channels_of(lives: Sequence[Live]) -> tuple[int, int]:

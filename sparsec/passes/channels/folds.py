@@ -12,7 +12,7 @@ from sparsec.ir.ops.record import Fold, record
 from sparsec.passes.channels.flow import Flow, Refused
 from sparsec.passes.channels.live import Live
 
-__all__ = ["product", "reduce"]
+__all__ = ["alone", "product", "reduce"]
 
 
 def reduce(flow: Flow, op: Op) -> Live | Value:
@@ -42,6 +42,17 @@ def _starts_at_fill(op: Op, live: Live) -> bool:
     assert isinstance(fold, Fold)
     start = fold.init(live.data.type.dtype, op.attrs)
     return len(start) == 1 and isinstance(start[0], Const) and bool(start[0].value == live.fill)
+
+
+def alone(flow: Flow, op: Op) -> Live:
+    """An op with loops of its own that makes 0 of 0, channel by channel."""
+    live = flow.live(op.operands[0])
+    axes = record(op.name).channelwise
+    assert live is not None and axes is not None
+    if not live.absent or live.axis not in axes(op.attrs, len(live.shape)) or len(op.operands) > 1:
+        raise Refused(f"{op.name} does not take each channel for itself here")
+    data = flow.emit(op.name, live.data, stem=f"{op.result.name}.live", channels=live, **op.attrs)
+    return replace(live, data=data)
 
 
 def product(flow: Flow, op: Op) -> Live | Value:

@@ -36,6 +36,9 @@ class IndexFlow:
 
     def is_index(self, value: Value) -> bool:
         """Whether a vector is known to be sorted and unique, and not a list of positions."""
+        known = self.literals.get(value.name)
+        if known is not None:
+            return bool((known[1:] > known[:-1]).all() and (known >= 0).all())
         return value.name in self._indexes
 
     def note(self, *indexes: Value) -> None:

@@ -2,38 +2,50 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sparsec.ir.graph import Op, Value
-from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.ops.record import Kind, Sparse, record
+from sparsec.passes.channels.convolution import convolution
 from sparsec.passes.channels.elementwise import elementwise
 from sparsec.passes.channels.flow import Flow, Refused, Rule
-from sparsec.passes.channels.folds import product, reduce
+from sparsec.passes.channels.folds import alone, product, reduce
+from sparsec.passes.channels.live import Live
 from sparsec.passes.channels.push import pushed
 from sparsec.passes.channels.views import view
+from sparsec.passes.channels.writes import write
 
 __all__ = ["ChannelRules"]
 
 
-def take(flow: Flow, op: Op) -> Value:
-    """Channels taken of a live value: its data, where they are the same."""
+def take(flow: Flow, op: Op) -> Live | Value:
+    """Channels taken of a live value: its data, where they are the same. Along another axis: of each channel."""
     value, at = op.operands
-    index = flow.dense(at)
+    index, axis = flow.dense(at), op.attrs["axis"]
+    live = flow.live(value)
+    if live is not None and live.axis != axis:
+        data = flow.emit(op.name, live.data, index, stem=f"{op.result.name}.live", channels=live, **op.attrs)
+        return replace(live, data=data)
     if not flow.indexes.is_index(index):
         raise Refused("the channels that are taken are not known to be an index")
-    return flow.gathered(value, index, op.attrs["axis"])
+    return flow.gathered(value, index, axis)
 
 
-_KINDS: dict[Kind, Rule] = {Kind.ELEMENTWISE: elementwise, Kind.VIEW: view, Kind.REDUCE: reduce}
-_NAMES: dict[str, Rule] = {"take_channels": take, "matmul": product}
+_KINDS: dict[Kind, Rule] = {Kind.ELEMENTWISE: elementwise, Kind.VIEW: view, Kind.REDUCE: reduce, Kind.UPDATE: write}
+_NAMES: dict[str, Rule] = {"take_channels": take, "matmul": product, "conv2d": convolution}
 
 
 class ChannelRules:
     """The rules of all ops. An op that reads channels through an index has one of its own."""
 
     def of(self, op: Op) -> Rule | None:
-        return _NAMES.get(op.name) or _KINDS.get(record(op.name).kind)
+        rec = record(op.name)
+        if rec.channelwise is not None and rec.sparse is Sparse.KEEP:
+            return alone
+        return _NAMES.get(op.name) or _KINDS.get(rec.kind)
 
     def always(self, op: Op) -> bool:
-        return op.name == "take_channels"
+        return op.name == "take_channels" or record(op.name).kind is Kind.UPDATE
 
     def pushed(self, flow: Flow, value: Value, index: Value, axis: int) -> Value | None:
         return pushed(flow, value, index, axis)

@@ -1,0 +1,54 @@
+"""Layers with weights: convolution and the dense layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sparsec.nn.program import as_array, image, on_channels_of, op, pair, wrong
+
+__all__ = ["conv2d", "linear"]
+
+Pads = tuple[tuple[int, int], tuple[int, int]]
+
+
+def conv2d(
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+) -> Any:
+    """The cross-correlation of images [N, C, H, W] with weights [O, C/groups, R, S], plus a bias [O].
+
+    padding: zeros on each side, for both axes or one each; "same" (stride 1 only) or "valid". With a bias an absent
+    channel of the result would hold it: it stays absent (see docs/sparsity.md).
+    """
+    x, w = image(input, "conv2d"), image(weight, "the weights of conv2d")
+    strides, dilations = pair(stride, "stride"), pair(dilation, "dilation")
+    pads = _pads(padding, strides, dilations, tuple(w.shape[2:]))
+    y = op("conv2d", x, w, stride=strides, padding=pads, dilation=dilations, groups=groups)
+    return y if bias is None else with_bias(y, bias, (-1, 1, 1))
+
+
+def _pads(padding: Any, stride: tuple[int, int], dilation: tuple[int, int], kernel: tuple[int, ...]) -> Pads:
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        if stride != (1, 1):
+            raise wrong("conv2d: padding 'same' needs stride 1")
+        reach = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+        return (reach[0] // 2, reach[0] - reach[0] // 2), (reach[1] // 2, reach[1] - reach[1] // 2)
+    above, left = pair(padding, "padding")
+    return (above, above), (left, left)
+
+
+def linear(input: Any, weight: Any, bias: Any = None) -> Any:
+    """x @ weight.T + bias, for x [..., in] and a weight [out, in]."""
+    x, w = as_array(input), as_array(weight)
+    if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
+        raise wrong(f"linear takes x [..., in] and a weight [out, in], not {tuple(x.shape)} and {tuple(w.shape)}")
+    y = np.matmul(x, w.T)
+    return y if bias is None else with_bias(y, bias, (-1,))
+
+
+def with_bias(y: Any, bias: Any, shape: tuple[int, ...]) -> Any:
+    """`y` plus one number for each of its channels, where it has any."""
+    return on_channels_of(y + as_array(bias).reshape(shape), y)
