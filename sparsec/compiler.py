@@ -30,6 +30,7 @@ from sparsec.ir.tensorref import reach
 from sparsec.ir.types import I64, DType
 
 if TYPE_CHECKING:
+    from sparsec.codegen.target import Target
     from sparsec.runtime.stored import StoredCode
     from sparsec.runtime.threads import Pool
 
@@ -39,7 +40,7 @@ __all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_elements", "thr
 BACKENDS = {"cpu": "cpu", "opencl": "opencl", "interp": "interp", "loops": "interp"}
 
 #: Stages that every backend can show, then those of one backend.
-STAGES = ("trace", "graph", "loops", "legal", "llvm", "llvm-opt", "asm", "opencl")
+STAGES = ("trace", "graph", "loops", "scheduled", "legal", "llvm", "llvm-opt", "asm", "opencl")
 
 
 class Runner(Protocol):
@@ -93,18 +94,38 @@ class Compilation:
 
         return lower_program(self.planned, self.alignments, lanes=self.backend != "opencl")
 
+    @property
+    def target(self) -> Target:
+        """What is known of the machine."""
+        from sparsec.codegen.target import TARGETS
+
+        target = TARGETS[BACKENDS[self.backend]]
+        if target.kind != "cpu":
+            return target
+        from sparsec.runtime.cpu import host_cpu
+
+        host = host_cpu()
+        return replace(
+            target, own_math=target.own_math and host.has_fma, vector_bytes=host.vector_bytes,
+            vector_registers=host.vector_registers,
+        )
+
+    @lazy
+    def scheduled(self) -> Program:
+        """Loop IR in the order that suits the target."""
+        from sparsec.passes.schedule.register_block import Registers, register_blocks
+
+        target = self.target
+        return register_blocks(
+            self.program, Registers(target.vector_bytes if target.vector_registers else 0, target.vector_registers)
+        )
+
     @lazy
     def legal(self) -> Program:
         """Loop IR that the backend's target can express."""
         from sparsec.codegen.legalize import legalize
-        from sparsec.codegen.target import TARGETS
 
-        target = TARGETS[BACKENDS[self.backend]]
-        if target.kind == "cpu":
-            from sparsec.runtime.cpu import host_cpu
-
-            target = replace(target, own_math=target.own_math and host_cpu().has_fma)
-        return legalize(self.program, target)
+        return legalize(self.scheduled, self.target)
 
     @property
     def kernels(self) -> tuple[Kernel, ...]:
@@ -202,6 +223,8 @@ class Compilation:
                 return to_text(self.planned)
             case "loops":
                 return loop_text(self.program)
+            case "scheduled":
+                return loop_text(self.scheduled)
             case "legal":
                 return loop_text(self.legal)
             case "llvm":
@@ -220,7 +243,7 @@ class Compilation:
     def own_stages(self) -> tuple[str, ...]:
         """The stages of this backend, in order."""
         native = ("opencl",) if self.backend == "opencl" else ("llvm", "asm") if self.backend == "cpu" else ()
-        return ("trace", "graph", "loops", "legal", *native) if native else ("trace", "graph", "loops")
+        return ("trace", "graph", "loops", "scheduled", "legal", *native) if native else ("trace", "graph", "loops")
 
     def _after_pass(self, name: str) -> str:
         from sparsec.ir.text import to_text

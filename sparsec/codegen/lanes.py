@@ -189,6 +189,9 @@ class LaneBuilder(LlvmBuilder):
 
     def cast(self, x: str, source: DType, dtype: DType) -> str:
         scalar = super().cast
+        if isinstance(x, _Ramp) and dtype.kind in "iu" and dtype.itemsize < 8:
+            narrow, kind = _Ramp(scalar(x.base, source, dtype), x.step), _type(dtype)
+            return _Lanes(tuple(self._ramp_part(narrow, kind, number) for number in range(len(self._sizes))))
 
         def convert(value: str) -> str:
             if self._width and (source.kind, dtype.kind, source.itemsize, dtype.itemsize) == ("f", "f", 8, 2):

@@ -17,6 +17,7 @@ class Target:
 
     kind: which backend serves it: "cpu", "opencl" or "interp".
     vector_bytes: the natural width of its vectors; 0: none.
+    vector_registers: how many of them one thread has, where our own vectors are worth it; 0: it is left to others.
     spaces: memory spaces worth using for scratch (local memory of a unified-memory GPU is not).
     fp64, fp16: whether kernels may compute in that precision.
     max_group: work-items of the largest work-group; 0: it has no work-groups.
@@ -35,10 +36,11 @@ class Target:
     has_blas: bool = False
     threads: bool = True
     own_math: bool = False
+    vector_registers: int = 0
 
 
 INTERP = Target("interp", "interp", 0, ("local", "private"), max_group=1 << 16, has_blas=True, threads=False)
-CPU = Target("cpu", "cpu", 32, has_blas=True, own_math=True)
+CPU = Target("cpu", "cpu", 32, has_blas=True, own_math=True, vector_registers=16)
 OPENCL = Target("opencl", "opencl", 16, ("local", "private"), max_group=256, own_math=True)
 MALI = Target("mali", "opencl", 16, fp64=False, fp16=True, max_group=256)
 

@@ -79,8 +79,10 @@ def simplify(expr: Expr) -> Expr:
     which is small.
 
     (i * 4 + 1) - i * 4 + (j + j)   ->   j * 2 + 1
+    quo(q, 7) * 14 + rem(q, 7) * 2  ->   q * 2
 
-    Only ring identities are used, so the value is the same where the arithmetic wraps.
+    Only ring identities are used, and that of quotient and remainder, so the value is the same where the
+    arithmetic wraps.
     """
     return map_expr(expr, _simplify_node)
 
@@ -88,7 +90,7 @@ def simplify(expr: Expr) -> Expr:
 def _simplify_node(expr: Expr) -> Expr:
     if not (isinstance(expr, Apply) and expr.dtype == I64 and expr.fn in ("add", "sub", "mul", "neg")):
         return expr
-    terms = _terms(expr)
+    terms = _divisions_undone(_terms(expr))
     total: Expr = index(0)
     # Positive terms first, so that a sum never begins with a negation.
     for atom, factor in sorted(terms.items(), key=lambda term: (term[0] is None, term[1] < 0)):
@@ -112,6 +114,18 @@ def _terms(expr: Expr) -> dict[Expr | None, int]:
         case Apply("mul", (x, Const(value=int(value)))) | Apply("mul", (Const(value=int(value)), x)):
             return _sum({}, _terms(x), value)
     return {expr: 1}
+
+
+def _divisions_undone(terms: dict[Expr | None, int]) -> dict[Expr | None, int]:
+    """quo(a, c) * c + rem(a, c) is a, whatever a is."""
+    for rest, factor in list(terms.items()):
+        match rest:
+            case Apply("rem", (a, Const(value=int(by)) as divisor)):
+                whole = Apply("quo", (a, divisor), I64)
+                if terms.get(whole) == _wrap(factor * by):
+                    kept = {atom: times for atom, times in terms.items() if atom not in (whole, rest)}
+                    return _divisions_undone(_sum(kept, _terms(a), factor))
+    return terms
 
 
 def _sum(x: dict[Expr | None, int], y: dict[Expr | None, int], factor: int) -> dict[Expr | None, int]:
@@ -179,17 +193,21 @@ def substitute(body: Body, values: Mapping[str, Expr]) -> Body:
     return map_exprs(body, lambda expr: map_expr(expr, put))
 
 
-def rename(body: Body, names: Mapping[str, str], buffers: Mapping[str, str] | None = None) -> Body:
-    """Variables and buffers by other names, declarations included."""
+def rename(
+    body: Body, names: Mapping[str, str], buffers: Mapping[str, str] | None = None,
+    values: Mapping[str, Expr] | None = None,
+) -> Body:
+    """Variables and buffers by other names, declarations included; `values` replaces reads, as `substitute`."""
     places = buffers or {}
+    known = values or {}
 
     def var(v: Var) -> Var:
         return replace(v, name=names.get(v.name, v.name))
 
     def node(expr: Expr) -> Expr:
         match expr:
-            case Var():
-                return var(expr)
+            case Var(name=name):
+                return known[name] if name in known else var(expr) if name in names else expr
             case Load(buffer=buffer) if buffer in places:
                 return replace(expr, buffer=places[buffer])
         return expr

@@ -42,7 +42,7 @@ class Varying:
         self.names = set(names)
         self._changing = set(writes(body))  # what turns write, they may read back
         self._changing.update(s.buffer.name for s in walk_stmts(body) if isinstance(s, Alloc))
-        while self._grow(body, under=False):
+        while self._grow(body, None):
             pass
 
     def expr(self, expr: Expr) -> bool:
@@ -62,23 +62,29 @@ class Varying:
                 return True
         return not isinstance(stmt, Let | Mut | Assign | For | While | If)
 
-    def _grow(self, body: Body, *, under: bool) -> bool:
+    def _grow(self, body: Body, own: set[str] | None) -> bool:
+        """Adds names that turn out to differ; whether there were any. Where only some of the turns come, `own` are
+        the cells declared there: the others keep what was in a cell, unless they never see it."""
         grown = False
         for stmt in body:
-            differs = under
             match stmt:
-                case Let(var=var) | Mut(var=var) | Assign(var=var):
-                    grown |= self._add(var.name, under or self.expr(stmt.value))
+                case Let(var=var, value=value) | Mut(var=var, value=value):
+                    grown |= self._add(var.name, self.expr(value))
+                    if own is not None:
+                        own.add(var.name)
+                case Assign(var=var, value=value):
+                    some = own is not None and var.name not in own
+                    grown |= self._add(var.name, some or self.expr(value))
                 case For(var=var, start=start, stop=stop):
-                    differs |= self.expr(start) or self.expr(stop)
+                    differs = self.expr(start) or self.expr(stop)
                     grown |= self._add(var.name, differs)
-                    grown |= self._grow(stmt.body, under=differs)
+                    grown |= self._grow(stmt.body, set() if differs else own)
                 case While(cond=cond):
-                    grown |= self._grow(stmt.body, under=differs or self.expr(cond))
+                    grown |= self._grow(stmt.body, set() if self.expr(cond) else own)
                 case If(cond=cond):
-                    differs |= self.expr(cond)
-                    grown |= self._grow(stmt.then, under=differs)
-                    grown |= self._grow(stmt.orelse, under=differs)
+                    differs = self.expr(cond)
+                    for branch in (stmt.then, stmt.orelse):
+                        grown |= self._grow(branch, set() if differs else own)
         return grown
 
     def _add(self, name: str, differs: bool) -> bool:

@@ -68,6 +68,11 @@ class HostCpu:
         return 32 if "+avx2" in self.features.split(",") else 16
 
     @property
+    def vector_registers(self) -> int:
+        """How many vector registers there are."""
+        return 16 if "86" in self.triple and not self.vector_bits else 32
+
+    @property
     def has_fma(self) -> bool:
         """Whether a fused multiply-add is an instruction: on x86 a feature, elsewhere (64 bits) always there."""
         return "+fma" in self.features.split(",") if "86" in self.triple else True

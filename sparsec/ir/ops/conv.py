@@ -19,7 +19,7 @@ import numpy as np
 from sparsec.errors import DTypeError, ShapeError
 from sparsec.ir.dims import Dim, Poly, evaluate
 from sparsec.ir.graph import Attrs
-from sparsec.ir.loops import Expr
+from sparsec.ir.loops import Const, Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Case, Kind, OpRecord, Sparse, case, register
 from sparsec.ir.scalar import S, const, index
@@ -158,23 +158,28 @@ def _lower(
     nest: NestBuilder, stride: Pair, padding: tuple[Pair, Pair], dilation: Pair, groups: int,
     extras: Sequence[str], in_channels: int, out_channels: int,
 ) -> None:
-    """One sum for each result element, over input channels, then taps, in order."""
+    """One sum for each result element, over input channels, then taps, in order. Where the rows of a group lie
+    together, groups have a loop of their own."""
     where = {name: 2 + k for k, name in enumerate(extras)}
     _, channels, height, width = nest.shape(0)
     rows, inner, *kernel = nest.shape(1)
     images, made, *size = nest.result_shape()
     dtype = nest.result_dtype()
-    per_group = S.quo(index(out_channels) if out_channels else rows, index(groups))
+    per_group = _quotient(index(out_channels) if out_channels else rows, groups)
+    together = groups > 1 and not {"rows", "outputs"} & set(where)
 
     def listed(name: str, at: Expr) -> Expr:
         return S.cast(nest.read(where[name], at), I64) if name in where else at
 
-    with nest.loops((images, made, *size), bind="parallel") as (n, j, y, x):
+    channel_loops = (index(groups), per_group) if together else (made,)
+    with nest.loops((images, *channel_loops, *size), bind="parallel") as (n, *at, y, x):
+        j = S.add(S.mul(at[0], per_group), at[1]) if together else at[0]
         row = nest.let(listed("rows", j), "row")
         base: Expr = index(0)
         first, last = base, channels
         if groups > 1:
-            base = nest.let(S.mul(S.quo(listed("outputs", row), per_group), inner), "base")
+            group = at[0] if together else S.quo(listed("outputs", row), per_group)
+            base = nest.let(S.mul(group, inner), "base")
             first, last = base, nest.let(S.add(base, inner))
             if "inputs" in where:
                 first, last = (_lower_bound(nest, where["inputs"], channels, bound) for bound in (first, last))
@@ -184,11 +189,17 @@ def _lower(
             with nest.loop(kernel[0]) as r, nest.loop(kernel[1]) as s:
                 iy = _tap(y, stride[0], r, dilation[0], padding[0][0])
                 ix = _tap(x, stride[1], s, dilation[1], padding[1][0])
-                inside = _all(*_within(iy, height, padding[0]), *_within(ix, width, padding[1]))
+                inside = _all(_within(iy, height, padding[0]), _within(ix, width, padding[1]))
                 element = _guarded(nest, inside, (n, p, iy, ix))
                 weight = nest.read(1, row, channel, r, s)
                 nest.assign(total, S.fma(element, weight, total))
         nest.write(0, (n, j, y, x), total)
+
+
+def _quotient(count: Expr, by: int) -> Expr:
+    if isinstance(count, Const):
+        return index(int(count.value.real) // by)
+    return S.quo(count, index(by))  # type: ignore[no-any-return]
 
 
 def _tap(at: Expr, stride: int, tap: Expr, dilation: int, before: int) -> Expr:
@@ -196,15 +207,16 @@ def _tap(at: Expr, stride: int, tap: Expr, dilation: int, before: int) -> Expr:
     return S.sub(place, index(before))
 
 
-def _within(at: Expr, extent: Expr, padding: Pair) -> list[Expr]:
+def _within(at: Expr, extent: Expr, padding: Pair) -> Expr | None:
     """What must be asked to know that a tap lies in the image."""
-    return [*([S.ge(at, index(0))] if padding[0] else []), *([S.lt(at, extent)] if padding[1] else [])]
+    return _all(S.ge(at, index(0)) if padding[0] else None, S.lt(at, extent) if padding[1] else None)
 
 
-def _all(*conds: Expr) -> Expr | None:
+def _all(*conds: Expr | None) -> Expr | None:
     found: Expr | None = None
     for cond in conds:
-        found = cond if found is None else S.logical_and(found, cond)
+        if cond is not None:
+            found = cond if found is None else S.logical_and(found, cond)
     return found
 
 

@@ -1,0 +1,282 @@
+"""Sums of products (convolution, matrix product) in blocks of accumulators that stay in registers.
+
+    for j in 0..n bind(parallel) {                  for j in 0..n step 8 bind(parallel) {
+      for q in 0..196 bind(parallel) {                for q in 0..196 step 48 bind(parallel) {
+        mut s = 0.0                                     for i in 0..48 bind(vector) {
+        for p in 0..k {                     ->            mut s = 0.0  mut s_1 = 0.0  …  mut s_7 = 0.0
+          s = fma(%x[p, q], %w[j, p], s)                  for p in 0..k {
+        }                                                   s = fma(%x[p, q + i], %w[j, p], s)
+        %y[j, q] = s                                        …  s_7 = fma(%x[p, q + i], %w[j + 7, p], s_7) }
+      }                                                   %y[j, q + i] = s  …  %y[j + 7, q + i] = s_7
+    }                                           } } }
+
+Lanes run along the innermost axes of the result; what they all share (a weight) is loaded once for all of them, and
+what the block's rows share (a vector of x) once for all rows. Each sum is still formed in its own order. What is
+left over at the ends is done in smaller blocks. Nothing here knows of convolution: loops and loads decide.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from sparsec.ir.loop_rewrite import declared_names, map_body, map_exprs, nodes, simplify, substitute
+from sparsec.ir.loops import (
+    Apply,
+    Assign,
+    Body,
+    Const,
+    Expr,
+    For,
+    If,
+    Kernel,
+    Load,
+    Program,
+    Stmt,
+    Store,
+    Var,
+    exprs,
+    walk_stmts,
+)
+from sparsec.ir.scalar import S, index, var
+from sparsec.ir.types import I64
+from sparsec.ir.varying import Varying, in_lockstep
+from sparsec.passes.schedule.copies import Namer, jam, turns_of, unroll
+from sparsec.passes.schedule.decide import decided
+from sparsec.passes.schedule.narrow import narrowed
+from sparsec.passes.schedule.nests import Nest, fuse, nested, perfect_nest, strip
+
+__all__ = ["Registers", "register_blocks"]
+
+#: The most taps that are written out.
+_UNROLLED = 16
+
+#: The most vectors side by side in a block, and the rows that one work-item of a device computes.
+_MOST_PARTS = 8
+_DEVICE_ROWS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Registers:
+    """What blocks are made for. vector_bytes: of one register, 0 where single elements are computed with;
+    count: how many registers there are."""
+
+    vector_bytes: int
+    count: int
+
+
+def register_blocks(program: Program, machine: Registers) -> Program:
+    """The program with its sums of products in blocks."""
+    return replace(program, kernels=tuple(_scheduled(kernel, machine) for kernel in program.kernels))
+
+
+def _scheduled(kernel: Kernel, machine: Registers) -> Kernel:
+    names = Namer((*(v.name for v in kernel.scalars), *declared_names(kernel.body)))
+    body: list[Stmt] = []
+    for stmt in kernel.body:
+        found = _Contraction.find(stmt, kernel)
+        blocked: Body = ()
+        if found is not None:
+            blocked = decided(map_exprs(_blocked(found, machine, names), simplify), rest=narrowed)
+        body += blocked if blocked and _can_run(blocked) else (stmt,)
+    return replace(kernel, body=tuple(body))
+
+
+def _can_run(body: Body) -> bool:
+    """Whether all vector loops can be vectors."""
+    return all(in_lockstep(s) for s in walk_stmts(body) if isinstance(s, For) and s.bind == "vector")
+
+
+@dataclass(frozen=True, slots=True)
+class _Contraction:
+    """A nest around sums of products. `along`: its innermost loops that neighbouring elements of the result are in;
+    `block`: the loop whose turns share the loads that lanes differ in, if there is one; `others`: the rest."""
+
+    others: tuple[For, ...]
+    block: For | None
+    along: tuple[For, ...]
+    body: Body
+    itemsize: int
+    rows_first: bool  # whether what the block's turns have of their own is larger than what they share
+
+    @staticmethod
+    def find(stmt: Stmt, kernel: Kernel) -> _Contraction | None:
+        nest = perfect_nest(stmt)
+        products = list(_products(nest.body)) if nest is not None else []
+        if nest is None or not products or any(turns_of(loop) == range(0) for loop in nest.loops):
+            return None
+        loads = [node for product in products for node in _loads(product, nest.body)]
+        along = _along(nest, loads)
+        in_lanes = Varying((loop.var.name for loop in along), nest.body)
+        shared = [load for load in loads if in_lanes.expr(load.index)]
+        own = [load for load in loads if not in_lanes.expr(load.index)]
+        if not along or not shared or not own:
+            return None
+        block = None
+        for loop in nest.loops[: len(nest.loops) - len(along)]:
+            known = Varying((loop.var.name,), nest.body)
+            if any(known.expr(load.index) for load in own) and not any(known.expr(load.index) for load in shared):
+                block = loop
+        others = tuple(loop for loop in nest.loops if loop not in along and loop is not block)
+        sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
+        largest = [max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared)]
+        return _Contraction(others, block, along, nest.body, loads[0].dtype.itemsize, largest[0] > largest[1])
+
+
+def _products(body: Body) -> Iterator[Apply]:
+    """What inner loops add up: the multiply-adds assigned in them."""
+    for stmt in body:
+        if isinstance(stmt, For):
+            for inner in walk_stmts(stmt.body):
+                if isinstance(inner, Assign) and isinstance(inner.value, Apply) and inner.value.fn == "fma":
+                    yield inner.value
+
+
+def _loads(product: Apply, body: Body) -> list[Load]:
+    """The elements that are multiplied, through the names that they have."""
+    bound: dict[str, list[Expr]] = {}
+    for stmt in walk_stmts(body):
+        if hasattr(stmt, "var") and exprs(stmt) and not isinstance(stmt, For):
+            bound.setdefault(stmt.var.name, []).extend(exprs(stmt))
+    found: list[Load] = []
+    todo, seen = list(product.args[:2]), set()
+    while todo:
+        for node in nodes(todo.pop()):
+            if isinstance(node, Load):
+                found.append(node)
+            elif isinstance(node, Var) and node.name not in seen and node.dtype != I64:
+                seen.add(node.name)
+                todo += bound.get(node.name, [])
+    return found
+
+
+def _along(nest: Nest, loads: Sequence[Load]) -> tuple[For, ...]:
+    """The innermost loops over which result and operands move as over one axis, of known length."""
+    places = [stmt.index for stmt in walk_stmts(nest.body) if isinstance(stmt, Store)]
+    found: list[For] = []
+    length = 1
+    for loop in reversed(nest.loops):
+        turns = turns_of(loop)
+        steps = [_stride(load.index, loop.var) for load in loads]
+        if not found:
+            first = steps
+        goes_on = all(step is not None and step == length * one for step, one in zip(steps, first) if one is not None)
+        if not turns or not goes_on or any(_stride(place, loop.var) != length for place in places):
+            break
+        length *= len(turns)
+        found.insert(0, loop)
+    return tuple(found) if length > 1 else ()
+
+
+def _stride(at: Expr, by: Var) -> int | None:
+    """How far a position moves with a variable, if that is a number."""
+    there = map_exprs((Store("", at, at),), simplify)[0]
+    moved = substitute((there,), {by.name: S.add(by, index(1))})
+    (first, second) = (stmt.index for stmt in (there, *moved) if isinstance(stmt, Store))
+    step = simplify(S.sub(second, first))
+    return int(step.value.real) if isinstance(step, Const) else None
+
+
+# --- the schedule ----------------------------------------------------------------------------------------
+
+
+def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
+    body = map_body(found.body, lambda stmt: _written_out(stmt, names))
+    pixels, body = found.along[-1], body
+    for outer in reversed(found.along[:-1]):
+        pixels, body = fuse(outer, pixels, body, names)
+    if not machine.vector_bytes:
+        return _for_devices(found, pixels, body, names)
+    lanes = machine.vector_bytes // found.itemsize
+    parts, rows = block_size(found, machine)
+
+    def tile(first: Expr, count: int, turn: Expr, copies: int) -> Body:
+        return _in_lanes(body, pixels, first, count, lanes, lambda one: _rows(found, one, turn, copies, names), names)
+
+    def over_rows(inner: Callable[[Expr, int], Body]) -> Body:
+        return inner(index(0), 1) if found.block is None else strip(found.block, rows, inner, names)
+
+    def over_pixels(inner: Callable[[Expr, int], Body]) -> Body:
+        return strip(pixels, parts * lanes, inner, names)
+
+    if found.block is None:
+        inside = over_pixels(lambda first, count: nested(found.others, tile(first, count, index(0), 1)))
+        return inside
+    if found.rows_first:
+        inside = over_rows(lambda turn, copies: over_pixels(lambda first, count: tile(first, count, turn, copies)))
+    else:
+        inside = over_pixels(lambda first, count: over_rows(lambda turn, copies: tile(first, count, turn, copies)))
+    return nested(found.others, inside)
+
+
+def _for_devices(found: _Contraction, pixels: For, body: Body, names: Namer) -> Body:
+    """A work-item for each element along the lanes, and for a few rows."""
+    if found.block is None:
+        return nested((*found.others, pixels), body)
+    rows = strip(found.block, _DEVICE_ROWS, lambda turn, copies: _rows(found, body, turn, copies, names), names)
+    match rows:
+        case (For(bind="parallel") as blocks,):
+            return nested((*found.others, blocks, pixels), blocks.body)
+    return nested((*found.others, pixels), rows)
+
+
+def _written_out(stmt: Stmt, names: Namer) -> Body:
+    """The taps of a window one after the other, if they are few."""
+    if isinstance(stmt, For) and not any(isinstance(inner, For) for inner in walk_stmts(stmt.body)):
+        turns = turns_of(stmt)
+        sums = sum(isinstance(inner, Assign) for inner in stmt.body)
+        if turns is not None and stmt.bind == "seq" and len(turns) * sums <= _UNROLLED:
+            return unroll(stmt, names)
+    return (stmt,)
+
+
+def _rows(found: _Contraction, body: Body, turn: Expr, copies: int, names: Namer) -> Body:
+    if found.block is None:
+        return body
+    return jam(body, found.block.var.name, [S.add(turn, index(k)) for k in range(copies)], names)
+
+
+def _in_lanes(
+    body: Body, pixels: For, first: Expr, count: int, lanes: int, copied: Callable[[Body], Body], names: Namer
+) -> Body:
+    """The body for `count` pixels from `first` on, in vectors that are full, or masked at the end."""
+    lane = var(names.fresh("lane"))
+    here = S.add(first, lane)
+    inner = copied(substitute(body, {pixels.var.name: here}))
+    width = -(-count // lanes) * lanes
+    if width != count:
+        inner = (If(S.lt(here, pixels.stop), inner),)
+    return (For(lane, index(0), index(width), 1, inner, "vector"),)
+
+
+def block_size(found: _Contraction, machine: Registers) -> tuple[int, int]:
+    """Vectors and rows of a block: those with the least work, as `_cost` counts it, for the whole result."""
+    lanes = machine.vector_bytes // found.itemsize
+    pixels = math.prod(len(turns_of(loop) or ()) for loop in found.along)
+    vectors = -(-pixels // lanes)
+    rows = turns_of(found.block) if found.block is not None else range(1)
+    most = len(rows) if rows is not None else machine.count
+    choices = [
+        (parts, height)
+        for parts in range(1, min(vectors, _MOST_PARTS) + 1)
+        for height in range(1, most + 1)
+        if parts * height + parts + 1 < machine.count
+    ]
+    return min(choices, key=lambda size: _total(size, vectors, len(rows) if rows is not None else 0))
+
+
+def _total(size: tuple[int, int], vectors: int, rows: int) -> float:
+    """Work for `vectors` of `rows`; per row where these are not known (0)."""
+    parts, height = size
+    pieces = [(parts, vectors // parts), (vectors % parts, 1)]
+    heights = [(height, rows // height), (rows % height, 1)] if rows else [(height, 1)]
+    work = sum(_cost(p, h) * times * again for p, times in pieces for h, again in heights if p and h)
+    return work / (rows or height)
+
+
+def _cost(parts: int, rows: int) -> float:
+    """Cycles for one step of the sums: multiply-adds and loads are issued side by side. Vectors that lie across
+    two cache lines count twice; a little of what is hidden shows."""
+    loads = 2 * parts + rows
+    return max(parts * rows, loads) + 0.1 * loads + 0.5
