@@ -23,11 +23,11 @@ from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.flags import collect
 from sparsec.ir.graph import Func, Value, walk
 from sparsec.ir.lazy import lazy
-from sparsec.ir.limits import Limits
+from sparsec.ir.limits import Limits, is_integer
 from sparsec.ir.loops import Failure, Kernel, Launch, Program, Reserve, Stmt, walk_stmts
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import reach
-from sparsec.ir.types import I64, DType
+from sparsec.ir.types import DType
 
 if TYPE_CHECKING:
     from sparsec.codegen.target import Target
@@ -310,7 +310,7 @@ def param_elements(param: Value, sizes: Mapping[str, int]) -> int:
 
 def may_have_sizes(func: Func) -> bool:
     """Whether the size of a parameter, a result or a temporary may depend on an integer parameter."""
-    if not any(p.type.shape == () and p.type.dtype == I64 for p in func.params):
+    if not any(map(is_integer, func.params)):
         return False
     values = (*func.params, *(r for op in walk(func.ops) for r in op.results))
     return any(not v.type.is_static for v in values)

@@ -11,6 +11,7 @@ from typing import Any
 
 from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
+from sparsec.frontend.choices import Choice
 from sparsec.frontend.trace import Storage
 
 _MARK = desugar.FOR  # a name that the globals of every staged function have
@@ -21,7 +22,7 @@ def shared(array: Traced, name: str) -> bool:
     storage = array.storage
     if storage is None:
         return False
-    if storage.param >= 0 or not name:
+    if storage.param >= 0 or not name or isinstance(storage, Choice):
         return True
     own = True  # frames of the function that has the variable, its branches and bodies
     frame = sys._getframe(1)
@@ -38,7 +39,8 @@ def shared(array: Traced, name: str) -> bool:
 def _reaches(x: Any, storage: Storage, depth: int) -> bool:
     """Whether a value, or a container of values, holds a view of a storage."""
     if isinstance(x, Traced):
-        return x.storage is storage
+        others = x.storage.arrays if isinstance(x.storage, Choice) else ()
+        return x.storage is storage or any(_reaches(a, storage, depth) for a in others)
     if depth and isinstance(x, (tuple, list, set)):
         return any(_reaches(item, storage, depth - 1) for item in x)
     if depth and isinstance(x, dict):

@@ -9,6 +9,7 @@ from typing import Any
 from sparsec.errors import SparsecError
 from sparsec.frontend.aliases import shared
 from sparsec.frontend.array import Traced
+from sparsec.frontend.choices import Build, Carrier, Choice, alike, choose
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
@@ -36,7 +37,7 @@ from sparsec.frontend.signals import (
     return_shape,
     returns,
 )
-from sparsec.frontend.trace import Trace
+from sparsec.frontend.trace import Storage, Trace
 from sparsec.frontend.tree import LEAF, Tree, flatten, leaf_count, packed
 from sparsec.frontend.undefined import Undefined
 from sparsec.ir.graph import Value
@@ -83,7 +84,7 @@ def stage_if(
             return _failing(trace, test, thunks, failing, lambda: _reset(trace, outer, containers, set_, before))
         trees = _take_apart(paths)
         names = [n for n, tree in zip(names, trees) for _ in range(leaf_count(tree))]
-        plan = _plan(names, paths)
+        plan = _plan(trace, outer, names, paths)
     except (CannotStage, SparsecError):
         _reset(trace, outer, containers, set_, before)
         raise
@@ -91,12 +92,14 @@ def stage_if(
     yields = [_yields(trace, p, plan, [p.block.versions.get(s, outer[s]) for s in storages]) for p in paths]
     trace.restore(outer)
     regions = [p.block.finish(y, {}) for p, y in zip(paths, yields)]
-    results = iter(emit_control(trace, "if", (test,), regions) if yields[0] else ())
+    made = emit_control(trace, "if", (test,), regions) if yields[0] else ()
+    joiner = _Joiner(trace, test, plan.split(made))
+    results = iter(made)
     for storage in storages:
         trace.advance(storage, next(results))
     lengths: dict[Any, Any] = {}
-    set_(packed(trees, [_joined(trace, plan, k, paths, results, outer, lengths) for k in range(len(names))]))
-    return _signal(trace, plan, results)
+    set_(packed(trees, [_joined(joiner, plan, k, paths, results, outer, lengths) for k in range(len(names))]))
+    return _signal(joiner, plan, results)
 
 
 def _reset(
@@ -172,25 +175,87 @@ class _Plan:
     """What the `if` op yields besides storages: variables with a kind, the jump code, the returned leaves."""
 
     names: tuple[str, ...]
-    kinds: tuple[Kind | None, ...]  # None: not yielded
+    kinds: tuple[Kind | Arrays | None, ...]  # None: not yielded
     codes: frozenset[int]
     returned: ReturnShape | None
+    carriers: tuple[Carrier, ...]
 
     @property
     def has_code(self) -> bool:
         return len(self.codes) > 1
 
+    def split(self, results: Sequence[Value]) -> list[Sequence[Value]]:
+        """What each carrier's values have become, of all the results."""
+        found, end = [], len(results)
+        for carrier in reversed(self.carriers):
+            found.append(results[end - len(carrier.values) : end])
+            end -= len(carrier.values)
+        return found[::-1]
 
-def _plan(names: Sequence[str], paths: Sequence[Path]) -> _Plan:
+
+@dataclass(frozen=True)
+class Arrays:
+    """An array that is another one on each path, and stays that one: how to name each after the branch; None for
+    a path that leaves none."""
+
+    builds: tuple[Build | None, ...]
+
+
+@dataclass
+class _Joiner:
+    """What is needed after the branch to name the arrays of its paths."""
+
+    trace: Trace
+    test: Value
+    carried: list[Sequence[Value]]
+
+    def build(self, arrays: Arrays) -> Traced:
+        found = [build(got) for build, got in zip(arrays.builds, self.carried) if build is not None]
+        return found[0] if len(found) == 1 else choose(self.trace, self.test, *found)
+
+
+def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths: Sequence[Path]) -> _Plan:
     codes = frozenset().union(*(codes_of(p.signal) for p in paths))
+    carriers = tuple(Carrier(trace, p.block, outer) for p in paths)
+    held = [_Held(p, outer) for p in paths]
     returned = None
     if any(returns(p.signal) for p in paths):
-        returned = return_shape(
-            [p.signal.value for p in paths if isinstance(p.signal, (Return, Pending)) and returns(p.signal)]
-        )
+        numbers = [k for k, p in enumerate(paths) if returns(p.signal)]
+
+        def by_reference(column: Sequence[Any]) -> Arrays | None:
+            if all(held[k].private(x, "") for k, x in zip(numbers, column)):
+                return None
+            if len(column) == 2 and not alike(*column):
+                return None
+            builds = {k: carriers[k].add(x) for k, x in zip(numbers, column)}
+            return Arrays(tuple(builds.get(k) for k in range(len(paths))))
+
+        returned = return_shape([paths[k].signal.value for k in numbers], by_reference)  # type: ignore[union-attr]
     # Where a path certainly returns, its variables are never read again: the other path's stand.
-    kinds = tuple(_kind(name, *(p.state[k] for p in paths)) for k, name in enumerate(names))
-    return _Plan(tuple(names), kinds, codes, returned)
+    kinds = []
+    for k, name in enumerate(names):
+        a, b = (p.state[k] for p in paths)
+        known = is_array(a) and is_array(b) and not same(a, b) and not (
+            held[0].private(a, name) and held[1].private(b, name)) and alike(a, b)
+        kinds.append(Arrays((carriers[0].add(a), carriers[1].add(b))) if known else _kind(name, a, b))
+    return _Plan(tuple(names), tuple(kinds), codes, returned, carriers)
+
+
+class _Held:
+    """The arrays that one path leaves: in variables, and in what it returns."""
+
+    def __init__(self, path: Path, outer: dict[Storage, Value]) -> None:
+        leaves: list[Any] = []
+        flatten(path.state, leaves)
+        if isinstance(path.signal, (Return, Pending)):
+            flatten(path.signal.value, leaves)
+        self.outer, self.arrays = outer, [x for x in leaves if is_array(x)]
+
+    def private(self, x: Traced, name: str) -> bool:
+        """Whether nobody else can see the elements of `x`: a copy is as good."""
+        if isinstance(x.storage, Choice) or sum(a.storage is x.storage for a in self.arrays) > 1:
+            return False
+        return x.storage not in self.outer or not shared(x, name)
 
 
 def _kind(name: str, a: Any, b: Any) -> Kind | None:
@@ -205,7 +270,7 @@ def _yields(trace: Trace, path: Path, plan: _Plan, versions: Sequence[Value]) ->
     with path.block.open():
         out = list(versions)
         for kind, x in zip(plan.kinds, path.state):
-            if kind is not None:
+            if isinstance(kind, Kind):
                 out += values_as(trace, x, kind)
         if plan.has_code:
             out.append(value_as(trace, code_of(path.signal), Kind(I64)))
@@ -213,12 +278,17 @@ def _yields(trace: Trace, path: Path, plan: _Plan, versions: Sequence[Value]) ->
             has = isinstance(path.signal, (Return, Pending)) and returns(path.signal)
             leaves = leaves_of(path.signal.value, plan.returned) if has else []  # type: ignore[union-attr]
             for k, kind in enumerate(plan.returned.traced):
-                out += values_as(trace, leaves[k], kind) if has else zeros_of(trace, kind)
+                if isinstance(kind, Kind):
+                    out += values_as(trace, leaves[k], kind) if has else zeros_of(trace, kind)
+        for carrier in plan.carriers:
+            for value in carrier.values:
+                kind = Kind(value.type.dtype, None, value.type.shape)
+                out += [trace.op("copy", value)] if carrier.block is path.block else zeros_of(trace, kind)
     return out
 
 
 def _joined(
-    trace: Trace,
+    joiner: _Joiner,
     plan: _Plan,
     k: int,
     paths: Sequence[Path],
@@ -228,10 +298,12 @@ def _joined(
 ) -> Any:
     """A variable after both branches. Lengths that agree on each path go by one name: `lengths` has those."""
     kind = plan.kinds[k]
+    if isinstance(kind, Arrays):
+        return joiner.build(kind)
     if kind is not None:
         keys = {axis: tuple(p.state[k].type.shape[axis] for p in paths) for axis in kind.flexible}
         known = {axis: lengths[key] for axis, key in keys.items() if key in lengths}
-        made = variable(trace, results, kind, known)
+        made = variable(joiner.trace, results, kind, known)
         lengths.update((key, known[axis]) for axis, key in keys.items())
         _mark_choice(made, plan.names[k], [p.state[k] for p in paths], outer)
         return made
@@ -250,11 +322,13 @@ def _mark_choice(made: Traced, name: str, chosen: Sequence[Any], outer: dict[Any
                                   "not be seen through it")
 
 
-def _signal(trace: Trace, plan: _Plan, results: Any) -> Signal:
+def _signal(joiner: _Joiner, plan: _Plan, results: Any) -> Signal:
+    trace = joiner.trace
     code = Traced.scalar(trace, next(results), int) if plan.has_code else None
     value = None
     if plan.returned is not None:
-        value = plan.returned.build([variable(trace, results, k) for k in plan.returned.traced])
+        value = plan.returned.build([joiner.build(k) if isinstance(k, Arrays) else variable(trace, results, k)
+                                     for k in plan.returned.traced])
     if code is not None:
         return Pending(code, plan.codes, value)
     (only,) = plan.codes

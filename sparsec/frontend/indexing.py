@@ -474,16 +474,12 @@ def _scatter(x: Traced, parts: list[Part], value: Any) -> None:
         new = fit(trace, cast(trace, as_traced(value).read(), x.dtype), chosen.shape)
     if 0 in chosen.shape:
         return
-    storage = trace.check_writable(target)
-    if new.storage == storage.name:
-        new = trace.op("copy", new)  # the source overlaps what is being written
     indexes = chosen.indexes
     order = _writing_order(chosen, parts, value)
     if order is not None:
         indexes = tuple(i if i.type.shape == () else trace.op("transpose", i, perm=order) for i in indexes)
         new = new if new.type.shape == () else trace.op("transpose", new, perm=order)
-    version = trace.op("scatter", storage.newest, target.read(), *indexes, new, combine="set")
-    trace.advance(storage, version)
+    trace.scatter(target, indexes, new)
 
 
 def _writing_order(chosen: Selection, parts: list[Part], value: Any) -> tuple[int, ...] | None:

@@ -20,6 +20,7 @@ from sparsec.frontend.fastcall import accelerate
 from sparsec.frontend.results import (
     Argument,
     Constant,
+    Either,
     Leaf,
     SameAs,
     Scalar,
@@ -35,14 +36,14 @@ from sparsec.frontend.warn import warn
 from sparsec.ir.block import Block
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.graph import Func
-from sparsec.ir.limits import size_values
+from sparsec.ir.limits import is_integer, size_values
 from sparsec.ir.loops import Kernel
 from sparsec.ir.remarks import collect_remarks
 from sparsec.ir.types import I64
 from sparsec.runtime.locks import ForkLock
 from sparsec.runtime.native import CallTarget, detach
 from sparsec.runtime.native import address_of as address
-from sparsec.runtime.sized import allocate
+from sparsec.runtime.sized import allocate, sizes_at
 from sparsec.sparse.channel import ChannelSparse
 
 if TYPE_CHECKING:
@@ -84,14 +85,16 @@ class Specialisation:
         arrays = [*call.arrays, *traced.captures]
         cells, sizes = _cells(traced, call)
         storages = traced.results.storages
-        blocks = {k: Block() for k in self.compilation.made}
-        results = [allocate(_numbers(shape or (), sizes), dtype) for shape, dtype in storages]
         pointers = [
             address(arrays[p.array]) - evaluate(p.offset, sizes) * arrays[p.array].itemsize
             if p.array >= 0
             else address(cells[k])
             for k, p in enumerate(traced.params)
         ]
+        if any(is_integer(p) for p in traced.func.params):
+            sizes.update(sizes_at(traced.func, pointers))  # those in arrays of no axis, too
+        blocks = {k: Block() for k in self.compilation.made}
+        results = [allocate(_numbers(shape or (), sizes), dtype) for shape, dtype in storages]
         places = [blocks[k].address if k in blocks else address(r) for k, r in enumerate(results)]
         if runner.transactional and traced.written:
             flags = self._run_on_copies(arrays, pointers, places, sizes)
@@ -177,6 +180,9 @@ def _object(
             return call.arrays[k]
         case SameAs(leaf=k):
             return made[k]
+        case Either(test=k, leaves=(one, other)):
+            chosen = one if results[k] else other
+            return _object(chosen, made, call, arrays, pointers, results, places, traced, sizes)
         case SparseArgument(position=k):
             return call.sparse[k]
         case Sparse():

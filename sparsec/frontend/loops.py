@@ -13,6 +13,7 @@ from typing import Any
 from sparsec.errors import SparsecError
 from sparsec.frontend.aliases import shared
 from sparsec.frontend.array import Traced
+from sparsec.frontend.choices import Choice
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
@@ -311,7 +312,7 @@ def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[S
         if kind is None or kind.shape is None:
             continue
         assert isinstance(after, Traced)
-        if after.storage in outer:
+        if after.storage in outer or isinstance(after.storage, Choice):
             raise CannotStage(f"`{name}` becomes another existing array")
         written = entered is not None and entered[0].newest is not entered[1]
         if written and isinstance(before, Traced) and shared(before, name):

@@ -11,13 +11,14 @@ import numpy as np
 
 from sparsec.errors import ArgumentError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.choices import Choice
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.support import Channels
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.tree import Tree, flatten
 from sparsec.ir.dims import Dim, evaluate, symbols
 from sparsec.ir.graph import Value
-from sparsec.ir.types import I64, DType, tensor
+from sparsec.ir.types import BOOL, I64, DType, tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,15 @@ class Sparse:
     cap: int
 
 
-Leaf = Constant | Argument | SameAs | View | Scalar | SparseArgument | Sparse
+@dataclass(frozen=True, slots=True)
+class Either:
+    """The first of two leaves if the bool in result storage `test` says so, else the second."""
+
+    test: int
+    leaves: tuple[Leaf, ...]
+
+
+Leaf = Constant | Argument | SameAs | View | Scalar | SparseArgument | Sparse | Either
 
 
 @dataclass
@@ -122,8 +131,21 @@ def collect(trace: Trace, result: Any, arguments: Sequence[Traced]) -> Results:
         if earlier is not None and isinstance(item, (Traced, np.ndarray)):
             found.leaves.append(SameAs(earlier))
         else:
-            found.leaves.append(_leaf(trace, item, arguments, found))
+            found.leaves.append(_array_or_either(trace, item, items[:k], arguments, found))
     return found
+
+
+def _array_or_either(
+    trace: Trace, item: Any, earlier: Sequence[Any], arguments: Sequence[Traced], found: Results
+) -> Leaf:
+    if not isinstance(item, Traced) or not isinstance(item.storage, Choice):
+        return _leaf(trace, item, arguments, found)
+    test = found.storage(trace.op("copy", item.storage.test), (), BOOL)
+    parts = []
+    for part in item.storage.parts(item.steps):
+        same = next((k for k, x in enumerate(earlier) if x is part), None)
+        parts.append(_array_or_either(trace, part, earlier, arguments, found) if same is None else SameAs(same))
+    return Either(test, tuple(parts))
 
 
 def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) -> Leaf:

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sparsec.frontend.choices import Choice
 from sparsec.frontend.merge import CannotStage, Kind, is_array, is_scalar, join, kind_of, same
 from sparsec.frontend.tree import Tree, flatten, unflatten
 from sparsec.ir.dims import symbols
@@ -72,7 +73,7 @@ class ReturnShape:
     """The structure of a returned value that several paths share: traced leaves have a kind, others a constant."""
 
     tree: Tree
-    kinds: tuple[Kind | None, ...]
+    kinds: tuple[Any, ...]  # a Kind, None, or what `by_reference` gave
     constants: tuple[Any, ...]
 
     def build(self, leaves: Sequence[Any]) -> Any:
@@ -82,12 +83,17 @@ class ReturnShape:
         return unflatten(self.tree, lambda: next(items))
 
     @property
-    def traced(self) -> tuple[Kind, ...]:
+    def traced(self) -> tuple[Any, ...]:
         return tuple(k for k in self.kinds if k is not None)
 
 
-def return_shape(values: Sequence[Any]) -> ReturnShape:
-    """The common shape of the values that the paths return. Raises CannotStage where there is none."""
+def return_shape(
+    values: Sequence[Any], by_reference: Callable[[Sequence[Any]], Any] = lambda column: None
+) -> ReturnShape:
+    """The common shape of the values that the paths return. Raises CannotStage where there is none.
+
+    by_reference: what stands for arrays (one of each path) that others can see, if anything does.
+    """
     flat: list[list[Any]] = []
     trees = []
     for value in values:
@@ -102,7 +108,11 @@ def return_shape(values: Sequence[Any]) -> ReturnShape:
         alike = all(same(first, other) for other in column[1:])
         if alike and (not (is_scalar(first) or is_array(first)) or _stands_outside(first)):
             kinds.append(None)
+        elif all(is_array(x) for x in column) and (found := by_reference(column)) is not None:
+            kinds.append(found)
         elif all(is_scalar(x) or is_array(x) for x in column):
+            if any(is_array(x) and isinstance(x.storage, Choice) for x in column):
+                raise CannotStage("it returns one of several arrays, as run-time values decide")
             if any(is_array(x) and x.storage.param >= 0 for x in column):
                 raise CannotStage("one path returns an argument itself (or a view of it), another something else")
             kind = kind_of(first)

@@ -7,7 +7,7 @@ applies the steps to the storage's newest version. Everything else is ordinary S
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,29 @@ class Storage:
     @property
     def name(self) -> str:
         return self.newest.storage
+
+    def read(self, trace: Trace, array: Traced) -> Value:
+        """The value of a view of this storage now."""
+        value = self.newest
+        for k in range(len(array.steps)):
+            key = (self.newest.name, array.steps[: k + 1])
+            found = self.views.get(key)
+            if found is None:
+                name, attrs = array.steps[k]
+                found = self.views[key] = trace.op(name, value, **dict(attrs))
+            value = found
+        return value
+
+    def check_writable(self) -> None:
+        """Raises ReadOnlyError or AliasError."""
+        if self.readonly:
+            raise _read_only(self.readonly)
+        if self.conflict:
+            raise AliasError(self.conflict, loc=user_loc(), hint="pass copies, or arrays of one dtype")
+
+    def change(self, trace: Trace, array: Traced, make: Callable[[Traced, Storage], None]) -> None:
+        """Lets `make` write to a view of this storage."""
+        make(array, self)
 
 
 class Trace:
@@ -204,25 +227,30 @@ class Trace:
         storage = array.storage
         if storage is None:
             return array.value
-        value = storage.newest
-        for k in range(len(array.steps)):
-            key = (storage.newest.name, array.steps[: k + 1])
-            found = storage.views.get(key)
-            if found is None:
-                name, attrs = array.steps[k]
-                found = storage.views[key] = self.op(name, value, **dict(attrs))
-            value = found
-        return value
+        return storage.read(self, array)
 
     def write(self, array: Traced, value: Value) -> None:
         """Replaces the array's elements by `value` (same dtype; same shape or a scalar)."""
         storage = self.check_writable(array)
         if 0 in array.shape:
             return
-        region = self.read(array)
-        if value is region:
-            return  # `a[1:] += x` stores the view back into itself
-        self.advance(storage, self.op("update", storage.newest, region, value))
+
+        def update(target: Traced, storage: Storage) -> None:
+            region = self.read(target)
+            if value is not region:  # `a[1:] += x` stores the view back into itself
+                self.advance(storage, self.op("update", storage.newest, region, value))
+
+        storage.change(self, array, update)
+
+    def scatter(self, array: Traced, indexes: Sequence[Value], value: Value, combine: str = "set") -> None:
+        """Writes elements of `value` (same dtype) to one position each, or combines them with what is there."""
+
+        def put(target: Traced, storage: Storage) -> None:
+            new = self.op("copy", value) if value.storage == storage.name else value  # else it changes as it is read
+            region = self.read(target)
+            self.advance(storage, self.op("scatter", storage.newest, region, *indexes, new, combine=combine))
+
+        self.check_writable(array).change(self, array, put)
 
     def advance(self, storage: Storage, version: Value) -> None:
         """Makes `version` the newest of its storage; views of older ones are forgotten."""
@@ -234,15 +262,9 @@ class Trace:
         storage = array.storage
         if storage is None:
             raise DTypeError(f"'numpy.{array.dtype}' object does not support item assignment", loc=user_loc())
-        why = storage.readonly or array.readonly
-        if why:
-            raise ReadOnlyError(
-                f"assignment destination is read-only: {why}",
-                loc=user_loc(),
-                hint="write to a copy (`x = x.copy()`)",
-            )
-        if storage.conflict:
-            raise AliasError(storage.conflict, loc=user_loc(), hint="pass copies, or arrays of one dtype")
+        if array.readonly:
+            raise _read_only(array.readonly)
+        storage.check_writable()
         return storage
 
     # --- the end ---
@@ -252,6 +274,11 @@ class Trace:
         writes = tuple(s.newest for s in self.storages if s.newest is not self.builder.params[s.param])
         self.closed = True
         return self.builder.func(self.name, tuple(results), writes)
+
+
+def _read_only(why: str) -> ReadOnlyError:
+    return ReadOnlyError(f"assignment destination is read-only: {why}", loc=user_loc(),
+                         hint="write to a copy (`x = x.copy()`)")
 
 
 def _mentions_symbols(op: Op) -> bool:

@@ -438,13 +438,7 @@ def _scatter_at(ufunc: np.ufunc, x: Traced, parts: list[Any], b: Any) -> None:
         new = trace.op("neg", new)
     if 0 in chosen.shape:
         return
-    storage = trace.check_writable(chosen.region)
-    if new.storage == storage.name:
-        new = trace.op("copy", new)  # the source overlaps what is being written
-    version = trace.op(
-        "scatter", storage.newest, chosen.region.read(), *chosen.indexes, new, combine=_SCATTERS[name]
-    )
-    trace.advance(storage, version)
+    trace.scatter(chosen.region, chosen.indexes, new, _SCATTERS[name])
 
 
 def reduceat(ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:

@@ -21,6 +21,11 @@ def size_values(name: str, value: int) -> dict[str, int]:
     return {f"%{name}": value, f"%{name}.or0": max(value, 0)}
 
 
+def is_integer(param: Value) -> bool:
+    """Whether a parameter is one i64, at the start of its memory: limits may be given in it."""
+    return param.type.shape == () and param.type.dtype == I64 and param.ref.offset == 0
+
+
 def makers(ops: Iterable[Op]) -> dict[str, Op]:
     """The op that makes each value, and for a loop's counter the loop."""
     made: dict[str, Op] = {}
@@ -39,7 +44,7 @@ class Limits:
         lengths = {s.name.removeprefix("%"): s for p in params for d in p.type.shape for s in symbols(d)}
         self._params: dict[str, Dim] = {}
         for p in params:
-            if p.type.shape == () and p.type.dtype == I64:
+            if is_integer(p):
                 found = lengths.get(p.name)
                 known = found is not None and found.lower >= 0
                 self._params[p.name] = _only(found) if known and found is not None else sym(f"%{p.name}.or0")

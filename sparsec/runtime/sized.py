@@ -15,8 +15,7 @@ import numpy as np
 from sparsec.errors import OutOfMemory
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.graph import Func
-from sparsec.ir.limits import size_values
-from sparsec.ir.types import I64
+from sparsec.ir.limits import is_integer, size_values
 
 __all__ = ["SizedRunner", "allocate", "sizes_at"]
 
@@ -25,7 +24,7 @@ def sizes_at(func: Func, params: Sequence[int]) -> dict[str, int]:
     """The values of a function's integer parameters, as symbols, where these addresses are its parameters."""
     found: dict[str, int] = {}
     for param, at in zip(func.params, params, strict=True):
-        if param.type.shape == () and param.type.dtype == I64:
+        if is_integer(param):
             found.update(size_values(param.name, ctypes.c_int64.from_address(at).value))
     return found
 

@@ -158,6 +158,12 @@ def test_one_compilation_serves_all_lengths():
     assert len(make._found) == 1
 
 
+@pytest.mark.parametrize("backend", backends("interp", "cpu"))
+def test_an_integer_in_an_array_without_axes(backend):
+    check(lambda n: (np.arange(n), np.zeros(n) + 1), lambda: (np.array(5),), backend)
+    check(lambda n, x: (np.arange(n), x), lambda: (lambda x: (x[2:3].reshape(()), x))(np.arange(4)), backend)
+
+
 def test_a_result_keeps_its_memory():
     make = sparsec.jit(lambda n: (np.arange(n[0]), np.arange(n[0])[2:]))
     kept = [make(np.array([k])) for k in range(2000, 2010)]

@@ -274,13 +274,6 @@ def scattered(
 ) -> None:
     """Writes elements of `value` (of x's dtype) at one position each, in C order."""
     trace = x.trace
-    storage = trace.check_writable(x)
-    if 0 in shape:
-        return
-    if value.storage == storage.name:
-        value = trace.op("copy", value)
-    spread_indexes = [broadcast(trace, i, shape) for i in indexes]
-    version = trace.op(
-        "scatter", storage.newest, x.read(), *spread_indexes, broadcast(trace, value, shape), combine=combine
-    )
-    trace.advance(storage, version)
+    trace.check_writable(x)
+    if 0 not in shape:
+        trace.scatter(x, [broadcast(trace, i, shape) for i in indexes], broadcast(trace, value, shape), combine)
