@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from sparsec.nn.program import as_array, image, on_channels_of, op, pair, wrong
+from sparsec.nn.pruned import pruned_conv2d, pruned_linear
+from sparsec.sparse.weights import SparseWeight
 
 __all__ = ["conv2d", "linear"]
 
@@ -19,12 +21,19 @@ def conv2d(
     """The cross-correlation of images [N, C, H, W] with weights [O, C/groups, R, S], plus a bias [O].
 
     padding: zeros on each side, for both axes or one each; "same" (stride 1 only) or "valid". With a bias an absent
-    channel of the result would hold it: it stays absent (see docs/sparsity.md).
+    channel of the result would hold it: it stays absent (see docs/sparsity.md). A pruned weight
+    (`sparsec.sparse.prune`) is computed with as it is stored.
     """
-    x, w = image(input, "conv2d"), image(weight, "the weights of conv2d")
+    x = image(input, "conv2d")
+    w = weight if isinstance(weight, SparseWeight) else image(weight, "the weights of conv2d")
     strides, dilations = pair(stride, "stride"), pair(dilation, "dilation")
-    pads = _pads(padding, strides, dilations, tuple(w.shape[2:]))
-    y = op("conv2d", x, w, stride=strides, padding=pads, dilation=dilations, groups=groups)
+    window = {
+        "stride": strides, "padding": _pads(padding, strides, dilations, tuple(w.shape[2:])), "dilation": dilations,
+    }  # fmt: skip
+    if isinstance(w, SparseWeight):
+        y = pruned_conv2d(x, w, groups=groups, **window)
+    else:
+        y = op("conv2d", x, w, groups=groups, **window)
     return y if bias is None else with_bias(y, bias, (-1, 1, 1))
 
 
@@ -41,8 +50,12 @@ def _pads(padding: Any, stride: tuple[int, int], dilation: tuple[int, int], kern
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
-    """x @ weight.T + bias, for x [..., in] and a weight [out, in]."""
-    x, w = as_array(input), as_array(weight)
+    """x @ weight.T + bias, for x [..., in] and a weight [out, in], which may be pruned."""
+    x = as_array(input)
+    if isinstance(weight, SparseWeight):
+        y = pruned_linear(x, weight)
+        return y if bias is None else with_bias(y, bias, (-1,))
+    w = as_array(weight)
     if w.ndim != 2 or not x.ndim or x.shape[-1] != w.shape[1]:
         raise wrong(f"linear takes x [..., in] and a weight [out, in], not {tuple(x.shape)} and {tuple(w.shape)}")
     y = np.matmul(x, w.T)

@@ -1,0 +1,59 @@
+"""Layers with pruned weights equal the same layers with the dense weight, on every backend."""
+
+import numpy as np
+import pytest
+
+import sparsec
+from sparsec import nn
+from sparsec.errors import WeightError
+from sparsec.sparse import prune
+
+RNG = np.random.default_rng(3)
+METHODS = {
+    "pattern": {}, "connectivity": {"ratio": 0.5}, "column": {"ratio": 0.6}, "unstructured": {"ratio": 0.8},
+}
+WINDOWS = [
+    {"padding": 1}, {"stride": 2, "padding": 1}, {"padding": (0, 2), "dilation": 2}, {"stride": (3, 1)},
+]
+
+
+@pytest.mark.parametrize(("backend", "window"), [
+    *(("cpu", w) for w in WINDOWS), ("interp", WINDOWS[2]), ("opencl", WINDOWS[1]),
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("method", METHODS)
+def test_convolution(backend, method, window):
+    x = RNG.normal(size=(2, 5, 9, 11)).astype(np.float32)
+    weight = prune(RNG.normal(size=(4, 5, 3, 3)).astype(np.float32), method, **METHODS[method])
+    bias = RNG.normal(size=4).astype(np.float32)
+    layer = sparsec.jit(lambda x, w, b: nn.conv2d(x, w, b, **window), backend=backend)
+    dense = nn.conv2d(x, weight.to_dense(), bias, **window)
+    np.testing.assert_allclose(layer(x, weight, bias), dense, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(nn.conv2d(x, weight, bias, **window), dense, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", ["block", "unstructured"])
+@pytest.mark.parametrize("backend", ["interp", "cpu", "opencl"])
+def test_linear(backend, method):
+    x = RNG.normal(size=(2, 3, 24)).astype(np.float32)
+    options = {"block": (4, 8)} if method == "block" else {}
+    weight = prune(RNG.normal(size=(16, 24)).astype(np.float32), method, ratio=0.6, **options)
+    layer = sparsec.jit(nn.linear, backend=backend)
+    np.testing.assert_allclose(layer(x, weight), x @ weight.to_dense().T, rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_of_them_shares_the_work_on_offsets():
+    x = RNG.normal(size=(1, 6, 8, 8)).astype(np.float32)
+    weights = [prune(RNG.normal(size=(6, 6, 3, 3)).astype(np.float32), "pattern") for _ in range(2)]
+    net = sparsec.jit(lambda x, ws: nn.relu(nn.conv2d(nn.relu(nn.conv2d(x, ws[0], padding=1)), ws[1], padding=1)))
+    want = x
+    for weight in weights:
+        want = nn.relu(nn.conv2d(want, weight.to_dense(), padding=1))
+    np.testing.assert_allclose(net(x, weights), want, rtol=1e-4, atol=1e-4)
+
+
+def test_what_a_weight_is_not_for_is_a_typed_error():
+    weight = prune(RNG.normal(size=(4, 5, 3, 3)).astype(np.float32), "pattern")
+    with pytest.raises(WeightError, match="channels"):
+        sparsec.jit(lambda x, w: nn.conv2d(x, w))(np.ones((1, 4, 8, 8), np.float32), weight)
+    with pytest.raises(WeightError, match="linear"):
+        sparsec.jit(nn.linear)(np.ones((1, 4), np.float32), weight)
