@@ -6,16 +6,19 @@ the second-level cache; both are the faster case, so that small work is not take
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import operator
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from sparsec.codegen.device_parts import trip_count
 from sparsec.ir.loop_rewrite import map_expr, nodes, simplify
 from sparsec.ir.loops import (
     Apply,
+    Assign,
     Body,
     Const,
     Expr,
+    Fail,
     For,
     If,
     Let,
@@ -28,7 +31,7 @@ from sparsec.ir.loops import (
     children,
     exprs,
 )
-from sparsec.ir.scalar import S, index
+from sparsec.ir.scalar import S, apply, index
 from sparsec.ir.types import I64
 
 __all__ = ["body_cost"]
@@ -46,11 +49,11 @@ _FAST = frozenset(("add", "sub", "mul", "neg", "abs", "min", "max", "and", "or",
 #: Of a function of the C library, in additions.
 _CALL = 100
 
-#: How much longer code runs that branches, or in which one turn waits for the one before.
-_SCALAR = 8
+#: How much longer code runs in which one turn waits for the one before, and code that branches.
+_WAITS, _BRANCHES = 2, 8
 
 #: Turns of a loop of which nothing is known, and of one that runs while something holds.
-_TURNS, _WHILE = 16, 4
+_TURNS, _WHILE = 16, 2
 
 
 def body_cost(body: Body, known: Mapping[str, Expr]) -> Expr:
@@ -60,7 +63,8 @@ def body_cost(body: Body, known: Mapping[str, Expr]) -> Expr:
 
 
 def _body(body: Body, known: dict[str, Expr]) -> Expr:
-    straight = all(isinstance(stmt, Let | Store | For) for stmt in body)
+    kinds = {type(stmt) for stmt in body}
+    slow = _BRANCHES if kinds & {If, While, Fail} else _WAITS if Assign in kinds else 1
     own, inside = 0, index(0)
     for stmt in body:
         own += sum(_expr(expr) for expr in exprs(stmt))
@@ -69,7 +73,7 @@ def _body(body: Body, known: dict[str, Expr]) -> Expr:
         elif isinstance(stmt, Let | Mut) and stmt.var.dtype == I64:  # what changes is as large as it was at first
             known[stmt.var.name] = _about(stmt.value, known)
         inside = S.add(inside, _inside(stmt, known))
-    return S.add(index(own if straight else own * _SCALAR), inside)
+    return S.add(index(own * slow), inside)
 
 
 def _inside(stmt: Stmt, known: dict[str, Expr]) -> Expr:
@@ -77,12 +81,12 @@ def _inside(stmt: Stmt, known: dict[str, Expr]) -> Expr:
     match stmt:
         case For(var=var, start=start, stop=stop, body=body):
             # For loops whose bounds depend on this one's turn: they run as often as in the middle of it.
-            middle = _half(S.add(_about(start, known), _about(stop, known)))
+            middle = _folded("quo", (S.add(_about(start, known), _about(stop, known)), index(2)))
             return S.mul(_turns(stmt, known), _body(body, {**known, var.name: middle}))
         case While(body=body):
             return S.mul(index(_WHILE), _body(body, known))
         case If():
-            return S.max(*(_body(body, known) for body in children(stmt)))
+            return _folded("max", [_body(body, known) for body in children(stmt)])
     return index(0)
 
 
@@ -131,12 +135,24 @@ def _about(expr: Expr, known: Mapping[str, Expr]) -> Expr:
         match node:
             case Var(name):
                 return known.get(name, _open(name))
-            case Apply("and", (x, Const())):  # a multiple of a power of two
+            case Apply("and", (x, Const())) | Apply("select", (_, x, _)):  # cut to a multiple; one of two like sizes
                 return x
+            case Apply(fn, args) if fn in _INTEGER and all(isinstance(arg, Const) for arg in args):
+                return _folded(fn, args)
         return node
 
     return map_expr(expr, put)
 
 
-def _half(expr: Expr) -> Expr:
-    return index(int(expr.value.real) // 2) if isinstance(expr, Const) else S.quo(expr, index(2))
+_INTEGER: dict[str, Callable[[int, int], int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "shr": operator.rshift, "min": min, "max": max,
+    "quo": lambda x, y: x // y if y else 0, "rem": lambda x, y: x % y if y else 0,
+}  # fmt: skip
+
+
+def _folded(fn: str, args: Sequence[Expr]) -> Expr:
+    """A function of sizes."""
+    x, y = args
+    if isinstance(x, Const) and isinstance(y, Const):
+        return index(_INTEGER[fn](int(x.value.real), int(y.value.real)))
+    return apply(fn, x, y)

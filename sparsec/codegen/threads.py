@@ -99,13 +99,22 @@ class ThreadEmitter(Emitter[str]):
     _builder: LlvmBuilder
 
     def _control(self, stmt: Stmt) -> None:
-        if isinstance(stmt, For) and stmt.bind == "parallel" and _separable(stmt):
-            known: dict[str, Expr] = {name: Var(name, I64) for name, bound in self._names.items() if bound.index}
-            work = body_cost((stmt,), known)
-            if not isinstance(work, Const) or work.value.real >= WORTHWHILE:
-                self._share(stmt, _choice(stmt), work)
-                return
-        super()._control(stmt)
+        work = self._work(stmt) if isinstance(stmt, For) and stmt.bind == "parallel" and _separable(stmt) else None
+        if work is None:
+            super()._control(stmt)
+        else:
+            assert isinstance(stmt, For)
+            self._share(stmt, _choice(stmt), work)
+
+    def _work(self, nest: For) -> Expr | None:
+        """The work of a nest that is worth sharing, or may be: then the call decides."""
+        known: dict[str, Expr] = {name: Var(name, I64) for name, bound in self._names.items() if bound.index}
+        work = body_cost((nest,), known)
+        if isinstance(work, Const):
+            return work if work.value.real >= WORTHWHILE else None
+        # Scratch memory of a few elements is in registers, unless another function is given its address.
+        scratch = {name for name, buffer in self._buffers.items() if buffer.space == "private"}
+        return None if scratch & {*reads((nest,)), *writes((nest,))} else work
 
     def _share(self, nest: For, loop: For, work: Expr) -> None:
         """Writes a nest in which the turns of `loop` are shared out."""
@@ -149,7 +158,9 @@ def _candidates(nest: For) -> Iterator[For]:
     loop = nest
     while True:
         yield loop
-        *lets, inner = loop.body or (loop,)
+        if not loop.body:
+            return
+        *lets, inner = loop.body
         hidden |= {loop.var.name, *(let.var.name for let in lets if isinstance(let, Let))}
         if first_failure or not isinstance(inner, For) or inner.bind != "parallel" or inner.step <= 0:
             return

@@ -28,6 +28,7 @@ from sparsec.ir.tensorref import TensorRef, self_overlaps
 from sparsec.ir.types import I64
 from sparsec.passes.accesses import accesses, domain
 from sparsec.passes.axes import Loop, axis_positions, merged_loops
+from sparsec.passes.fold_parts import PARTS, fold_parts, worth_parts
 from sparsec.passes.groups import is_pairwise
 from sparsec.passes.lanes import Lanes, in_blocks, lane_count
 from sparsec.passes.lower_kernel import KernelWriter
@@ -78,9 +79,9 @@ class _LoopNest:
             if not self.reductions:
                 self._element(at)
             elif is_pairwise(self.reductions[0]):
-                self._pairwise(at, inner)
+                self._pairwise(at, inner, alone=not outer)
             elif self._merges(inner):
-                self._fold_along(at, inner)
+                self._fold_along(at, inner, alone=not outer)
             else:
                 self._fold(at, inner)
 
@@ -113,10 +114,15 @@ class _LoopNest:
         return any(self_overlaps(a.ref, a.shape) for a in written)
 
     @contextmanager
-    def _nest(self, loops: Sequence[Loop], bind: str, base: At | None = None) -> Iterator[At]:
+    def _nest(
+        self, loops: Sequence[Loop], bind: str, base: At | None = None, first: Sequence[Expr] = ()
+    ) -> Iterator[At]:
+        """`first`: the turns of the first loop, if not all of them."""
         with ExitStack() as stack:
-            nest = self.k.nest
-            counters = [stack.enter_context(nest.loop(self.k.dim(loop.size), bind=bind)) for loop in loops]
+            bounds: list[tuple[Expr, Expr]] = [(index(0), self.k.dim(loop.size)) for loop in loops]
+            if first and loops:
+                bounds[0] = (first[0], first[1])
+            counters = [stack.enter_context(self.k.nest.loop(stop, start, bind=bind)) for start, stop in bounds]
             at = axis_positions(len(self.shape), loops, counters)
             yield [b if not _is_zero(b) else a for a, b in zip(at, base or at)]
 
@@ -234,12 +240,14 @@ class _LoopNest:
             total = S.add(S.mul(total, self.k.dim(self.shape[axis])), at[axis])
         return total
 
-    def _pairwise(self, at: At, inner: Sequence[Loop]) -> None:
+    def _pairwise(self, at: At, inner: Sequence[Loop], *, alone: bool) -> None:
+        """`alone`: no loops are around it that threads could share."""
         (op,) = self.reductions
         dtype = op.operands[0].type.dtype
         tile = self.k.lanes and self._computes() and not self._sequential() and not self._is_short(inner)
+        cuts = PARTS.bit_length() - 1 if alone and self._in_parts() else 0
         total = pairwise_sum(
-            self.k.nest, self._count(), lambda i: self._folded_at(at, inner, i), dtype, tile=tile
+            self.k.nest, self._count(), lambda i: self._folded_at(at, inner, i), dtype, tile=tile, cuts=cuts
         )
         self._finish(op, at, record(op.name).lower.finish(S, (total,)))
 
@@ -324,21 +332,43 @@ class _LoopNest:
         folds = [(record(op.name).lower, op.operands[0].type.dtype.kind) for op in self.reductions]
         return not self._is_short(inner[-1:]) and all(kind in fold.merges for fold, kind in folds)
 
-    def _fold_along(self, at: At, inner: Sequence[Loop]) -> None:
-        nest = self.k.nest
-        axis = inner[-1].axes[-1]
-        count = lane_count([x.dtype for op in self.reductions for x in self._init(op)])
-        lanes = self._lanes(count)
-        with self._nest(inner[:-1], "seq", at) as base:
+    def _in_parts(self) -> bool:
+        """Whether a fold of everything is cut into parts."""
+        return self.k.lanes and worth_parts(self._count()) and not self._sequential()
 
-            def block(first: Expr, width: Expr) -> None:
+    def _fold_along(self, at: At, inner: Sequence[Loop], *, alone: bool) -> None:
+        """`alone`: no loops are around it that threads could share."""
+        starts = list(map(self._init, self.reductions))
+        folds: list[Fold] = [record(op.name).lower for op in self.reductions]
+        count = lane_count([x.dtype for start in starts for x in start])
+        turns = self.k.dim(inner[0].size)
+
+        def part(first: Expr, last: Expr) -> list[tuple[Expr, ...]]:
+            return self._along(at, inner, first, last, count).merged()
+
+        if alone and self._in_parts():
+            unit = count if len(inner) == 1 else 1
+            merged = fold_parts(self.k.nest, folds, starts, self._count(), turns, unit, part)
+        else:
+            merged = part(index(0), turns)
+        for op, fold, cells in zip(self.reductions, folds, merged):
+            self._finish(op, at, fold.finish(S, cells))
+
+    def _along(self, at: At, inner: Sequence[Loop], first: Expr, last: Expr, count: int) -> Lanes:
+        """Folds turns of the outermost folded loop, in lanes along the innermost."""
+        nest, axis = self.k.nest, inner[-1].axes[-1]
+        lanes = self._lanes(count)
+        with self._nest(inner[:-1], "seq", at, (first, last)) as base:
+            size = self.k.dim(inner[-1].size) if len(inner) > 1 else nest.let(S.sub(last, first))
+            start = index(0) if len(inner) > 1 else first
+
+            def block(begin: Expr, width: Expr) -> None:
                 with nest.loop(width, bind="parallel") as j:
-                    here = [S.add(first, j) if a == axis else x for a, x in enumerate(base)]
+                    here = [S.add(S.add(start, begin), j) if a == axis else x for a, x in enumerate(base)]
                     self._take(lanes, j, here, self._flat(here))
 
-            in_blocks(nest, self.k.dim(inner[-1].size), count, "seq", block)
-        for op, fold, cells in zip(self.reductions, lanes.folds, lanes.merged()):
-            self._finish(op, at, fold.finish(S, cells))
+            in_blocks(nest, size, count, "seq", block)
+        return lanes
 
     def _init(self, op: Op) -> tuple[Expr, ...]:
         fold: Fold = record(op.name).lower

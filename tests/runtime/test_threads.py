@@ -63,7 +63,21 @@ def noted(x, y):
     return x.astype(np.int32) // (y > 0).astype(np.int32)
 
 
-CASES = (polynomial, huge_arguments, in_place, interleaved, first_element, noted)
+def whole_sum(x, y):
+    return (x * y).sum(), x.astype(np.float32).mean(), (x + 1j * y).sum(), -abs(x[:70_001:-1]).sum()
+
+
+def extremes(x, y):
+    return np.max(x * y), x.min(), np.argmax(x), np.argmin(-y), (x > 3).any(), (y < 9).all(), np.sum(x > 0)
+
+
+def nan_extremes(f):
+    g = f.copy()
+    g[1, 100, 7] = np.nan
+    return g.max(), g.argmax(), f[:, ::2].T.max(), f[:, ::2].T.argmin()
+
+
+CASES = (polynomial, huge_arguments, in_place, interleaved, first_element, noted, whole_sum, extremes)
 
 
 def bits(result):
@@ -72,7 +86,7 @@ def bits(result):
 
 
 @pytest.mark.parametrize(
-    ("fn", "args"), [*((fn, (X, Y)) for fn in CASES), (row_sums, (F,)), (few_rows, (F,))],
+    ("fn", "args"), [*((fn, (X, Y)) for fn in CASES), *((fn, (F,)) for fn in (row_sums, few_rows, nan_extremes))],
     ids=lambda x: getattr(x, "__name__", ""),
 )
 @pytest.mark.filterwarnings("ignore:divide by zero")
@@ -94,6 +108,8 @@ def test_values_are_those_of_numpy():
         np.testing.assert_array_equal(sparsec.jit(in_place)(*given), in_place(X.copy(), Y))
         np.testing.assert_array_equal(sparsec.jit(first_element)(X.copy(), Y), first_element(X.copy(), Y))
         np.testing.assert_array_equal(sparsec.jit(few_rows)(F), few_rows(F))
+        for fn, args in ((whole_sum, (X, Y)), (extremes, (X, Y)), (nan_extremes, (F,))):
+            assert bits(sparsec.jit(fn)(*args)) == bits(fn(*args))
 
 
 def test_others_do_some_of_the_work():

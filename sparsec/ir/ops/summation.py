@@ -5,7 +5,8 @@ two near its middle, and the two sums are added. That is the tree that NumPy bui
 of one equals NumPy's bit for bit. The recursion is a loop over a small stack here. The order depends on the count
 alone: not on threads, not on vector width.
 
-Several sums of equal length can be taken abreast (`width`): each step is then a loop over them, for vectors.
+Several sums of equal length can be taken abreast (`width`): each step is then a loop over them, for vectors. The
+subtrees below the first cuts (`cuts`) can be summed by a parallel loop: the tree is the same.
 """
 
 from __future__ import annotations
@@ -23,12 +24,45 @@ Element = Callable[[Expr], Expr]
 _DEPTH = 64
 
 
-def pairwise_sum(nest: NestBuilder, count: Expr, element: Element, dtype: DType, *, tile: bool = False) -> Expr:
+def pairwise_sum(
+    nest: NestBuilder, count: Expr, element: Element, dtype: DType, *, tile: bool = False, cuts: int = 0
+) -> Expr:
     """Appends the statements that sum `element(0)` … `element(count - 1)`; 0 for none.
 
     `element` may append statements of its own (`nest.read`); it is called inside loops. tile: the elements of a
-    run are computed in a loop of their own, which vectorises, and summed from there.
+    run are computed in a loop of their own, which vectorises, and summed from there. cuts: `2 ** cuts` subtrees
+    are turns of a parallel loop; a subtree must be longer than a run.
     """
+    if cuts:
+        total = _subtrees(nest, count, element, dtype, tile, cuts)
+    else:
+        total = _tree_sum(nest, count, element, dtype, tile)
+    # NumPy adds the tree's sum to its start value 0, which makes 0.0 of -0.0.
+    return nest.let(S.add(const(0, dtype), total))
+
+
+def _subtrees(nest: NestBuilder, count: Expr, element: Element, dtype: DType, tile: bool, cuts: int) -> Expr:
+    """The sums of all subtrees below the first cuts, then those of the nodes above, level by level."""
+    sums = nest.scratch(dtype, 1 << cuts, "subtrees")
+    with nest.loop(index(1 << cuts), bind="parallel") as which:
+        start: Expr = index(0)
+        size = count
+        for level in reversed(range(cuts)):
+            left = nest.let(_left_half(size, _lanes(dtype)))
+            right = S.ne(S.logical_and(which, index(1 << level)), index(0))
+            start = nest.let(S.add(start, S.select(right, left, index(0))))
+            size = nest.let(S.select(right, S.sub(size, left), left))
+        nest.store(sums, which, _tree_sum(nest, size, lambda at: element(S.add(start, at)), dtype, tile))
+    for level in reversed(range(cuts)):
+        with nest.loop(index(1 << level)) as k:
+            first = nest.let(S.mul(k, index(2)))
+            pair = [nest.load(sums, S.add(first, index(j)), dtype) for j in (0, 1)]
+            nest.store(sums, k, S.add(*pair))
+    return nest.load(sums, index(0), dtype)
+
+
+def _tree_sum(nest: NestBuilder, count: Expr, element: Element, dtype: DType, tile: bool) -> Expr:
+    """The sum of the tree over `count` elements; 0 for none."""
 
     def one_run(start: Expr, size: Expr) -> Expr:
         if not tile:
@@ -52,8 +86,7 @@ def pairwise_sum(nest: NestBuilder, count: Expr, element: Element, dtype: DType,
 
         _walk(nest, count, _lanes(dtype), finished_run, add_left, lambda depth: nest.store(sums, depth, cell))
         total = cell
-    # NumPy adds the tree's sum to its start value 0, which makes 0.0 of -0.0.
-    return nest.let(S.add(const(0, dtype), total))
+    return total
 
 
 def pairwise_sums(
