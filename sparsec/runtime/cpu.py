@@ -3,7 +3,7 @@
     executable = CpuExecutable(text)
     status, notes = executable.run(pointers, arena)
 
-Each executable is an engine of its own over one object file, so that its code goes when it goes. LLVM is
+Each executable is an engine of its own over one object file, so that its code goes after it. LLVM is
 entered by one thread at a time, and not while the process forks; generated code runs without the GIL and
 without any lock.
 """
@@ -14,6 +14,7 @@ import ctypes
 import hashlib
 import os
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -144,19 +145,19 @@ def _optimised(text: str, machine: Any, level: int) -> Any:
         module.verify()
     except RuntimeError as error:
         raise CompileError(f"LLVM refuses the generated code: {error}") from error
-    tuning = llvm.create_pipeline_tuning_options(speed_level=level)
-    tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_interleaving = level >= 2
-    builder = llvm.create_pass_builder(machine, tuning)
-    passes = builder.getModulePassManager()
-    passes.run(module, builder)
+    with llvm.create_pipeline_tuning_options(speed_level=level) as tuning:
+        tuning.loop_vectorization = tuning.slp_vectorization = tuning.loop_interleaving = level >= 2
+        with llvm.create_pass_builder(machine, tuning) as builder, builder.getModulePassManager() as passes:
+            passes.run(module, builder)
     return module
 
 
 def compile_object(text: str, level: int = 2) -> bytes:
     """The object file of an LLVM module, for this machine, under a seal: it can be kept on disk."""
     with _llvm_lock:
-        machine = _host_machine(level)
-        return _sealed(bytes(machine.emit_object(_optimised(text, machine, level))))
+        _close_ownerless()
+        with _host_machine(level) as machine, _optimised(text, machine, level) as module:
+            return _sealed(bytes(machine.emit_object(module)))
 
 
 def optimised_text(text: str, level: int = 2) -> str:
@@ -204,7 +205,9 @@ class CpuExecutable:
         self._level = level
         self.object_code = compile_object(self.llvm_text, level) if object_code is None else object_code
         with _llvm_lock:
+            _close_ownerless()
             self._engine = _load(self.object_code, symbols or {})
+            _own(self, self._engine)
         self.address = self.address_of(entry)
         # CFUNCTYPE releases the GIL for the time of the call.
         self._entry = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)(
@@ -246,11 +249,34 @@ class CpuExecutable:
             machine = _host_machine(self._level)
             return str(machine.emit_assembly(_optimised(self.llvm_text, machine, self._level)))
 
-    def __del__(self) -> None:
-        engine = getattr(self, "_engine", None)
-        if engine is not None and not engine.closed:
-            with _llvm_lock:
-                engine.close()
+
+class _Owned(weakref.ref["CpuExecutable"]):
+    """Knows an executable's engine, and when the executable is gone.
+
+    No `__del__` closes engines, because what is raised in one is lost, a user's Ctrl-C too. The reference to a dead
+    executable goes to a list, without a line of Python, and whoever uses LLVM next closes its engine.
+    """
+
+    __slots__ = ("engine",)
+
+    engine: Any
+
+
+_engines: set[_Owned] = set()
+_ownerless: list[Any] = []
+
+
+def _own(owner: CpuExecutable, engine: Any) -> None:
+    owned = _Owned(owner, _ownerless.append)
+    owned.engine = engine
+    _engines.add(owned)
+
+
+def _close_ownerless() -> None:
+    while _ownerless:
+        gone = _ownerless.pop()
+        _engines.discard(gone)
+        gone.engine.close()
 
 
 def _load(object_code: bytes, symbols: Mapping[str, int]) -> Any:

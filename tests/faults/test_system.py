@@ -32,7 +32,7 @@ def start(code, *arguments, **environment):
     )
 
 
-def finish(process, timeout=60):
+def finish(process, timeout=240):
     out, err = process.communicate(timeout=timeout)
     assert process.returncode == 0, f"{process.returncode}\n{out}\n{err}"
     return out, err
@@ -125,8 +125,19 @@ for delay in (0.001, 0.01, 0.03, 0.06, 0.1, 0.2):
     assert np.allclose(f(x), long_to_compile(x))
 print(hits)
 """)
-    # Python itself drops one that arrives while it clears an object up.
-    assert int(out) >= 4
+    # Python drops one that arrives in a `__del__`; ours has none, the library between us and LLVM has short ones.
+    assert int(out) >= 5
+
+
+def test_f63_engines_are_closed_where_an_interrupt_is_heard():
+    """What arrives while Python clears an object up is lost: the next one that uses LLVM closes the engine."""
+    code = cpu.compile_object("define i32 @sparsec_entry(ptr %0, ptr %1, ptr %2) { ret i32 0 }")
+    executable = cpu.CpuExecutable("", object_code=code)
+    engine = executable._engine
+    del executable
+    assert not engine.closed, "an interrupt would be lost in a `__del__`"
+    cpu.CpuExecutable("", object_code=code)
+    assert engine.closed
 
 
 def test_f63_interrupted_while_running():
