@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import sparsec
-from sparsec.codegen import threads
 from sparsec.codegen.pool import SHARE
 from sparsec.compiler import thread_pool
 from sparsec.config import settings
@@ -221,44 +220,6 @@ def test_a_failed_check_is_reported_and_nothing_is_written():
         at[at == 10 * N] = 0
         compiled(X, at, out)
         np.testing.assert_array_equal(out, X[at])
-
-
-def test_the_first_failure_in_program_order_counts(monkeypatch):
-    from sparsec.codegen.llvm import LlvmTarget, llvm_text
-    from sparsec.ir.loop_text import parse_program
-
-    monkeypatch.setattr(threads, "WORTHWHILE", 0)
-    monkeypatch.setattr(threads, "LEAST_CHUNK", 1)
-    program = parse_program("""
-program @f {
-  slot %x: global i64[4096] rw = param 0
-  failure value "one"
-  failure value "two"
-  kernel @k(%x: global i64[4096] r) {
-    for i in 0..4096 bind(parallel) {
-      if %x[i] == 1 {
-        fail 1
-      }
-      if %x[i] == 2 {
-        fail 2
-      }
-    }
-  }
-  host {
-    launch @k(%x)
-  }
-}
-""")
-    host = host_cpu()
-    text = llvm_text(program, LlvmTarget(host.triple, host.data_layout, host.cpu, host.features, threads=True))
-    executable = CpuExecutable(text, thread_pool().symbols)
-    for _ in range(200):
-        x = np.zeros(4096, np.int64)
-        ones, twos = rng.integers(0, 4096, 3), rng.integers(0, 4096, 3)
-        x[ones], x[twos] = 1, 2
-        expected = int(x[np.flatnonzero(x)[0]])
-        for count in (1, 2, 4):
-            assert executable.run([x.ctypes.data], threads=count) == (expected, 0)
 
 
 # --- the pool in a process -----------------------------------------------------------------------------------
