@@ -29,6 +29,7 @@ from sparsec.frontend.results import (
     View,
     view_of,
 )
+from sparsec.frontend.sparse_arguments import densified
 from sparsec.frontend.trace import current_trace
 from sparsec.frontend.tracing import TracedFunction, trace_function
 from sparsec.frontend.tree import unflatten
@@ -39,7 +40,7 @@ from sparsec.ir.graph import Func
 from sparsec.ir.limits import is_integer, size_values
 from sparsec.ir.loops import Kernel
 from sparsec.ir.remarks import collect_remarks
-from sparsec.ir.types import I64
+from sparsec.ir.types import I32, I64
 from sparsec.runtime.locks import ForkLock
 from sparsec.runtime.native import CallTarget, detach
 from sparsec.runtime.native import address_of as address
@@ -47,7 +48,7 @@ from sparsec.runtime.sized import allocate, sizes_at
 from sparsec.sparse.channel import ChannelSparse
 
 if TYPE_CHECKING:
-    from sparsec.report import Explanation
+    from sparsec.report import CostAnalysis, Explanation, MemoryAnalysis
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -331,6 +332,39 @@ class Jitted(CallTarget, Generic[P, R]):
         made = Specialisation(traced, self.backend, self._optimise)
         code = getattr(self._fn, "__code__", None)
         return explain(made.compilation, found, _cells(traced, call)[1], code.co_filename if code is not None else "")
+
+    def memory_analysis(self, *args: P.args, **kwargs: P.kwargs) -> MemoryAnalysis:
+        """What the function holds in memory for these arguments, beside what it would if every channel were stored.
+
+        Nothing is run and nothing written. `str()` of it is a table.
+        """
+        from sparsec.report import memory_analysis
+
+        whole = densified((args, kwargs))
+        dense = None if whole is None else memory_analysis(*self._plan(*whole))
+        return memory_analysis(*self._plan(args, kwargs), dense)
+
+    def cost_analysis(self, *args: P.args, **kwargs: P.kwargs) -> CostAnalysis:
+        """Multiply-adds, bytes moved and an estimate of the energy for these arguments, kernel by kernel.
+
+        Nothing is run and nothing written. `str()` of it is a table.
+        """
+        from sparsec.report import cost_analysis
+
+        return cost_analysis(*self._plan(args, kwargs))
+
+    def _plan(self, args: Any, kwargs: Any) -> tuple[Func, dict[str, int]]:
+        """The PLANNED function for these arguments, and what they tell of its symbols."""
+        from sparsec.report import index_sizes
+
+        call = self._binder.bind(args, kwargs)
+        traced = trace_function(self._fn, self._binder, call)
+        planned = Specialisation(traced, self.backend, self._optimise).compilation.planned
+        indexes = {
+            value.name: call.arrays[p.array] for p, value in zip(traced.params, traced.func.params, strict=True)
+            if 0 <= p.array < len(call.arrays) and value.type.dtype == I32 and value.type.rank == 1
+        }
+        return planned, index_sizes(planned, _cells(traced, call)[1], indexes)
 
     def cache_clear(self) -> None:
         """Forgets every specialisation."""

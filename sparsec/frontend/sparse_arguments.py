@@ -23,8 +23,9 @@ from sparsec.ir.dims import sym
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.types import I32
 from sparsec.sparse.channel import ChannelSparse
+from sparsec.sparse.weights import SparseWeight
 
-__all__ = ["SparseSpec", "Stored", "generalise", "parts_of", "spread"]
+__all__ = ["SparseSpec", "Stored", "densified", "generalise", "parts_of", "spread"]
 
 _READ_ONLY = "it is a ChannelSparse argument, of which only the live channels are stored"
 
@@ -116,3 +117,21 @@ def spread(trace: Trace, data: Traced, index: Traced | None, spec: SparseSpec) -
     trace.sparse_indexes.append(channels)
     trace.support = trace.support or Support(trace)
     return made
+
+
+def densified(value: Any) -> Any:
+    """Nested arguments with every sparse array in full; None if there is none."""
+    found, some = _densified(value)
+    return found if some else None
+
+
+def _densified(value: Any) -> tuple[Any, bool]:
+    if isinstance(value, ChannelSparse | SparseWeight):
+        return value.to_dense(), True
+    if isinstance(value, dict):
+        made = {key: _densified(part) for key, part in value.items()}
+        return {key: part for key, (part, _) in made.items()}, any(some for _, some in made.values())
+    if type(value) in (tuple, list):
+        parts = [_densified(part) for part in value]
+        return type(value)(part for part, _ in parts), any(some for _, some in parts)
+    return value, False

@@ -62,7 +62,7 @@ register(OpRecord(
     name="block_matmul", kind=Kind.NEST, arity=4,
     doc="`block_matmul x[M,I], values[B,h,w], columns, rows`: x @ W.T, where block row o of W has the blocks rows[o] "
         "to rows[o+1], each at its block column.",
-    infer=_types, ref=_array, lower=_lower,
+    infer=_types, ref=_array, lower=_lower, work=lambda types, attrs: types[0].shape[0] * types[1].size,
     cases=(
         case((2, 6), (3, 4, 2), _list(2, 0, 1), _list(0, 1, 1, 3), dtypes="f4", ulp=8),
         case((1, 6), (2, 16, 3), _list(0, 1), _list(0, 2), ulp=8),

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import DTypeError, ShapeError
-from sparsec.ir.dims import Dim, Poly, evaluate
+from sparsec.ir.dims import Dim, Poly, evaluate, product
 from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Const, Expr
 from sparsec.ir.nest import NestBuilder
@@ -120,6 +120,14 @@ def _check_channels(x: TensorType, w: TensorType, lists: dict[str, TensorType], 
         raise ShapeError(f"conv2d: which of {full_out} output channels the {w.shape[0]} rows are must be told")
     if groups > 1 and (isinstance(full_out, Poly) or full_out % groups):
         raise ShapeError(f"conv2d: {full_out} output channels in {groups} groups")
+
+
+def _work(types: Sequence[TensorType], attrs: Attrs) -> Dim:
+    """Every tap of every channel that the operands hold, for each result element."""
+    (made,) = _types(types, attrs)
+    x, w, *_ = types
+    channels = x.shape[1] if attrs["groups"] == 1 else w.shape[1]
+    return made.size * channels * product(w.shape[2:])
 
 
 # --- the meaning -----------------------------------------------------------------------------------------
@@ -285,7 +293,7 @@ def _cases() -> tuple[Case, ...]:
 
 
 register(OpRecord(
-    name="conv2d", kind=Kind.NEST, arity=(2, 5), numpy=(), sparse=Sparse.REPLACE, doc=_DOC,
+    name="conv2d", kind=Kind.NEST, arity=(2, 5), numpy=(), sparse=Sparse.REPLACE, doc=_DOC, work=_work,
     attrs=("stride", "padding", "dilation", "groups", "extras", "in_channels", "out_channels"),
     defaults={
         "stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1, "extras": (),

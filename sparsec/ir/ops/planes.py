@@ -162,6 +162,12 @@ def _sum_types(name: str, planes: TensorType, values: TensorType, attrs: Attrs, 
     return [TensorType(planes.dtype, (planes.shape[0], outputs, *attrs["size"]))]
 
 
+def _work(types: Sequence[TensorType], attrs: Attrs) -> Dim:
+    """Each stored value once for each output element of each image; a column's values are those of all outputs."""
+    planes, values, *_ = types
+    return planes.shape[0] * values.size * attrs["size"][0] * attrs["size"][1]
+
+
 def _lists(name: str, *types: TensorType) -> None:
     if any(t.dtype != I32 for t in types):
         raise DTypeError(f"{name} takes i32 lists, not ({', '.join(dtype_name(t.dtype) for t in types)})")
@@ -259,7 +265,7 @@ register(OpRecord(
     name="tap_conv2d", kind=Kind.NEST, arity=4, attrs=("size",),
     doc="`tap_conv2d planes, values, offsets, rows`: output o of shape `size` is the sum of values[t] times the run "
         "of the planes that begins at offsets[t], for t from rows[o] to rows[o+1].",
-    infer=_tap_types, ref=_tap_array, lower=_tap_lower,
+    infer=_tap_types, ref=_tap_array, lower=_tap_lower, work=_work,
     cases=(
         case(_PLANES, (5,), _list(0, 32, 900, 576, 1), _list(0, 2, 2, 5), dtypes="f4", ulp=8, **_SIZE),
         case((2, *_PLANES[1:]), (2,), _list(64, 864), _list(0, 1, 2), ulp=8, **_SIZE),
@@ -305,7 +311,7 @@ register(OpRecord(
     name="pattern_conv2d", kind=Kind.NEST, arity=6, attrs=("size",),
     doc="`pattern_conv2d planes, values, starts, patterns, rows, library`: as tap_conv2d, with whole kernels: kernel "
         "k has the values values[k] at the offsets starts[k] + library[patterns[k]].",
-    infer=_pattern_types, ref=_pattern_array, lower=_pattern_lower,
+    infer=_pattern_types, ref=_pattern_array, lower=_pattern_lower, work=_work,
     cases=(
         case(_PLANES, (3, 2), _list(0, 864, 0), _list(1, 0, 0), _list(0, 2, 3),
              np.array([[0, 33], [32, 576]], np.int32), dtypes="f4", ulp=8, **_SIZE),
@@ -345,7 +351,7 @@ def _column_lower(nest: NestBuilder, size: tuple[int, int]) -> None:
 register(OpRecord(
     name="column_conv2d", kind=Kind.NEST, arity=3, attrs=("size",),
     doc="`column_conv2d planes, values, offsets`: as tap_conv2d, with the same offsets for all outputs.",
-    infer=_column_types, ref=_column_array, lower=_column_lower,
+    infer=_column_types, ref=_column_array, lower=_column_lower, work=_work,
     cases=(
         case(_PLANES, (3, 4), _list(0, 32, 900, 576), dtypes="f4", ulp=8, **_SIZE),
         case(_PLANES, (2, 0), _list(), dtypes="f4", **_SIZE),

@@ -94,6 +94,7 @@ def _cases() -> tuple[Case, ...]:
 register(OpRecord(
     name="matmul", kind=Kind.NEST, arity=2, numpy=("matmul",), sparse=Sparse.CONTRACT,
     doc="[…, m, k] @ […, k, n] with equal batch axes; zeros where k is 0.",
+    work=lambda types, attrs: _types(types, attrs)[0].size * types[0].shape[-1],
     infer=_types, ref=np.matmul, lower=_lower, cases=_cases(),
     grad=lambda b, op, g: (
         b.op("matmul", g, _transposed(b, op.operands[1])), b.op("matmul", _transposed(b, op.operands[0]), g),
@@ -137,6 +138,7 @@ register(OpRecord(
     name="matmul_channels", kind=Kind.NEST, arity=3, numpy=(),
     doc="`matmul_channels a, b, index`: the product of a with the rows of b that the index names, read where they "
         "are.",
+    work=lambda types, attrs: _through_types(types, attrs)[0].size * types[0].shape[-1],
     infer=_through_types, ref=_through_array, lower=_through_lower,
     cases=(
         case((2, 3), (5, 4), np.array([0, 2, 4], "i4"), dtypes="f4", ulp=8),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
 from sparsec.ir.scalar import ScalarBuilder
@@ -108,6 +109,8 @@ class OpRecord:
         the view of its result whose element i is element `start + sum(i[j] * steps[j])`; None if none does.
     channelwise: for an op with loops of its own, (attrs, rank) to the axes of its operand along which it treats
         every slice for itself: a channel index on one of them passes through as `sparse` says.
+    work: (operand types, attributes) to its number of multiply-adds, for an op that is a sum of products whose second
+        operand, and what follows it, are weights.
     sparse, grad: how channel indexes pass through; the gradient rule (builder, op, result gradients) to
         operand gradients.
     numpy: the NumPy functions that it implements one to one.
@@ -129,6 +132,7 @@ class OpRecord:
     seen: Callable[[Attrs, tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]], Attrs | None] | None = None
     region: bool = False
     channelwise: Callable[[Attrs, int], tuple[int, ...]] | None = None
+    work: Callable[[Sequence[TensorType], Attrs], Dim] | None = None
     sparse: Sparse = Sparse.DENSIFY
     grad: Callable[..., Any] | None = None
     numpy: tuple[str, ...] = ()
