@@ -51,10 +51,12 @@ def _is_special(node: ast.FunctionDef) -> bool:
 
 def _own(nodes: Iterable[ast.AST]) -> Iterable[ast.AST]:
     """All nodes of a function's own scope: inner functions and classes are seen, not entered."""
-    for node in nodes:
+    waiting = [*nodes][::-1]
+    while waiting:
+        node = waiting.pop()
         yield node
         if not isinstance(node, _SCOPES):
-            yield from _own(ast.iter_child_nodes(node))
+            waiting += [*ast.iter_child_nodes(node)][::-1]
 
 
 def _assigned(nodes: Sequence[ast.AST]) -> tuple[str, ...]:

@@ -14,15 +14,18 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import sys
 import textwrap
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sparsec.errors import Loc, SourceError
 from sparsec.frontend.desugar import PREFIX, arguments, define, desugar
+from sparsec.runtime.locks import ForkLock
 
 #: Names under which the staged code reaches the runtime half of staging (`staged.py`).
 CALL, ATTR, ITEM, SLICE, TELL = (f"{PREFIX}{n}__" for n in ("call", "attr", "item", "slice", "tell"))
@@ -112,8 +115,34 @@ def template(fn: types.FunctionType) -> Template:
     """The rewritten code of `fn`. Raises SourceError where there is no source to rewrite."""
     found = _templates.get(fn.__code__)
     if found is None:
-        found = _templates[fn.__code__] = _build(fn)
+        with _lock, _deep():
+            try:
+                found = _templates[fn.__code__] = _build(fn)
+            except RecursionError:
+                raise SourceError(
+                    f"an expression of `{fn.__name__}` has too many parts, one inside the other",
+                    loc=Loc(fn.__code__.co_filename, fn.__code__.co_firstlineno),
+                    hint="give names to parts of it",
+                ) from None
     return found
+
+
+_lock = ForkLock()
+
+#: How deep a rewrite may go. `a0 + a1 + … + a999` is a thousand operators, one inside the other: Python compiles
+#: that, but visitors of its syntax tree take several calls for each.
+_DEPTH = 40_000
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    """Room for a rewrite. The limit holds for all threads, and so is changed by one at a time."""
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(usual, _DEPTH))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(usual)
 
 
 def has_source(fn: Any) -> bool:
