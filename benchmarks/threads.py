@@ -37,7 +37,7 @@ from sparsec.runtime.cpu import CpuExecutable
 
 # Sixteen turns of `%count[0]` additions each, which no compiler may skip.
 _LOOP = f"""
-declare i32 @{SHARE}(ptr, ptr, i64, i64, i32)
+declare i32 @{SHARE}(ptr, ptr, i64, i64, i64, i32)
 define internal i32 @task(ptr %count, i64 %begin, i64 %end) {{
 entry:
   %each = load i64, ptr %count
@@ -60,7 +60,7 @@ entry:
   br label %head
 head:
   %k = phi i64 [ 0, %entry ], [ %next, %head ]
-  call i32 @{SHARE}(ptr @task, ptr %count, i64 16, i64 1, i32 %threads)
+  call i32 @{SHARE}(ptr @task, ptr %count, i64 16, i64 1, i64 {10**12}, i32 %threads)
   %next = add i64 %k, 1
   %more = icmp slt i64 %next, %jobs
   br i1 %more, label %head, label %done

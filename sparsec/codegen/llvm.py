@@ -238,7 +238,7 @@ class _Module:
         self.functions.append(self._function(f"{symbol}.part", (loop.part,), loop.buffers, scalars, fixed))
         types = [*("ptr" for _ in loop.buffers), *(_type(scalar.var.dtype) for scalar in loop.scalars)]
         self.functions += [f.text() for f in sharing_functions(symbol, f"{symbol}.part", types, loop)]
-        self.declare(f"i32 @{SHARE}(ptr, ptr, i64, i64, i32)")
+        self.declare(f"i32 @{SHARE}(ptr, ptr, i64, i64, i64, i32)")
         return symbol
 
     def _entry(self) -> str:

@@ -1,10 +1,11 @@
 """The thread pool, as an LLVM module of its own: it is compiled once and serves every program of the process.
 
-    i32 sparsec_share(ptr task, ptr context, i64 turns, i64 grain, i32 threads)
+    i32 sparsec_share(ptr task, ptr context, i64 turns, i64 grain, i64 work, i32 threads)
 
 runs `i32 task(context, begin, end)` over chunks that make up 0..turns, on the calling thread and on up to
 `threads - 1` others, and returns when all are done: 0, or the status of the first chunk, in their order, that
-gave another one (then chunks behind it may be left out). Chunks are multiples of `grain`, but for the last.
+gave another one (then chunks behind it may be left out). Chunks are multiples of `grain`, but for the last. `work`
+says about how many picoseconds it is: where helpers would have to be woken for little, the caller does it alone.
 
 The pool does one job at a time. Who finds it taken (by another thread of Python) runs the job alone, so nobody
 ever waits for a stranger. Threads start when a job first wants them, and stay. A job is found through three words:
@@ -40,6 +41,10 @@ MAX_THREADS = 256
 #: Each thread's share is cut into so many chunks, as far as the grain allows: who is held up loses only one.
 _CHUNKS = 8
 
+#: For less work than this, in picoseconds, nobody is woken (it costs the caller 10 to 30 us), but for every so many
+#: jobs of that kind: where one follows the other, helpers then stay awake.
+_WORTH_WAKING, _EVERY = 64_000_000, 8
+
 #: Bytes of a worker's stack: kernels keep scratch memory there.
 _STACK = 8 << 20
 
@@ -74,6 +79,7 @@ _GLOBALS = f"""\
 @pool.team = internal global i32 0
 @pool.refused = internal global i32 0
 @pool.jobs = internal global i64 0
+@pool.declined = internal global i64 0
 @pool.helped = internal global i64 0
 @pool.lock = internal global [16 x i64] zeroinitializer, align {_LINE}
 @pool.wake = internal global [16 x i64] zeroinitializer, align {_LINE}
@@ -255,12 +261,13 @@ def _reset() -> Function:
 
 
 def _counts() -> Function:
-    """void counts(ptr): writes how many jobs were shared out, how many chunks of them others than the caller did, and
-    how many threads there are beside callers."""
+    """void counts(ptr): writes how many jobs were shared out, how many chunks of them others than the caller did, how
+    many threads there are beside callers, and how many of them sleep."""
     f = Function("void", "sparsec_pool_counts", [("ptr", "out")], internal=False)
     f.store("i64", f.load("i64", "@pool.jobs"), "%out")
     f.store("i64", f.peek("i64", "@pool.helped"), "%out", 8)
     f.store("i64", f.op(f"zext i32 {f.load('i32', '@pool.team')} to i64"), "%out", 16)
+    f.store("i64", f.op(f"zext i32 {f.peek('i32', '@pool.sleeping')} to i64"), "%out", 24)
     f.ret()
     return f
 
@@ -484,7 +491,7 @@ def _join() -> Function:
 
 def _share() -> Function:
     f = Function("i32", SHARE, [("ptr", "task"), ("ptr", "context"), ("i64", "turns"), ("i64", "grain"),
-                                ("i32", "wanted")], internal=False)
+                                ("i64", "work"), ("i32", "wanted")], internal=False)
 
     def parts(whole: str, size: str) -> str:
         return f.op(f"udiv i64 {f.sub(f.add(whole, size), 1)}, {size}")
@@ -501,6 +508,13 @@ def _share() -> Function:
     several_, mine = f.label(), f.label()
     f.branch(f.compare("sgt", "i64", threads, 1), several_, alone)
     f.begin(several_)
+    awake = f.op(f"sub i32 {f.load('i32', '@pool.team')}, {f.peek('i32', '@pool.sleeping')}")
+    to_wake = f.compare("slt", "i64", f.add(f.op(f"sext i32 {awake} to i64"), 1), threads)
+    with f.when(f.both(to_wake, f.compare("slt", "i64", "%work", _WORTH_WAKING))):
+        turn = f.op(f"urem i64 {f.fetch('add', 'i64', '@pool.declined', 1)}, {_EVERY}")
+        due = f.label()
+        f.branch(f.compare("eq", "i64", turn, _EVERY - 1), due, alone)
+        f.begin(due)
     f.branch(f.replaced("i32", "@pool.busy", 0, 1), mine, alone)
     f.begin(mine)
     f.call("void", "grow", ("i32", f.op(f"trunc i64 {f.sub(threads, 1)} to i32")))

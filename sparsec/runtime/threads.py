@@ -98,10 +98,15 @@ class Pool:
         """Threads that were started, beside those that call."""
         return self._read()[2]
 
-    def _read(self) -> tuple[int, int, int]:
-        found = (ctypes.c_int64 * 3)()
+    @property
+    def asleep(self) -> int:
+        """How many of them sleep."""
+        return self._read()[3]
+
+    def _read(self) -> list[int]:
+        found = (ctypes.c_int64 * 4)()
         self._counts(ctypes.addressof(found))
-        return found[0], found[1], found[2]
+        return list(found)
 
 
 _lock = ForkLock()

@@ -21,7 +21,7 @@ N = 300_000  # elements that are worth sharing
 
 rng = np.random.default_rng(5)
 X, Y = rng.standard_normal((2, N))
-F = rng.standard_normal((3, 200, 500)).astype(np.float32)
+F = rng.standard_normal((3, 400, 1000)).astype(np.float32)
 
 
 def polynomial(x, y):
@@ -152,6 +152,21 @@ def test_sizes_of_a_call_decide_at_run_time():
     np.testing.assert_array_equal(large, sparsec.jit(polynomial)(X, Y))
 
 
+def test_little_work_does_not_always_wake_helpers():
+    compiled, x = sparsec.jit(lambda x: x + 1), X[:120_000]
+    with settings.override(num_threads=2):
+        compiled(X)
+        shared = []
+        for _ in range(16):
+            pool, end = thread_pool(), time.monotonic() + 60
+            while pool.asleep < pool.workers and time.monotonic() < end:
+                time.sleep(0.001)
+            jobs = pool.jobs
+            compiled(x)
+            shared.append(pool.jobs > jobs)
+    assert SHARE in compiled.trace(x).as_text("llvm") and shared.count(True) == 2
+
+
 def test_a_product_stays_with_its_library():
     compiled = sparsec.jit(lambda a, b: a @ b)
     assert SHARE not in compiled.trace(F, F.transpose(0, 2, 1).copy()).as_text("llvm")
@@ -254,7 +269,7 @@ def native(text: str, name: str, *arguments: type) -> tuple:
 
 
 NESTED = """
-declare i32 @sparsec_share(ptr, ptr, i64, i64, i32)
+declare i32 @sparsec_share(ptr, ptr, i64, i64, i64, i32)
 define internal i32 @count(ptr %place, i64 %begin, i64 %end) {
   %turns = sub i64 %end, %begin
   atomicrmw add ptr %place, i64 %turns seq_cst
@@ -263,11 +278,13 @@ define internal i32 @count(ptr %place, i64 %begin, i64 %end) {
 define internal i32 @outer(ptr %place, i64 %begin, i64 %end) {
   %turns = sub i64 %end, %begin
   %inner = mul i64 %turns, 10
-  %status = call i32 @sparsec_share(ptr @count, ptr %place, i64 %inner, i64 1, i32 4)
+  %work = mul i64 %turns, 1000000000
+  %status = call i32 @sparsec_share(ptr @count, ptr %place, i64 %inner, i64 1, i64 %work, i32 4)
   ret i32 %status
 }
 define i32 @run(ptr %place, i64 %turns) {
-  %status = call i32 @sparsec_share(ptr @outer, ptr %place, i64 %turns, i64 1, i32 4)
+  %work = mul i64 %turns, 1000000000
+  %status = call i32 @sparsec_share(ptr @outer, ptr %place, i64 %turns, i64 1, i64 %work, i32 4)
   ret i32 %status
 }
 """
