@@ -8,15 +8,17 @@ different array on each path becomes a new array, if nothing else can see the ol
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, number, python_dtype
+from sparsec.frontend.layout import in_c_order, order_of, stand_in
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
+from sparsec.frontend.ufuncs import fresh_array
 from sparsec.frontend.undefined import Undefined
 from sparsec.ir.dims import Dim, Poly, symbols, upper_bound
 from sparsec.ir.graph import Value
@@ -46,11 +48,13 @@ class Kind:
     """What a joined variable holds. shape None: a scalar; weak: a Python number.
 
     An array with `Flex` lengths travels as an array of the largest shape, with its true lengths beside it.
+    layout: the axes of an array in memory order, in which it travels, where that is not C order.
     """
 
     dtype: DType
     weak: type | None = None
     shape: tuple[Any, ...] | None = None
+    layout: tuple[int, ...] | None = None
 
     @property
     def flexible(self) -> tuple[int, ...]:
@@ -65,7 +69,8 @@ class Kind:
     @property
     def types(self) -> tuple[TensorType, ...]:
         """The types of the values that stand for the variable."""
-        return (TensorType(self.dtype, self.capacity), *[TensorType(I64)] * len(self.flexible))
+        shape = self.capacity if self.layout is None else tuple(self.capacity[k] for k in self.layout)
+        return (TensorType(self.dtype, shape), *[TensorType(I64)] * len(self.flexible))
 
 
 def is_scalar(x: Any) -> bool:
@@ -85,7 +90,10 @@ def kind_of(x: Any) -> Kind:
     if isinstance(x, np.generic):
         return Kind(x.dtype)
     assert isinstance(x, Traced)
-    return Kind(x.dtype, x.weak) if x.is_scalar else Kind(x.dtype, None, x.type.shape)
+    if x.is_scalar:
+        return Kind(x.dtype, x.weak)
+    static = all(isinstance(d, int) for d in x.type.shape)
+    return Kind(x.dtype, None, x.type.shape, order_of(stand_in(x)) if static and not in_c_order(x) else None)
 
 
 def join(name: str, a: Kind, b: Kind) -> Kind:
@@ -93,7 +101,8 @@ def join(name: str, a: Kind, b: Kind) -> Kind:
     if a == b:
         return a
     if a.shape is not None and b.shape is not None and a.dtype == b.dtype and len(a.shape) == len(b.shape):
-        return Kind(a.dtype, None, tuple(_join_dims(name, a, b, k) for k in range(len(a.shape))))
+        dims = tuple(_join_dims(name, a, b, k) for k in range(len(a.shape)))
+        return Kind(a.dtype, None, dims, a.layout if a.layout == b.layout and a.shape == b.shape else None)
     if a.shape is not None or b.shape is not None:
         raise _differ(name, a, b)
     if a.weak is not None and b.weak is not None:
@@ -125,7 +134,7 @@ def flexed(trace: Trace, kind: Kind) -> Kind:
     bound."""
     if kind.shape is None:
         return kind
-    return Kind(kind.dtype, None, tuple(_flex(trace, kind, d) for d in kind.shape))
+    return replace(kind, shape=tuple(_flex(trace, kind, d) for d in kind.shape))
 
 
 def _flex(trace: Trace, kind: Kind, dim: Any) -> Any:
@@ -182,6 +191,8 @@ def values_as(trace: Trace, x: Any, kind: Kind) -> list[Value]:
     array = as_traced(x)
     value = array.read()
     lengths = [value_of(trace, array.type.shape[k]) for k in kind.flexible]
+    if kind.layout is not None:
+        return [trace.op("copy", trace.op("transpose", value, perm=kind.layout))]
     if tuple(array.type.shape) == kind.capacity:
         return [trace.op("copy", value), *lengths]
     room = full(trace, trace.const(0, kind.dtype), kind.capacity)  # all of it is handed on
@@ -197,7 +208,7 @@ def variable(
     value = next(values)
     if kind.shape is None:
         return Traced.scalar(trace, value, kind.weak)
-    array = Traced.fresh(trace, value)
+    array = fresh_array(trace, value, kind.layout)
     if not kind.flexible:
         return array
     size = list(kind.capacity)
@@ -216,4 +227,4 @@ def zeros_of(trace: Trace, kind: Kind) -> list[Value]:
     lengths = [trace.const(0, I64) for _ in kind.flexible]
     if not kind.capacity:
         return [zero if kind.shape is None else trace.op("copy", zero)]
-    return [trace.op("copy", trace.op("broadcast", zero, shape=kind.capacity)), *lengths]
+    return [trace.op("copy", trace.op("broadcast", zero, shape=kind.types[0].shape)), *lengths]
