@@ -17,6 +17,7 @@ from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
 from sparsec.frontend.branches import stage_if
 from sparsec.frontend.concrete import concrete_value
+from sparsec.frontend.convert import as_bool
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.loops import State, Variables, stage_for, stage_while
 from sparsec.frontend.merge import CannotStage, is_scalar
@@ -333,14 +334,30 @@ def or_(*operands: Callable[[], Any]) -> Any:
     return _connect(operands, False)
 
 
-def _connect(operands: Sequence[Callable[[], Any]], wants: bool) -> Any:
-    value = operands[0]()
+def both(*operands: Callable[[], Any]) -> Any:
+    """`a and b and …` where only its truth is asked for."""
+    return _connect(operands, True, _truth_value)
+
+
+def either(*operands: Callable[[], Any]) -> Any:
+    """`a or b or …` where only its truth is asked for."""
+    return _connect(operands, False, _truth_value)
+
+
+def _truth_value(x: Any) -> Any:
+    """The truth of a value as a bool, traced or not."""
+    test = truth(x)
+    return Traced.scalar(test.trace, as_bool(test.trace, test.value)) if isinstance(test, Traced) else test
+
+
+def _connect(operands: Sequence[Callable[[], Any]], wants: bool, of: Callable[[Any], Any] = lambda x: x) -> Any:
+    value = of(operands[0]())
     if len(operands) == 1:
         return value
     test = truth(value)
     if not isinstance(test, Traced):
-        return _connect(operands[1:], wants) if test == wants else value
-    kept, going = (lambda: Return(value)), (lambda: Return(_connect(operands[1:], wants)))
+        return _connect(operands[1:], wants, of) if test == wants else value
+    kept, going = (lambda: Return(value)), (lambda: Return(_connect(operands[1:], wants, of)))
     branches = (going, kept) if wants else (kept, going)
     return unwrap(if_(test, *branches, (), tuple, lambda state: None))
 
@@ -375,6 +392,8 @@ RUNTIME = {
     desugar.CHOOSE: choose,
     desugar.AND: and_,
     desugar.OR: or_,
+    desugar.BOTH: both,
+    desugar.EITHER: either,
     desugar.NOT: not_,
     desugar.CHAIN: chain,
     desugar.RETURN: Return,

@@ -26,6 +26,7 @@ BODY = PREFIX + "body"
 #: Names that rewritten code calls; `control.py` provides them.
 IF, WHILE, FOR, AFTER, UNWRAP = (PREFIX + n for n in ("if", "while", "for", "after", "unwrap"))
 CHOOSE, AND, OR, NOT, CHAIN = (PREFIX + n for n in ("choose", "and", "or", "not", "chain"))
+BOTH, EITHER = (PREFIX + n for n in ("both", "either"))
 RETURN, BREAK, CONTINUE, LOCALS = (PREFIX + n for n in ("return", "break", "continue", "locals"))
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
@@ -252,7 +253,7 @@ class _Function:
         return _call(
             IF,
             [
-                _Expressions().visit(stmt.test),
+                _Expressions().visit(_as_test(stmt.test)),
                 *(ast.Name(n, ast.Load()) for n in names),
                 *self.state(changed, stmt, out),
             ],
@@ -274,7 +275,8 @@ class _Function:
             changed = _assigned([stmt.target, *stmt.body, *stmt.orelse])
         else:
             out.append(self.inner(body_name, [], body, stmt))
-            first = ast.copy_location(ast.Lambda(_no_arguments(), _Expressions().visit(stmt.test)), stmt.test)
+            test = _Expressions().visit(_as_test(stmt.test))
+            first = ast.copy_location(ast.Lambda(_no_arguments(), test), stmt.test)
             changed = _assigned([*stmt.body, *stmt.orelse])
         orelse: ast.expr = ast.Constant(None)
         if stmt.orelse:
@@ -322,10 +324,27 @@ def _as_branch(stmt: ast.Assert) -> ast.If:
     return ast.copy_location(ast.If(ast.UnaryOp(ast.Not(), stmt.test), [fails], []), stmt)
 
 
+def _as_test(node: ast.expr) -> ast.expr:
+    """Marks the `and` and `or` of which only the truth is asked for: their operands may be of any kinds."""
+    match node:
+        case ast.BoolOp(values=operands):
+            node.only_truth = True  # type: ignore[attr-defined]
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            operands = [operand]
+        case ast.IfExp(body=body, orelse=orelse):
+            operands = [body, orelse]
+        case _:
+            operands = []
+    for operand in operands:
+        _as_test(operand)
+    return node
+
+
 class _Expressions(ast.NodeTransformer):
     """Conditional expressions and boolean operators evaluate their operands when asked."""
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        _as_test(node.test)
         self.generic_visit(node)
         if _binds(node):
             return node
@@ -335,10 +354,12 @@ class _Expressions(ast.NodeTransformer):
         self.generic_visit(node)
         if _binds(node):
             return node
-        name = AND if isinstance(node.op, ast.And) else OR
+        names = (BOTH, EITHER) if getattr(node, "only_truth", False) else (AND, OR)
+        name = names[isinstance(node.op, ast.Or)]
         return _call(name, [_thunk(v) for v in node.values], node)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        _as_test(node)
         self.generic_visit(node)
         return _call(NOT, [node.operand], node) if isinstance(node.op, ast.Not) else node
 
