@@ -21,7 +21,7 @@ STAGED = True
 
 def f(a0, a1):
     v1 = a0 + 1
-    for i2 in range(3):
+    for _ in range(3):
         v1 = v1 * 2
     if a0[0, 0] > 0:
         v2 = np.zeros_like(a0)
