@@ -244,7 +244,11 @@ def _masks_to_arrays(x: Traced, parts: list[Part]) -> list[Part]:
             continue
         _check_mask(x, part.mask, axis)
         axis += part.mask.ndim
-        known = np.zeros(part.mask.shape, bool) if part.mask.type.size == 0 else concrete_value(part.mask)
+        known: np.ndarray | None
+        if part.mask.type.size == 0:  # whatever its other lengths are when it runs
+            known = np.zeros([d if isinstance(d, int) else 0 for d in part.mask.shape], bool)
+        else:
+            known = concrete_value(part.mask)
         if part.mask.ndim == 0:
             raise UnsupportedError("a bool without axes as an index", loc=user_loc(), hint="use np.where")
         if known is None:
