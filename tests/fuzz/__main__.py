@@ -67,6 +67,8 @@ def _run(options: argparse.Namespace, ways: list[Config]) -> Tally:
     numbers = range(options.start, options.start + options.count)
     for part in run_parallel(options.seed, numbers, ways, options.jobs):
         total.add(part)
+        for number, way, text in part.mismatches:
+            print(f"program {number} ({way}): {text}", flush=True)
         if clock.speak():
             print(f"{total.programs} programs, {total.programs / clock.elapsed:.0f}/s, "
                   f"{len(total.mismatches)} differ, {total.refused_programs} refused", flush=True)

@@ -18,10 +18,11 @@ def case_text(program: Program, message: str) -> str:
     calls = "".join(f"    {recipe_text(c, '    ')},\n" for c in program.calls)
     imports = sorted({"Recipe"} | {n for n in ("Buffer", "View", "Scalar", "Same") if f"{n}(" in calls})
     numbers = [n for n in ("inf", "nan") if n in calls.replace("-inf", "inf")]
+    staged = "STAGED = True\n" if program.staged else ""
     first = f"from math import {', '.join(numbers)}\n\n" if numbers else ""
     return (f'"""{_one_line(message)}"""\n\n{first}{_numpy_import(program.source, bool(numbers))}'
             f"from tests.fuzz.recipe import {', '.join(imports)}\n\n"
-            f"CALLS = (\n{calls})\nINEXACT = {program.inexact}\n\n\n{_body(program.source)}")
+            f"CALLS = (\n{calls})\nINEXACT = {program.inexact}\n{staged}\n\n{_body(program.source)}")
 
 
 def _numpy_import(source: str, blank: bool) -> str:
@@ -53,4 +54,5 @@ def load_case(path: Path) -> tuple[Any, Program]:
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.f, Program(path.read_text(encoding="utf-8"), module.CALLS, module.INEXACT)
+    return module.f, Program(path.read_text(encoding="utf-8"), module.CALLS, module.INEXACT,
+                             getattr(module, "STAGED", False))

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.fuzz import data
+from tests.fuzz.grammar import control  # noqa: F401  # adds its statements
 from tests.fuzz.grammar.scope import Rejected, Scope
 from tests.fuzz.grammar.statements import STATEMENTS, WEIGHTS
 from tests.fuzz.recipe import Recipe
@@ -24,11 +25,13 @@ REFUSALS = (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError)
 
 @dataclass(frozen=True)
 class Program:
-    """Source and calls. `inexact`: floating-point values may be off by some rounding."""
+    """Source and calls. `inexact`: floating-point values may be off by some rounding. `staged`: every loop of
+    two turns or more becomes a loop op, where it would be unrolled otherwise."""
 
     source: str
     calls: tuple[Recipe, ...]
     inexact: bool = False
+    staged: bool = False
 
 
 def generate(seed: int, number: int) -> Program:
@@ -52,7 +55,7 @@ def _generate(rng: Random) -> Program:
     source = HEADER + "".join(f"\n\n{h}" for h in scope.helpers) + (
         f"\n\ndef f({', '.join(params)}):\n{textwrap.indent(body, '    ').rstrip()}\n")
     calls = (recipe, data.realiased(rng, recipe), recipe) if twice else (recipe,)
-    return Program(source, calls, scope.any_inexact)
+    return Program(source, calls, scope.any_inexact, rng.random() < 0.6)
 
 
 def parameters(args: tuple[Any, ...]) -> tuple[list[str], list[str], dict[str, Any]]:

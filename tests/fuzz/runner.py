@@ -10,12 +10,14 @@ import pickle
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 
+from sparsec.frontend import control
 from tests.fuzz.compare import Run, compare_runs, refusal, run
 from tests.fuzz.meaning import NAMES, meant
 from tests.fuzz.program import Program
@@ -127,20 +129,32 @@ def check_function(
     wanted = [run(f, recipe) for recipe in program.calls]
     outcome.raised = any(w.error is not None for w in wanted)
     wanted, outcome.order = _as_meant(program, wanted)
-    for position, way in enumerate(ways):
-        note(position)
-        compiled = jit(f, way.backend, optimise=way.optimise)
-        for number, (recipe, want) in enumerate(zip(program.calls, wanted)):
-            got = run(compiled, recipe)
-            try:
-                reason = _judge(got, want, program.inexact)
-            except Difference as error:
-                outcome.mismatches[way] = str(error) + (f" (call {number})" if number else "")
-                break
-            if reason:
-                outcome.refused[way] = reason
-                break
+    with _loops_staged() if program.staged else nullcontext():
+        for position, way in enumerate(ways):
+            note(position)
+            _compare_way(f, program, way, wanted, outcome)
     return outcome
+
+
+def _compare_way(f: Callable[..., Any], program: Program, way: Config, wanted: list[Run], outcome: Outcome) -> None:
+    compiled = jit(f, way.backend, optimise=way.optimise)
+    for number, (recipe, want) in enumerate(zip(program.calls, wanted)):
+        got = run(compiled, recipe)
+        try:
+            reason = _judge(got, want, program.inexact)
+        except Difference as error:
+            outcome.mismatches[way] = str(error) + (f" (call {number})" if number else "")
+            break
+        if reason:
+            outcome.refused[way] = reason
+            break
+
+
+@contextmanager
+def _loops_staged() -> Iterator[None]:
+    """No loop is short enough to be unrolled."""
+    with patch.multiple(control, UNROLL=1, UNROLL_OUTER=1, UNROLL_NESTED=1):
+        yield
 
 
 def _as_meant(program: Program, plain: list[Run]) -> tuple[list[Run], bool]:

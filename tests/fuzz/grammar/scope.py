@@ -14,6 +14,10 @@ import numpy as np
 from tests.fuzz.meaning import NAMES, meant
 
 MAX_ELEMENTS = 400
+#: Python ints beyond these are another matter (tests of their own): they outgrow 64 bits.
+MAX_INT = 1 << 40
+#: What a line says before another whose meaning has to be checked in each turn of a loop: no part of programs.
+CHECK = "_fuzz_check"
 #: Numbers and finite elements up to here make float sums and products exact in any order.
 _EXACT = 256
 
@@ -31,7 +35,7 @@ class Scope:
 
     def __init__(self, rng: Random, values: dict[str, Any], twice: bool) -> None:
         self.rng, self.twice = rng, twice
-        self.space: dict[str, Any] = {"np": np, **NAMES, **values}
+        self.space: dict[str, Any] = {"np": np, CHECK: _check, **NAMES, **values}
         self.names = list(values)
         self.chunks: list[str] = []
         self.helpers: list[str] = []
@@ -85,18 +89,62 @@ class Scope:
     # --- statements ---
 
     def add(self, text: str, *made: str) -> None:
-        """Runs a statement and keeps it; `made` are the variables that it defines. Raises what NumPy does."""
-        self.attempt = text
-        exec(meant(text), self.space)
+        """Runs a statement and keeps it; `made` are the variables that it defines. Raises what NumPy does, or
+        Rejected; a statement of several lines has not happened then."""
+        self.attempt = self.without_checks(text)
+        undo = self._undo() if "\n" in text else lambda: None
+        try:
+            exec(meant(text), self.space)
+            for name in made:
+                _check_variable(self.space[name])
+        except Rejected:
+            self.attempt = ""
+            undo()
+            raise
+        except Exception:
+            undo()
+            raise
+        self.chunks.append(self.attempt)
         self.attempt = ""
-        for name in made:
-            value = self.space[name]
-            if isinstance(value, np.ndarray) and (value.size > MAX_ELEMENTS or value.ndim > 6):
-                raise Rejected
-            if not isinstance(value, (np.ndarray, np.generic, int, float, complex)) or not _supported(value):
-                raise Rejected
-        self.chunks.append(text)
         self.names.extend(n for n in made if n not in self.names)
+
+    def define(self, code: str) -> None:
+        """Makes a function known to the statements that follow; it is no part of the program yet."""
+        exec(meant(code), self.space)
+
+    @staticmethod
+    def without_checks(text: str) -> str:
+        return "\n".join(line for line in text.split("\n") if not line.lstrip().startswith(CHECK))
+
+    def _undo(self) -> Callable[[], None]:
+        """Puts variables and memory back to what they are now."""
+        space = dict(self.space)
+        roots = {id(r): r for x in space.values() if isinstance(x, np.ndarray) for r in (root(x),)}
+        kept = [(r, r.copy()) for r in roots.values() if r.flags.writeable]
+
+        def undo() -> None:
+            self.space.clear()
+            self.space.update(space)
+            for array, before in kept:
+                array[...] = before
+
+        return undo
+
+
+def _check_variable(value: Any) -> None:
+    """Raises Rejected for what a program may not hold."""
+    if isinstance(value, np.ndarray) and (value.size > MAX_ELEMENTS or value.ndim > 6):
+        raise Rejected
+    if not isinstance(value, (np.ndarray, np.generic, int, float, complex)) or not _supported(value):
+        raise Rejected
+    if isinstance(value, int) and abs(value) > MAX_INT:
+        raise Rejected
+
+
+def _check(test: str, value: Any) -> None:
+    """Raises Rejected where a value is not what the next line needs."""
+    if not {"exact_sum": exact_sum, "one_zero": one_zero}[test](value):
+        raise Rejected
 
 
 def _supported(value: Any) -> bool:
