@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sparsec.ir.graph import Attrs
-from sparsec.ir.loops import Expr
+from sparsec.ir.loops import Const, Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import reduction
 from sparsec.ir.ops.record import Fold
@@ -34,6 +34,19 @@ def _combining(
     )
 
 
+def _extreme(ufunc: np.ufunc, start: Callable[[DType], Const]) -> Callable[..., np.ndarray]:
+    """The reference of a maximum or minimum. One of no elements is the fold's first value; NumPy's refusal is
+    the frontend's matter, which knows whether there is an initial value."""
+
+    def ref(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+        if all(x.shape[k] for k in axis):
+            return ufunc.reduce(x, axis=axis)  # type: ignore[no-any-return]
+        kept = tuple(d for k, d in enumerate(x.shape) if k not in axis)
+        return np.full(kept, start(x.dtype).value, x.dtype)
+
+    return ref
+
+
 reduction(
     "sum", "The sum; float sums are pairwise.", lambda x, axis: np.add.reduce(x, axis=axis, dtype=x.dtype),
     _combining(_starts_at(0), S.add, "iu", pairwise=True),
@@ -45,14 +58,16 @@ reduction(
     kinds="iufc", ulp={"f": 16, "c": 64},
 )
 reduction(
-    "max", "The largest element; NaN if one is.", lambda x, axis: np.maximum.reduce(x, axis=axis),
+    "max", "The largest element; NaN if one is. Of none: the least value there is.",
+    _extreme(np.maximum, rules.lowest),
     _combining(lambda dtype, attrs: (rules.lowest(dtype),), rules.larger, "biuf"),
-    kinds="biufc", empty=False, numpy=("max", "amax"),
+    kinds="biufc", numpy=("max", "amax"),
 )
 reduction(
-    "min", "The smallest element; NaN if one is.", lambda x, axis: np.minimum.reduce(x, axis=axis),
+    "min", "The smallest element; NaN if one is. Of none: the largest value there is.",
+    _extreme(np.minimum, rules.highest),
     _combining(lambda dtype, attrs: (rules.highest(dtype),), rules.smaller, "biuf"),
-    kinds="biufc", empty=False, numpy=("min", "amin"),
+    kinds="biufc", numpy=("min", "amin"),
 )
 reduction(
     "any", "Whether an element is True.", lambda x, axis: np.logical_or.reduce(x, axis=axis),
