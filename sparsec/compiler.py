@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from sparsec.config import settings
+from sparsec.config import say, settings
 from sparsec.errors import FAILURES, ConfigError, OutOfMemory, SparsecError, UnsupportedError
 from sparsec.ir.abi import pointer_slots
 from sparsec.ir.block import BLOCK_BYTES, fill
@@ -134,6 +135,18 @@ class Compilation:
     @lazy
     def runner(self) -> Runner:
         """The executable form. Compiles it. Where `made` says so, a result's address is that of an `ir.block`."""
+        began = perf_counter()
+        made = self._make_runner()
+        if settings.debug:
+            params = ", ".join(str(p.type) for p in self.func.params)
+            seconds = perf_counter() - began
+            say(1, f"sparsec: {self.func.name}({params}) for {self.backend}: {1e3 * seconds:.1f} ms")
+        if settings.debug >= 4:
+            for stage in self.own_stages[2:]:
+                say(4, f"// ---- {stage} ----\n{self.text(stage)}")
+        return made
+
+    def _make_runner(self) -> Runner:
         if self.backend == "interp":
             return GraphRunner(self.func, self.made)
         if not may_have_sizes(self.func):

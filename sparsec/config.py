@@ -215,7 +215,7 @@ class Settings:
         integer(0, 4),
         0,
         "How much is said on stderr: 0 nothing, 1 what was compiled, 2 passes and times, 3 the IR after each "
-        "pass, 4 generated code too.",
+        "pass, 4 generated code too. From 2 on, nothing is taken from the cache.",
     )
     dump = Switch(folder_or_none(), None, "A folder that receives the text of every stage; none by default.")
     verify = Switch(boolean(), False, "Check the IR after every pass, not only before the first and after the last.")
@@ -290,3 +290,9 @@ def get_num_threads() -> int:
     """How many threads may take part in a kernel: what was set, else SPARSEC_NUM_THREADS, else as many as there
     are processors for this process."""
     return settings.num_threads
+
+
+def say(level: int, text: str) -> None:
+    """Writes to stderr what the switch `debug` asks to hear at this level or a higher one."""
+    if settings.debug >= level:
+        print(text, file=sys.stderr)

@@ -11,12 +11,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from time import perf_counter
 from typing import Any, ClassVar
 
-from sparsec.config import settings
+from sparsec.config import say, settings
 from sparsec.errors import ConfigError, VerifyError
 from sparsec.ir.forms import Form, check_form
-from sparsec.ir.graph import Func
+from sparsec.ir.graph import Func, walk
 from sparsec.ir.text import to_text
 from sparsec.ir.verify import verify as verify_ir
 
@@ -118,8 +119,10 @@ def run_pipeline(
     verify_ir(func)
     form = start
     for number, step in enumerate(passes, 1):
+        began = perf_counter()
         func = step.run(func)
         form = max(form, step.ensures or form)
+        _tell(step, func, perf_counter() - began)
         if settings.dump is not None:
             _write_dump(settings.dump, f"{number:02d}-{step.name}.sir", func)
         if verify or number == len(passes):
@@ -127,6 +130,13 @@ def run_pipeline(
         if observe is not None:
             observe(step, func)
     return func
+
+
+def _tell(step: Pass, func: Func, seconds: float) -> None:
+    if settings.debug >= 2:
+        say(2, f"sparsec:   {step.spec}: {sum(1 for _ in walk(func.ops))} ops after {1e3 * seconds:.1f} ms")
+    if settings.debug >= 3:
+        say(3, to_text(func))
 
 
 def _verify(func: Func, form: Form, step: Pass) -> None:

@@ -185,8 +185,8 @@ _open: dict[tuple[Path, int], DiskCache] = {}
 
 
 def disk_cache() -> DiskCache | None:
-    """The cache that the settings ask for, or None. Who wants a dump of every stage wants every stage run."""
-    if not settings.cache or settings.dump is not None:
+    """The cache that the settings ask for, or None. Who wants to see every stage wants every stage run."""
+    if not settings.cache or settings.dump is not None or settings.debug >= 2:
         return None
     place = (settings.cache_dir / "code", settings.cache_mb << 20)
     return _open.setdefault(place, DiskCache(*place))
