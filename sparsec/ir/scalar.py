@@ -7,8 +7,10 @@ the width, an out-of-range float-to-int cast) is undefined here too: the lowerin
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -99,7 +101,8 @@ def result_dtype(name: str, args: Sequence[DType]) -> DType | None:
 class ScalarBuilder:
     """Builds loop-IR expressions. `s.add(x, y)` for every function of the table; helpers below.
 
-    Only identities that hold for every value are folded (index arithmetic on constants); floats never are.
+    Only identities that hold for every value are folded (index arithmetic, and what is exact of literals: parts,
+    comparisons, truth); sums and products of floats never are.
     """
 
     def __getattr__(self, name: str):  # type: ignore[no-untyped-def]
@@ -115,6 +118,8 @@ class ScalarBuilder:
         return const(value, dtype)
 
     def cast(self, x: Expr, dtype: DType) -> Expr:
+        if isinstance(x, Const) and _casts_exactly(x, np.dtype(dtype)):
+            return const(x.value, dtype)
         return x if x.dtype == dtype else Apply("cast", (x,), np.dtype(dtype))
 
     def bitcast(self, x: Expr, dtype: DType) -> Expr:
@@ -176,7 +181,38 @@ def apply(name: str, *args: Expr) -> Expr:
     dtype = result_dtype(name, [first])
     if dtype is None:
         raise TypeError(f"{name} needs a result dtype: use its own builder method")
-    return Apply(name, args, dtype)
+    return _fold_exact(name, args, dtype) or Apply(name, args, dtype)
+
+
+#: What is exact of literals.
+_EXACT: dict[str, Callable[..., Any]] = {
+    "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
+    "and": np.bitwise_and, "or": np.bitwise_or, "not": np.invert, "real": np.real, "imag": np.imag, "abs": np.abs,
+    "trunc": np.trunc,
+}  # fmt: skip
+
+
+def _fold_exact(name: str, args: tuple[Expr, ...], dtype: DType) -> Expr | None:
+    """What an exact function gives for literals; `and` and `or` where one side decides or says nothing."""
+    literals = [a for a in args if isinstance(a, Const)]
+    if name in _EXACT and len(literals) == len(args):
+        with np.errstate(all="ignore"):
+            return const(np.asarray(_EXACT[name](*(a.dtype.type(a.value) for a in literals))).item(), dtype)
+    if name in ("and", "or") and dtype == BOOL and literals:
+        other = next(a for a in args if a is not literals[0])
+        return other if bool(literals[0].value) == (name == "and") else literals[0]
+    return None
+
+
+def _casts_exactly(x: Const, dtype: DType) -> bool:
+    """Whether a literal converts without a rule of its own: whole numbers that fit, and truth."""
+    value = x.value
+    if isinstance(value, complex) or dtype.kind not in "iuf" or (isinstance(value, float) and value % 1 != 0):
+        return False
+    if dtype.kind == "f":
+        return abs(value) <= 1 << 10
+    limits = np.iinfo(dtype)
+    return limits.min <= value <= limits.max
 
 
 def _fold_index(name: str, args: tuple[Expr, ...]) -> Expr | None:
