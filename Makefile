@@ -1,6 +1,6 @@
 # Everything here works from a clean clone with nothing but a Python that has `venv`.
 #
-#   make demo    set up .venv and run the main example
+#   make demo    set up .venv and run the examples: a detection pipeline, ResNet-18 with pruned channels
 #   make test    set up .venv, then lint, type check and all tests but the long ones
 #   make quick   the quick part of the tests (what CI runs on the other Python versions)
 #   make fuzz    random programs against NumPy:   make fuzz N=10000
@@ -43,6 +43,7 @@ $(STAMP): pyproject.toml
 
 demo: $(STAMP)
 	$(PY) -m examples.detection $(ARGS)
+	$(PY) -m examples.resnet
 
 lint: $(STAMP)
 	$(PY) -m ruff check .

@@ -41,7 +41,9 @@ def measure(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float
     return best
 
 
-def compare(forward: Callable[..., Any], params: Any, image: np.ndarray, ratio: float, shared: bool, rounds: int) -> bool:
+def compare(
+    forward: Callable[..., Any], params: Any, image: np.ndarray, ratio: float, shared: bool, rounds: int
+) -> bool:
     """Prints one row of the table; False if values differ."""
     pruned = networks.prune(params, ratio, shared)
     sparse, dense = networks.arguments(pruned), networks.arguments(networks.masked(pruned))
@@ -74,7 +76,7 @@ def main() -> int:
     image = np.random.default_rng(1).normal(size=(1, 3, args.size, args.size)).astype(np.float32)
     params = make()
     print(f"{args.network} at {args.size} x {args.size}: channels pruned against all channels, masked\n")
-    print("pruned  indexes  equal   dense ms  sparse ms   faster  dense MB sparse MB    part  weights copied", flush=True)
+    print("pruned  indexes  equal   dense ms  sparse ms   faster  dense MB sparse MB    part  weights copied")
     ratios = [float(r) for r in args.ratios.split(",")]
     good = [
         compare(forward, params, image, ratio, shared, args.rounds)

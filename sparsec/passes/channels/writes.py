@@ -179,7 +179,7 @@ def _contents(flow: Flow, version: Value) -> tuple[Any, bool]:
 
 def _inside(flow: Flow, op: Op, window: _Window, base: Any, state: Any) -> Live:
     """A write that covers the channel axis, on live channels."""
-    version, _, value = op.operands
+    version, *_ = op.operands
     lives = [s for s in (base, state) if isinstance(s, Live)]
     axis, full = lives[0].axis, int(version.type.shape[lives[0].axis])  # type: ignore[arg-type]
     if axis in window.cut or any(s.axis != axis for s in lives):
