@@ -46,7 +46,7 @@ class NestBuilder:
     """Statements under construction. Names are `stem` + a counter, unique in one kernel.
 
     operands[k](*index) loads operand k; addresses give (buffer, flat position) for `Extern` calls and
-    for stores to results; shapes are i64 expressions.
+    for stores to results; shapes are i64 expressions. finish: takes the place of stores to the one result.
     """
 
     def __init__(
@@ -57,12 +57,13 @@ class NestBuilder:
         operand_shapes: Sequence[tuple[Expr, ...]] = (),
         result_shapes: Sequence[tuple[Expr, ...]] = (),
         fail_code: Callable[[str, str], int] | None = None,
+        finish: Callable[[Sequence[Expr], Expr], None] | None = None,
     ) -> None:
         self.s: ScalarBuilder = S
         self._operands, self._results = operands, results
         self._operand_places = operand_places
         self._operand_shapes, self._result_shapes = operand_shapes, result_shapes
-        self._fail_code = fail_code
+        self._fail_code, self._finish = fail_code, finish
         self._stack: list[list[Stmt]] = [[]]
         self._count = 0
 
@@ -84,6 +85,9 @@ class NestBuilder:
         return self.let(Load(buffer, address(*at), dtype))
 
     def write(self, result: int, at: Sequence[Expr], value: Expr) -> None:
+        if self._finish is not None:
+            self._finish(at, value)
+            return
         buffer, address, _ = self._results[result]
         self.emit(Store(buffer, address(*at), value))
 

@@ -70,7 +70,7 @@ def _accesses(op: Op) -> Iterator[Access]:
         yield access(value, write=False, pointwise=over is not None and value.type.shape == over
                      and (rec.kind is not Kind.MAP or position in rec.pointwise))
     for result in op.results[1 if rec.kind is Kind.UPDATE else 0 :]:
-        yield access(result, write=True, pointwise=rec.kind in (Kind.ELEMENTWISE, Kind.MAP))
+        yield access(result, write=True, pointwise=rec.kind in (Kind.ELEMENTWISE, Kind.MAP) or rec.once)
 
 
 def access(value: Value, *, write: bool, pointwise: bool) -> Access:

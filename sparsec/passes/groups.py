@@ -42,7 +42,8 @@ class Decision:
 
 @dataclass
 class Group:
-    """Ops of one kernel. `shape` None: an op that brings its own loops, or a control op, and is alone."""
+    """Ops of one kernel. `shape` None: an op that brings its own loops, or a control op, and is alone. One that
+    writes each element `once` is the first of its group, and those after it take its elements further."""
 
     shape: Shape | None
     ops: list[Op] = field(default_factory=list)
@@ -94,11 +95,12 @@ class Grouping:
 
     def add(self, op: Op) -> None:
         """Puts `op` into the earliest group that may hold it, or into a new one."""
-        shape = None if self._alone(op) else domain(op)
+        once = record(op.name).once
+        shape = op.result.type.shape if once else None if self._alone(op) else domain(op)
         touched = [*accesses(op), *symbol_reads(op, self._values)]
         first, reason = self._earliest(op, touched)
         at, against = None, first - 1
-        if shape is not None and shape in self._by_shape:
+        if shape is not None and shape in self._by_shape and not once:
             for number in self._by_shape[shape]:
                 if number >= first:
                     refusal = self._refusal(self.groups[number], op)
@@ -113,7 +115,7 @@ class Grouping:
         self._put(op, at, touched)
 
     def _decided(self, op: Op, shape: Shape | None, reason: str, against: int) -> None:
-        if shape is None:
+        if shape is None or record(op.name).once:
             self.decisions.append(Decision(op, "it brings loops of its own"))
         elif not reason:
             known = len(self._by_shape[shape]) > 1
@@ -203,6 +205,11 @@ class Grouping:
         if (group.pairwise or is_pairwise(op)) and len(group.ops) >= _PAIRWISE_OPS:
             return "a pairwise sum repeats its kernel's code"
         rec = record(op.name)
+        if record(group.ops[0].name).once:
+            if rec.kind not in (Kind.ELEMENTWISE, Kind.MAP, Kind.UPDATE):
+                return "the kernel's loops are for one element at a time"
+            if not any(value.storage in group.created for value in op.operands):
+                return "the kernel's loops are made for what is computed in them"
         if rec.kind is Kind.UPDATE and op.operands[0].storage in group.created:
             return "it writes into an array that this kernel computes"
         if rec.kind is Kind.REDUCE and group.axes is not None:

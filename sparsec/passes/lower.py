@@ -173,8 +173,8 @@ class _ProgramWriter:
         k = KernelWriter(f"{self.func.name}_{len(self.kernels)}", self._surroundings())
         shown = {inside.name: outside for inside, outside in zip(region.yields, op.results)}
         work = [o for o in region.ops if record(o.name).kind is not Kind.VIEW]
-        if len(work) == 1 and _brings_loops(work[0]):
-            lower_nest(k, work[0], shown)
+        if _brings_loops(work[0]):
+            lower_nest(k, work[0], work[1:], shown)
         else:
             lower_loops(k, region.ops, shown)
         kernel, launch = k.finish(work)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from sparsec.ir.dims import Dim, product
@@ -33,12 +34,26 @@ from sparsec.passes.groups import is_pairwise
 from sparsec.passes.lanes import Lanes, in_blocks, lane_count
 from sparsec.passes.lower_kernel import KernelWriter
 
+NOTHING: Mapping[str, Expr] = MappingProxyType({})
+
 At = list[Expr]  # an index for every axis of the domain
 
 
 def lower_loops(k: KernelWriter, ops: Sequence[Op], shown: Mapping[str, Value]) -> None:
     """Writes the kernel of `ops`. shown: what the values that are visible outside are called there."""
     _LoopNest(k, [op for op in ops if domain(op) is not None], shown).write()
+
+
+def elements_after(
+    k: KernelWriter, op: Op, after: Sequence[Op], shown: Mapping[str, Value]
+) -> Callable[[Sequence[Expr], Expr], None]:
+    """What to do with an element of `op`'s result, at an index: `after` is applied to it. Scalars that all elements
+    share are loaded where this is called."""
+    if not after:
+        return lambda at, value: None
+    nest = _LoopNest(k, list(after), shown)
+    nest.bind_scalars()
+    return lambda at, value: nest.element_of(op.result, list(at), value)
 
 
 @dataclass
@@ -68,7 +83,7 @@ class _LoopNest:
     def write(self) -> None:
         if any(self.shape[a] == 0 for a in self.kept) or (not self.reductions and 0 in self.shape):
             return
-        self._bind_scalars()
+        self.bind_scalars()
         outer, inner = self._loops(self.kept), self._loops(self.axes)
         bind = "seq" if self._sequential() else "parallel"
         if self._abreast(outer):
@@ -128,7 +143,7 @@ class _LoopNest:
 
     # --- elements ---
 
-    def _bind_scalars(self) -> None:
+    def bind_scalars(self) -> None:
         """Scalars that every iteration reads are loaded once."""
         if self.shape == ():
             return
@@ -151,9 +166,13 @@ class _LoopNest:
             self.loaded[key] = (ref, self.k.nest.let(self.k.load(value, at), "x"))
         return self.loaded[key][1]
 
-    def _element(self, at: At) -> dict[str, Expr]:
-        """Writes all ops at one index; gives what each reduction folds in."""
-        self.env, self.loaded = {}, {}
+    def element_of(self, first: Value, at: At, value: Expr) -> None:
+        """Writes all ops at one index, where the element of `first` is known."""
+        self._element(at, {first.name: self.k.nest.let(value, "t")})
+
+    def _element(self, at: At, given: Mapping[str, Expr] = NOTHING) -> dict[str, Expr]:
+        """Writes all ops at one index; gives what each reduction folds in. given: elements that are known."""
+        self.env, self.loaded = dict(given), {}
         folded: dict[str, Expr] = {}
         for op in self.ops:
             self.k.op = op

@@ -293,7 +293,7 @@ def _cases() -> tuple[Case, ...]:
 
 
 register(OpRecord(
-    name="conv2d", kind=Kind.NEST, arity=(2, 5), numpy=(), sparse=Sparse.REPLACE, doc=_DOC, work=_work,
+    name="conv2d", kind=Kind.NEST, once=True, arity=(2, 5), numpy=(), sparse=Sparse.REPLACE, doc=_DOC, work=_work,
     attrs=("stride", "padding", "dilation", "groups", "extras", "in_channels", "out_channels"),
     defaults={
         "stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1, "extras": (),

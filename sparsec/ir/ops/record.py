@@ -105,6 +105,8 @@ class OpRecord:
     pointwise: for MAP, positions of operands that are read at the result's own index only.
     looks: for a MAP, attributes to the axes whose index it uses in a way of its own; along all others it reads
         its first operand at the result's index. None: along any.
+    once: for a NEST with one result, whether it writes each element once, through the nest: ops that read the
+        result element for element may then be applied to an element before it is stored.
     seen: for a MAP that looks at its index, (attrs, shape, start, steps) to the attributes of the op that gives
         the view of its result whose element i is element `start + sum(i[j] * steps[j])`; None if none does.
     channelwise: for an op with loops of its own, (attrs, rank) to the axes of its operand along which it treats
@@ -131,6 +133,7 @@ class OpRecord:
     looks: Callable[[Attrs], tuple[int, ...]] | None = None
     seen: Callable[[Attrs, tuple[int, ...], tuple[int, ...], tuple[tuple[int, ...], ...]], Attrs | None] | None = None
     region: bool = False
+    once: bool = False
     channelwise: Callable[[Attrs, int], tuple[int, ...]] | None = None
     work: Callable[[Sequence[TensorType], Attrs], Dim] | None = None
     sparse: Sparse = Sparse.DENSIFY
