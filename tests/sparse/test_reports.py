@@ -47,7 +47,8 @@ def test_memory_is_planned_by_caps_and_used_by_live_channels():
     assert found.weight_temporaries == 0
     assert found.indexes == 3 * 2 * 4
     assert found.dense is not None and found.dense.weights == 2 * (8 * 8 * 9 * 4)
-    assert found.dense.peak == 2 * 8 * plane and found.dense.dense is None
+    # Without indexes the sum is formed in the loops of the second convolution: what lies between is one plane set.
+    assert found.dense.peak == 8 * plane and found.dense.dense is None
     assert found.total < 0.75 * found.dense.total
     assert "of the dense plan" in str(found) and found.to_dict()["dense"]["weights"] == found.dense.weights
 
