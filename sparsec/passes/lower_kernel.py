@@ -85,7 +85,10 @@ class KernelWriter:
     def symbol(self, symbol: Sym) -> Expr:
         """The value of a symbol inside the kernel: a literal, or an i64 argument."""
         if not symbol.name.startswith("%"):
-            raise UnsupportedError(f"the symbolic dim {symbol.name} of an argument is not lowered yet")
+            raise UnsupportedError(
+                f"the symbolic dim {symbol.name} of an argument is not lowered: nothing says its value at run time",
+                hint=f"name it %{symbol.name}, and add a parameter %{symbol.name}: i64 that has its value",
+            )
         return self._scalar(symbol.name[1:], self.around.symbol(symbol.name[1:]))
 
     def _scalar(self, name: str, host: Expr) -> Expr:

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from sparsec.ir.interp import interpret
+from sparsec.ir.dims import evaluate
+from sparsec.ir.interp import _Frame, interpret
 from sparsec.ir.loop_interp import run
-from sparsec.ir.tensorref import span
+from sparsec.ir.tensorref import TensorRef, span
 from sparsec.passes.base import run_pipeline
 from sparsec.passes.lower import lower_program
 from sparsec.passes.pipeline import DEFAULT, UNOPTIMISED
@@ -54,15 +55,20 @@ def run_program(program, func, args, order="forward"):
         pointers.append(data)
     status, _ = run(program, pointers, order, uninitialised=True)
     assert status == 0, program.failures[status - 1]
-    results = [elements(memory[v.storage], v) for v in func.results]
+    frame = _Frame({})
+    frame.bind_params(func.params, args)  # what named dims are in this call
+    results = [elements(memory[v.storage], v, frame.dims) for v in func.results]
     return results, [memory[v.storage].view(v.type.dtype) for v in func.writes]
 
 
-def elements(data, value):
-    """The array that a result's type says lies in these bytes."""
-    flat, ref, shape = data.view(value.type.dtype), value.ref, value.type.static_shape
+def elements(data, value, dims=None):
+    """The array that a result's type says lies in these bytes; `dims` are the symbols of the type."""
+    flat, ref = data.view(value.type.dtype), value.ref
+    shape = tuple(evaluate(d, dims or {}) for d in value.type.shape)
     if 0 in shape:
         return np.zeros(shape, value.type.dtype)
+    strides = tuple(evaluate(s, dims or {}) for s in ref.strides)
+    ref = TensorRef(ref.storage, evaluate(ref.offset, dims or {}), strides)
     assert span(ref, shape)[1] <= flat.size
     strides = [s * flat.itemsize for s in ref.strides]
     return np.lib.stride_tricks.as_strided(flat[ref.offset :], shape, strides)

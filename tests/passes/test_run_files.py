@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparsec.compiler import Compilation
+from sparsec.errors import UnsupportedError
 from sparsec.ir.text import parse
 from tests.passes.compiled import check_everywhere
 
@@ -23,9 +25,26 @@ def test_same_as_the_graph_interpreter(path, line):
     text = line.partition(" == ")[0].partition("(")[2].removesuffix(")")
     literals = eval(f"({text},)", {"nan": np.nan, "inf": np.inf}) if text else ()
     args = [np.array(a, p.type.dtype) for a, p in zip(literals, func.params, strict=True)]
-    if any(not v.type.is_static for v in (*func.params, *func.results)):
-        pytest.skip("arguments of symbolic size are not lowered yet")
     check_everywhere(func, args)
+
+
+SIZES = """
+func @f(%x: i64[n<=10,2], %n: i64) {
+  %y = add %x, %x : i64[n,2]
+  return %y
+}
+"""
+
+
+def test_sizes_that_only_an_argument_tells_are_a_typed_error():
+    """The interpreter finds them. A compiled program is given values, and is told which of them is a size."""
+    with pytest.raises(UnsupportedError, match=r"the symbolic dim n of an argument.*(?s:.)*%n: i64"):
+        Compilation(parse(SIZES), "loops").program
+
+
+def test_sizes_that_are_values_are_lowered():
+    func = parse(SIZES.replace("n<=", "%n<=").replace("[n,", "[%n,"))
+    assert Compilation(func, "loops").program.kernels
 
 
 def test_there_are_calls():
