@@ -155,7 +155,7 @@ def _reference(
                 :, g * w.shape[1] : (g + 1) * w.shape[1],
                 r * dilation[0] :: stride[0], s * dilation[1] :: stride[1],
             ][:, :, : size[0], : size[1]]
-            result[:, members] += np.einsum("ncyx,oc->noyx", seen, w[rows[members], :, r, s])
+            result[:, members] += np.einsum("ncyx,oc->noyx", seen, w[rows[members], :, r, s], optimize=True)
     return result.astype(x.dtype)
 
 
