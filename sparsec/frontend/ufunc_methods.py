@@ -101,7 +101,6 @@ def reduce(
     if ufunc.nin != 2 or ufunc.nout != 1:
         raise ValueError("reduce only supported for binary functions")
     x = as_traced(a)
-    keepdims = False if keepdims is NO_VALUE else operator.index(keepdims) != 0
     where = True if where is NO_VALUE else where
     target = single_out(out)
     loop, result = reduction_dtypes(ufunc, x, dtype, target)
@@ -110,15 +109,17 @@ def reduce(
         raise ValueError(
             f"reduction operation '{ufunc.__name__}' is not reorderable, so at most one axis may be specified"
         )
-    made = _reduce(ufunc, x, loop, result, axes, initial, where)
-    if keepdims:
-        kept = tuple(1 if k in axes else d for k, d in enumerate(x.shape))
-        made = made.view("reshape", shape=kept) if kept else made
+    return delivered(x, axes, _reduce(ufunc, x, loop, result, axes, initial, where), out, keepdims)
+
+
+def delivered(x: Traced, axes: tuple[int, ...], made: Traced, out: Any, keepdims: Any) -> Traced:
+    """What a fold of `axes` of `x` returns of the array `made`: with those axes again, in `out`, or a scalar."""
+    made = with_axes(x, axes, made, keepdims)
+    target = single_out(out)
     if target is not None:
         return _into(target, made)
-    if out is not None:  # out=... asks for an array
-        return made
-    return made if made.shape else Traced.scalar(x.trace, made.read())
+    # out=... asks for an array
+    return made if made.shape or out is not None else Traced.scalar(x.trace, made.read())
 
 
 def _into(target: Traced, made: Traced) -> Traced:
@@ -129,6 +130,14 @@ def _into(target: Traced, made: Traced) -> Traced:
         )
     store(made.trace, target, made.read())
     return target
+
+
+def with_axes(x: Traced, axes: tuple[int, ...], made: Any, keepdims: Any) -> Any:
+    """`made`, from which `axes` of `x` are gone; with axes of length 1 in their place where `keepdims` says so."""
+    if keepdims is NO_VALUE or not operator.index(keepdims) or not x.ndim:
+        return made
+    shape = tuple(1 if k in axes else d for k, d in enumerate(x.shape))
+    return (made.as_array() if made.is_scalar else made).view("reshape", shape=shape)
 
 
 def reduction_dtypes(ufunc: np.ufunc, x: Traced, dtype: Any, out: Traced | None) -> tuple[DType, DType]:

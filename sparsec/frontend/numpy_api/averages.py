@@ -18,7 +18,7 @@ from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.shapes import copied, moveaxis, transposed
 from sparsec.frontend.symbolic import value_of
-from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out
+from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out, with_axes
 from sparsec.frontend.ufuncs import F16, F32, inverse
 from sparsec.ir.dims import Poly, product
 from sparsec.ir.types import BOOL, F64, DType
@@ -94,6 +94,15 @@ def mean(
     return over(total, count, F16 if work is F32 and x.dtype == F16 else total.dtype, out)
 
 
+def degrees(ddof: Any, correction: Any) -> Any:
+    """What is taken off the count, by whichever name. Raises ValueError for both."""
+    if correction is NO_VALUE:
+        return ddof
+    if ddof != 0:
+        raise ValueError("ddof and correction can't be provided simultaneously.")
+    return correction
+
+
 @implements(np.var, method="var")
 def var(
     a: Any,
@@ -109,10 +118,7 @@ def var(
 ) -> Any:
     """The mean square of the distances from the mean."""
     x = as_traced(a)
-    if correction is not NO_VALUE:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
+    ddof = degrees(ddof, correction)
     axes = normalize_axes(axis, x.ndim)
     count = count_of(x, axes, keepdims, where)
     warn_where(count <= ddof)
@@ -215,11 +221,6 @@ def sorted_rows(x: Traced) -> Traced:
     return Traced.fresh(trace, cast(trace, ordered, value.type.dtype))
 
 
-def kept_shape(x: Traced, axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of a reduction that keeps its axes."""
-    return tuple(1 if k in axes else d for k, d in enumerate(x.shape))
-
-
 @implements(np.median)
 def median(
     a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False
@@ -240,8 +241,7 @@ def median(
             np.where(np.isnan(last), last, result) if result.ndim else _choose(np.isnan(last), last, result)
         )
     result = _laid_like(result, source)
-    if keepdims and keepdims is not NO_VALUE and x.ndim:
-        result = np.reshape(result, kept_shape(x, axes))
+    result = with_axes(x, axes, result, keepdims)
     return into(result, result.dtype, out)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.numpy_api.averages import into, over, warn_where
+from sparsec.frontend.numpy_api.averages import degrees, into, over, warn_where
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce
 from sparsec.ir.types import I64
 
@@ -142,10 +142,7 @@ def nanvar(
             correction=correction,
         )
     _needs_inexact(dtype, out)
-    if correction is not NO_VALUE:
-        if ddof != 0:
-            raise ValueError("ddof and correction can't be provided simultaneously.")
-        ddof = correction
+    ddof = degrees(ddof, correction)
     axes = normalize_axes(axis, filled.ndim)
     valid = np.logical_not(mask)
     count: Any = reduce(np.add, valid, axes, I64, None, True, NO_VALUE, where)

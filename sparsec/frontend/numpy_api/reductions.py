@@ -16,12 +16,13 @@ from sparsec.frontend.symbolic import check_not_empty
 from sparsec.frontend.ufunc_methods import (
     NO_VALUE,
     accumulate,
+    delivered,
     normalize_axes,
     normalize_axis,
     reduce,
     single_out,
 )
-from sparsec.frontend.ufuncs import F16, F32, fresh_array, store
+from sparsec.frontend.ufuncs import F16, F32, fresh_array
 from sparsec.ir.types import BOOL, I64
 
 
@@ -118,15 +119,7 @@ def _position(name: str, function: Any) -> None:
             made = fresh_array(trace, trace.const(0, I64), None)
         else:
             made = fresh_array(trace, trace.op(name, value, axes=axes), None)
-        if keepdims is not NO_VALUE and operator.index(keepdims) and x.ndim:
-            made = made.view("reshape", shape=tuple(1 if k in axes else d for k, d in enumerate(x.shape)))
-        target = single_out(out)
-        if target is not None:
-            if target.shape != made.shape:
-                raise ShapeError(f"output array does not match result of np.{name}.", loc=user_loc())
-            store(trace, target, made.read())
-            return target
-        return made if made.shape else Traced.scalar(trace, made.read())
+        return delivered(x, axes, made, out, keepdims)
 
     implements(function, method=name)(method)
 
