@@ -176,8 +176,9 @@ def _bounds(loop: For) -> tuple[Scalar, Scalar]:
     """The bounds of a part: LLVM proves less of addresses if it knows nothing of where they begin and end."""
     facts = ""
     if isinstance(loop.start, Const) and isinstance(loop.stop, Const):
-        low, high = int(loop.start.value.real), int(loop.stop.value.real)
-        facts = f"range(i64 {low}, {max(low, high + loop.step) + 1}) "
+        low, high = int(loop.start.value.real), int(loop.stop.value.real) + loop.step
+        if -(1 << 62) < low < high < 1 << 62:  # no memory has more, but programs may be written
+            facts = f"range(i64 {low}, {high + 1}) "
     return Scalar(_FIRST, facts=facts), Scalar(_LAST, facts=facts)
 
 

@@ -9,7 +9,7 @@ from sparsec.codegen.llvm import LlvmTarget, llvm_text
 from sparsec.codegen.pool import SHARE
 from sparsec.compiler import thread_pool
 from sparsec.ir.loop_text import parse_kernel, parse_program
-from sparsec.ir.loops import Const, Program, Var
+from sparsec.ir.loops import Const, For, Program, Var
 from sparsec.ir.scalar import S, index, var
 from sparsec.ir.types import I64
 from sparsec.runtime.cpu import CpuExecutable, host_cpu
@@ -179,6 +179,12 @@ def test_an_inner_loop_with_more_turns_is_cut_instead(everything):
 ])
 def test_but_not_where_its_surroundings_cannot_be_repeated(everything, between, inner):
     assert cut(check(FEW.format(between=between, inner=inner), lambda x, y: 2 * x)) == 4
+
+
+@pytest.mark.parametrize(("stop", "facts"), [(10, "range(i64 0, 12) "), (1 << 80, "")])
+def test_llvm_is_told_where_turns_begin_and_end_if_it_has_such_numbers(stop, facts):
+    first, last = threads._bounds(For(var("i"), index(0), index(stop), 1, (), "parallel"))
+    assert first.facts == last.facts == facts
 
 
 def test_a_loop_without_a_body(everything):
