@@ -44,19 +44,24 @@ def lu_in_place(a: Any) -> tuple[Any, Any]:
     n = a.shape[0]
     exchanges = np.zeros(n, np.int64)
     sign = 1.0
-    for k in loop(0, n):
-        size = np.abs(a[k:, k])
-        p = k + np.argmax(size)
-        exchanges[k] = p
-        if p != k:
-            sign = -sign
-        row = a[k].copy()
-        a[k] = a[p]
-        a[p] = row
-        pivot = a[k, k]
-        divisor = np.where(pivot == 0, np.ones((), a.dtype), pivot)
-        a[k + 1 :, k] /= divisor
-        a[k + 1 :, k + 1 :] -= a[k + 1 :, k, None] * a[k, None, k + 1 :]
+    for first in loop(0, n, _BLOCK):
+        last = min(first + _BLOCK, n)
+        for k in loop(first, last):
+            size = np.abs(a[k:, k])
+            p = k + np.argmax(size)
+            exchanges[k] = p
+            if p != k:
+                sign = -sign
+            row = a[k].copy()
+            a[k] = a[p]
+            a[p] = row
+            pivot = a[k, k]
+            divisor = np.where(pivot == 0, np.ones((), a.dtype), pivot)
+            a[k + 1 :, k] /= divisor
+            a[k + 1 :, k + 1 : last] -= a[k + 1 :, k, None] * a[k, None, k + 1 : last]
+        for i in loop(first + 1, last):
+            a[i, last:] -= a[i, first:i] @ a[first:i, last:]
+        a[last:, last:] -= a[last:, first:last] @ a[first:last, last:]
     return exchanges, sign
 
 
