@@ -21,7 +21,7 @@ from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.ir.graph import Value
 from sparsec.ir.ops.record import REGISTRY, Kind
-from sparsec.ir.types import BOOL, DType
+from sparsec.ir.types import BOOL, I64, DType
 
 F16, F32 = np.dtype("f2"), np.dtype("f4")
 
@@ -105,6 +105,7 @@ def apply_ufunc(
     trace = require_trace(f"np.{ufunc.__name__}")
     dtypes = resolve(ufunc, operands, outs, dtype, casting)
     constant = _out_of_range_comparison(ufunc, operands)
+    dtypes = _wide_comparison(ufunc, operands, dtypes)
     shape = _shape(operands, outs, where)
     arrays = [x for x in operands if isinstance(x, Traced)]
     inner = shape if all(o is None for o in outs) or where is not True else _shape(operands, [], True)
@@ -189,6 +190,18 @@ def _out_of_range_comparison(ufunc: np.ufunc, operands: Sequence[Any]) -> bool |
                 sample = np.zeros((), other.dtype)
                 return bool(ufunc(x, sample) if k == 0 else ufunc(sample, x))
     return None
+
+
+def _wide_comparison(ufunc: np.ufunc, operands: Sequence[Any], dtypes: list[DType]) -> list[DType]:
+    """The same for a Python int that only the run knows: both are compared as they are, in 64 bits."""
+    if ufunc.__name__ not in _COMPARISONS:
+        return dtypes
+    traced = [x for x in operands if isinstance(x, Traced)]
+    strong = [x.dtype for x in traced if x.weak is None]
+    if len(traced) < 2 or len(strong) != 1 or strong[0].kind not in "iu" or not any(x.weak is int for x in traced):
+        return dtypes
+    wide = [x.dtype if x.weak is None and x.dtype == np.uint64 else I64 for x in traced]
+    return [*wide, *dtypes[2:]]
 
 
 def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -> tuple[Any, ...]:
