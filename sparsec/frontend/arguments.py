@@ -63,6 +63,7 @@ class Arguments:
 
     __slots__ = (
         "tree", "leaves", "arrays", "scalars", "stored", "sparse", "specs", "key", "sizes", "_dynamic", "_names",
+        "_empty",
     )
 
     def __init__(
@@ -79,6 +80,7 @@ class Arguments:
         self.scalars: list[np.generic] = []
         self.stored: list[Stored] = []  # sparse arguments, in order
         self.sparse: list[ChannelSparse] = []
+        self._empty: dict[int, np.ndarray] = {}
         kinds: list[Any] = []
         for leaf in leaves:
             kinds.append(self._sort(leaf))
@@ -125,7 +127,7 @@ class Arguments:
 
     def _store(self, leaf: ChannelSparse) -> Any:
         """The arrays of a sparse argument."""
-        spec, arrays = parts_of(leaf)
+        spec, arrays = parts_of(leaf, self._empty)
         first = len(self.arrays)
         self.sparse.append(leaf)
         self.arrays += arrays

@@ -50,8 +50,11 @@ class Stored:
     live: int
 
 
-def parts_of(x: ChannelSparse) -> tuple[SparseSpec, list[np.ndarray]]:
-    """The key of an argument and its arrays. Raises ChannelError for an index that is none (any more)."""
+def parts_of(x: ChannelSparse, empty: dict[int, np.ndarray]) -> tuple[SparseSpec, list[np.ndarray]]:
+    """The key of an argument and its arrays. Raises ChannelError for an index that is none (any more).
+
+    empty: what stands for indexes without entries in this call, by their identity; it is filled here.
+    """
     x.check()
     data = np.ascontiguousarray(x.data)
     if x.static:
@@ -59,7 +62,7 @@ def parts_of(x: ChannelSparse) -> tuple[SparseSpec, list[np.ndarray]]:
     if not len(x.index):
         # Nothing is live, but there is memory to point to: absent channels are masked after they are read.
         data = np.zeros((*data.shape[: x.axis], 1, *data.shape[x.axis + 1 :]), data.dtype)
-        return SparseSpec(x.axis, x.full, x.cap, None), [data, np.zeros(1, I32)]
+        return SparseSpec(x.axis, x.full, x.cap, None), [data, empty.setdefault(id(x.index), np.zeros(1, I32))]
     return SparseSpec(x.axis, x.full, x.cap, None), [data, x.index]
 
 

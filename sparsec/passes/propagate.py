@@ -61,7 +61,7 @@ def propagate_with_reasons(func: Func) -> tuple[Func, tuple[Densified, ...]]:
     for op in func.ops:
         flow.add(op)
     results = _own_storages(flow, func)
-    writes = tuple(flow.dense(v) for v in func.writes)
+    writes = tuple(flow.rooted(v) for v in func.writes)
     made = Dce().run(replace(func, ops=flow.ops, results=results, writes=writes))
     left = [op for op in made.ops if op.name == "spread" and op.result.name in flow.reasons]
     return made, tuple(Densified(op, *flow.reasons[op.result.name]) for op in left)
@@ -73,7 +73,7 @@ def _own_storages(flow: Flow, func: Func) -> tuple[Value, ...]:
     found: list[Value] = []
     taken: dict[str, str] = {}  # new storage -> old
     for old in func.results:
-        new = flow.dense(old)
+        new = flow.rooted(old)
         shared = taken.setdefault(new.storage, old.storage) != old.storage
         moved = new.storage != old.storage and new.storage in params
         if shared or moved or (old.type.ref is None and not whole(new)):

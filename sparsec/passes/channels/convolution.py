@@ -18,22 +18,25 @@ from sparsec.passes.channels.live import Live
 __all__ = ["convolution"]
 
 
+_NUMBER = "the channels that are not stored hold a number other than 0"
+
+
 def convolution(flow: Flow, op: Op) -> Live | Value:
     """Raises Refused for live values on other axes than channels, and for lists that the program itself gives."""
     x, w = op.operands[:2]
-    image, weight = flow.live(x), flow.live(w)
+    image, weight = flow.absent(x), flow.absent(w)
     if op.attrs["extras"]:
         raise Refused("the convolution has lists of channels already")
-    if any(s is not None and not s.absent for s in (image, weight)):
-        raise Refused("the channels that are not stored are not 0")
+    if image is None and weight is None:
+        raise Refused(_NUMBER)
     if image is not None and image.axis != 1:
         raise Refused("only the channels of an image may be absent from a convolution")
-    if weight is not None and weight.axis == 1 and op.attrs["groups"] == 1:
+    if weight is not None and weight.axis == 1 and op.attrs["groups"] == 1 and isinstance(weight.count, int):
         # Pruned on the input side: those channels of the image, in the order of the weights.
         chosen = flow.gathered(x, weight.index, 1)
-        return flow.emit("conv2d", chosen, weight.data, stem=op.result.name, **op.attrs)
+        return flow.emit_for(op, "conv2d", chosen, weight.data, **op.attrs)
     if weight is not None and weight.axis != 0:
-        raise Refused("weights may lack output channels, or input channels without groups")
+        raise Refused("weights may lack output channels, or without groups input channels that are static")
     return _through_lists(flow, op, image, weight)
 
 
@@ -48,10 +51,11 @@ def _through_lists(flow: Flow, op: Op, image: Live | None, weight: Live | None) 
         lists["rows"] = index if weight is None else flow.indexes.positions(index, weight.index)
     if weight is not None and op.attrs["groups"] > 1:
         lists["outputs"] = weight.index
-    operands = (image.data if image else flow.dense(x), weight.data if weight else flow.dense(w), *lists.values())
+    data = [s.data if s else flow.dense(v, _NUMBER, op) for s, v in ((image, x), (weight, w))]
+    operands = (*data, *lists.values())
     attrs = {**op.attrs, "extras": tuple(lists), "in_channels": full_in, "out_channels": full_out}
     if index is None:
-        return flow.emit("conv2d", *operands, stem=op.result.name, **attrs)
+        return flow.emit_for(op, "conv2d", *operands, **attrs)
     goal = Live(operands[0], index, 1, full_out, op.result.type.dtype.type(0))
     return replace(goal, data=flow.emit("conv2d", *operands, stem=f"{op.result.name}.live", channels=goal, **attrs))
 

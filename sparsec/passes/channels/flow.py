@@ -100,6 +100,11 @@ class Flow:
         found = self.state(value)
         return found if isinstance(found, Live) else None
 
+    def absent(self, value: Value) -> Live | None:
+        """As `live`, where the channels that are not stored are 0."""
+        found = self.live(value)
+        return found if found is not None and found.absent else None
+
     def waiting(self, value: Value) -> Any | None:
         """The writes that wait behind a version, if there are any."""
         found = self.peek(value)
@@ -118,14 +123,21 @@ class Flow:
                 self.copy(op, "a part of an array that has all its channels elsewhere is written")
 
     def dense(self, value: Value, why: str = "", user: Op | None = None) -> Value:
-        """A value of the old program in full. Spreads it where it is live; `user` needs it, `why` says what for."""
+        """The elements of a value of the old program, to be read. Spreads it where it is live: `user` needs it."""
+        found = self.state(value)
+        if isinstance(found, Live) and self.is_full(found.index, found.full):
+            return found.data
+        return self.rooted(value, why, user)
+
+    def rooted(self, value: Value, why: str = "", user: Op | None = None) -> Value:
+        """A value in full, which lies in its storage as it did in the old program."""
         found = self.state(value)
         if not isinstance(found, Live):
             return found
         if value.name not in self._spread:
             view = self.views.get(value.name)
             if view is not None:  # of the storage that it was taken of: what it lies in is seen elsewhere, too
-                source = self.dense(view.operands[0], why, user)
+                source = self.rooted(view.operands[0], why, user)
                 again = retyped(view, (source,))
                 self._append(again)
                 self._spread[value.name] = again.result
@@ -162,11 +174,19 @@ class Flow:
         rec = record(name)
         full = {**rec.defaults, **attrs}
         (type,) = infer_types(rec, operands, full)
+        if rec.kind is Kind.VIEW and (type.shape, type.ref) == (operands[0].type.shape, operands[0].ref):
+            return operands[0]
         if channels is not None:
             type = annotated(type, channels.axis, channels.full, channels.index)
         result = Value(self.names.fresh(stem), type)
         self._append(Op(name, operands, (result,), full, (), self._loc()))
         return result
+
+    def emit_for(self, op: Op, name: str, *operands: Value, **attrs: Any) -> Value:
+        """Another op for `op`, whose result is dense and keeps its name."""
+        made = Op(name, operands, (Value(op.result.name, op.result.type),), attrs, (), op.loc)
+        self._append(made)
+        return made.result
 
     def _emit_index(self, name: str, *operands: Value, **attrs: Any) -> Value:
         """Index flow; it stands before all data flow where it can."""
@@ -246,12 +266,15 @@ class Flow:
             self.state(op.result)
 
     def _simplified(self, found: State) -> State:
-        """A value that has all its channels is no sparse one."""
-        if isinstance(found, Live):
-            known = self.indexes.literals.get(found.index.name)
-            if known is not None and len(known) == found.full:
-                return found.data
+        """A value that has all its channels is no sparse one, if it has a storage of its own."""
+        if isinstance(found, Live) and self.is_full(found.index, found.full):
+            return found if found.data.storage in self.fixed or not whole(found.data) else found.data
         return found
+
+    def is_full(self, index: Value, full: int) -> bool:
+        """Whether an index is known to name all channels."""
+        known = self.indexes.literals.get(index.name)
+        return known is not None and len(known) == full and full > 0
 
     def _take_spread(self, op: Op) -> None:
         data, index = (self.dense(v) for v in op.operands)
@@ -262,7 +285,12 @@ class Flow:
 
     def copy(self, op: Op, why: str) -> None:
         """The op as it is, on whole operands."""
-        swapped = {v.name: self.dense(v, why, op) for v in free_values(op) if v.name in self.env}
+        kind = record(op.name).kind
+        placed = op.operands if kind in (Kind.VIEW, Kind.CONTROL) else op.operands[:2] if kind is Kind.UPDATE else ()
+        swapped = {
+            v.name: (self.rooted if v in placed else self.dense)(v, why, op)
+            for v in free_values(op) if v.name in self.env
+        }
         new = self._renamed(op, swapped)
         self._append(new)
         for old, result in zip(op.results, new.results):
@@ -323,6 +351,8 @@ class Flow:
         return self.gathered_dense(found, index, axis)
 
     def gathered_dense(self, value: Value, index: Value, axis: int) -> Value:
+        if self.is_full(index, int(value.type.shape[axis])):  # type: ignore[arg-type]
+            return value
         key = (value.name, index.name, axis)
         if key not in self._taken:
             self._taken[key] = self._pushed(value, index, axis)

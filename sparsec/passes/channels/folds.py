@@ -23,7 +23,9 @@ def reduce(flow: Flow, op: Op) -> Live | Value:
     if live.axis in axes:
         if not _starts_at_fill(op, live):
             raise Refused(f"{op.name} over the channels sees those that are absent")
-        return flow.emit(op.name, live.data, stem=op.result.name, **op.attrs)
+        if 0 in live.data.type.shape:
+            return flow.constant(live.fill, op.result.type.dtype, op.result.type.shape)
+        return flow.emit_for(op, op.name, live.data, **op.attrs)
     fold = tuple(live.shape[a] for a in axes)
     if not all(isinstance(d, int) and d for d in fold):
         raise Refused("the length of what is folded is known only at run time")
@@ -58,15 +60,13 @@ def alone(flow: Flow, op: Op) -> Live:
 def product(flow: Flow, op: Op) -> Live | Value:
     """A matrix product. Over the channels of the left operand, rows of the right one are read through the index."""
     a, b = op.operands
-    left, right = flow.live(a), flow.live(b)
+    left, right = flow.absent(a), flow.absent(b)
     rank = a.type.rank
-    if (left and not left.absent) or (right and not right.absent):
-        raise Refused("the channels that are not stored are not 0")
     if right and right.axis == rank - 2:
-        return _over(flow, op, flow.gathered(a, right.index, rank - 1), right.data)
+        return flow.emit_for(op, "matmul", flow.gathered(a, right.index, rank - 1), right.data)
     if left and left.axis == rank - 1:
         if right is None:
-            return flow.emit("matmul_channels", left.data, flow.dense(b), left.index, stem=op.result.name)
+            return flow.emit_for(op, "matmul_channels", left.data, flow.dense(b), left.index)
         if right.axis == rank - 1:
             return _to(flow, op, right, "matmul_channels", left.data, right.data, left.index)
         raise Refused("both operands have channels, on axes that do not meet")
@@ -75,10 +75,6 @@ def product(flow: Flow, op: Op) -> Live | Value:
     if right and left is None and right.axis == rank - 1:
         return _to(flow, op, right, "matmul", flow.dense(a), right.data)
     raise Refused("the product has channels on axes that do not meet")
-
-
-def _over(flow: Flow, op: Op, a: Value, b: Value) -> Value:
-    return flow.emit("matmul", a, b, stem=op.result.name)
 
 
 def _to(flow: Flow, op: Op, like: Live, name: str, *operands: Value) -> Live:

@@ -24,6 +24,8 @@ def take(flow: Flow, op: Op) -> Live | Value:
     index, axis = flow.dense(at), op.attrs["axis"]
     live = flow.live(value)
     if live is not None and live.axis != axis:
+        if op.attrs["fill"] not in (None, live.element()):
+            raise Refused("absent channels would hold two different numbers")
         data = flow.emit(op.name, live.data, index, stem=f"{op.result.name}.live", channels=live, **op.attrs)
         return replace(live, data=data)
     if not flow.indexes.is_index(index):

@@ -90,7 +90,7 @@ def _chosen(flow: Flow, live: Live, start: Any, step: int, count: Any) -> Live:
 def _reshape(flow: Flow, op: Op, live: Live) -> Live:
     old, new = live.shape, op.attrs["shape"]
     axis = carried_axis(old, live.axis, new)
-    if axis is not None:
+    if axis is not None and (axis == live.axis or live.full > 1):  # of several axes of length 1, any would do
         return _made(flow, op, replace(live, axis=axis), live.data, shape=with_axis(new, axis, live.count))
     before = product(old[: live.axis])
     for k, size in enumerate(new):

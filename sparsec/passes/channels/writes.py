@@ -62,28 +62,29 @@ class Join:
     def settle(self, flow: Flow) -> Live | None:
         """The array as it is now; None where no part is live, or no index says what is."""
         parts = sorted(self.parts, key=lambda part: part[0])
-        states = [(start, op, flow.state(op.operands[2])) for start, op in parts]
+        states: list[tuple[int, Op, Live | Value]] = [(start, op, flow.state(op.operands[2])) for start, op in parts]
         lives = [s for *_, s in states if isinstance(s, Live)]
-        if not lives or any(s.axis != self.axis or s.fill != lives[0].fill for s in lives):
+        if not lives or any(s.axis != self.axis for s in lives):
             return None
-        fill = lives[0].fill
+        fill = next((s.fill for s in lives if s.absent), lives[0].fill)
         if not self.is_whole() and not (self.fill is not None and self.fill == fill):
             return None
+        why = "other parts of the join hold another number in their absent channels"
+        states = [(start, op, s if not isinstance(s, Live) or s.fill == fill else flow.dense(op.operands[2], why, op))
+                  for start, op, s in states]
         return self._made(flow, states, fill)
 
     def _made(self, flow: Flow, states: list[tuple[int, Op, Any]], fill: Any) -> Live:
         indexes, data = [], []
         for _, op, state in states:
-            live = isinstance(state, Live)
-            size = _length(op, self.axis)
-            indexes.append(state.index if live else flow.indexes.everything(size))
-            data.append(state.data if live else state)
+            stored = isinstance(state, Live)
+            indexes.append(state.index if stored else flow.indexes.everything(_length(op, self.axis)))
+            data.append(state.data if stored else state)
         index = flow.indexes.concat(tuple(indexes), tuple(start for start, *_ in states))
         shape = self.base.type.shape
         goal = Live(self.base, index, self.axis, int(shape[self.axis]), fill)  # type: ignore[arg-type]
-        stored = with_axis(shape, self.axis, goal.count)
-        version = flow.emit("empty", stem=f"{self.base.name}.live", channels=goal,
-                            dtype=self.base.type.dtype, shape=stored)
+        version = flow.emit("empty", stem=f"{self.base.name}.live", channels=goal, dtype=self.base.type.dtype,
+                            shape=with_axis(shape, self.axis, goal.count))
         at: Dim = 0
         zeros, ones = (0,) * len(shape), (1,) * len(shape)
         for part, entries in zip(data, indexes, strict=True):
