@@ -13,6 +13,7 @@ from sparsec.frontend.trace import Trace, require_trace
 from sparsec.ir.dims import Dim, lower_bound, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, I64, DType, is_supported, unsupported_dtype
+from sparsec.sparse.channel import ChannelSparse
 
 PYTHON_NUMBERS = (bool, int, float, complex)
 
@@ -40,6 +41,8 @@ def as_traced(x: Any) -> Traced:
         if trace.captures is None:
             raise UnsupportedError("an array from outside the function", loc=user_loc())
         return capture(trace, x)
+    if type(x) is ChannelSparse:
+        return capture_sparse(trace, x)
     if isinstance(x, np.generic):
         np_dtype(x.dtype)
         return Traced.scalar(trace, trace.const(x.item(), x.dtype))
@@ -64,6 +67,13 @@ def capture(trace: Trace, array: np.ndarray) -> Traced:
     from sparsec.frontend.spec import capture_array
 
     return capture_array(trace, array)
+
+
+def capture_sparse(trace: Trace, x: ChannelSparse) -> Traced:
+    """A `ChannelSparse` from outside the function, in full; its channels are part of the program."""
+    from sparsec.frontend.sparse_arguments import captured
+
+    return captured(trace, x)
 
 
 def from_sequence(trace: Trace, items: Any) -> Traced:

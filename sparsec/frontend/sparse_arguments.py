@@ -15,7 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from sparsec.errors import ArgumentError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.convert import as_traced
+from sparsec.frontend.locate import user_loc
 from sparsec.frontend.spec import ArraySpec
 from sparsec.frontend.support import Support
 from sparsec.frontend.trace import Trace
@@ -105,8 +108,26 @@ def _sized(spec: ArraySpec, axis: int, count: Any) -> ArraySpec:
     return replace(spec, shape=shape, strides=contiguous_strides(shape))
 
 
-def spread(trace: Trace, data: Traced, index: Traced | None, spec: SparseSpec) -> Traced:
-    """The dense value of an argument. It cannot be written to."""
+def captured(trace: Trace, x: ChannelSparse) -> Traced:
+    """The dense value of a `ChannelSparse` from outside the function. Raises ArgumentError where its index could
+    change behind the program's back."""
+    x.check()
+    if x.index.flags.writeable:
+        raise ArgumentError(
+            "a ChannelSparse from outside the function has an index array that can be written to", loc=user_loc(),
+            hint="pass it as an argument, or make its index read-only (`index.flags.writeable = False`)",
+        )
+    known = trace.captured_sparse.get(id(x))
+    if known is None:
+        spec = SparseSpec(x.axis, x.full, x.cap, tuple(x.index.tolist()))
+        known = trace.captured_sparse[id(x)] = spread(trace, as_traced(x.data), None, spec, argument=False)
+    return known
+
+
+def spread(
+    trace: Trace, data: Traced, index: Traced | None, spec: SparseSpec, *, argument: bool = True
+) -> Traced:
+    """The dense value of an argument, or of a captured value. It cannot be written to."""
     if index is None:
         assert spec.index is not None
         channels = trace.const(spec.index, I32, (len(spec.index),))
@@ -116,8 +137,9 @@ def spread(trace: Trace, data: Traced, index: Traced | None, spec: SparseSpec) -
     made = Traced.fresh(trace, value)
     assert made.storage is not None
     made.storage.readonly = made.readonly = _READ_ONLY
-    trace.sparse.append(made)
-    trace.sparse_indexes.append(channels)
+    if argument:
+        trace.sparse.append(made)
+        trace.sparse_indexes.append(channels)
     trace.support = trace.support or Support(trace)
     return made
 

@@ -30,6 +30,10 @@ from sparsec.frontend.locate import user_loc
 from sparsec.frontend.methods import attribute
 from sparsec.frontend.symbolic import as_int
 from sparsec.frontend.trace import Trace
+from sparsec.sparse.channel import ChannelSparse
+
+#: What becomes an array of the program, wherever it is found.
+_ARRAYS = (np.ndarray, ChannelSparse)
 
 _PLAIN = (int, float, complex, bool, str, bytes, type(None))
 
@@ -99,7 +103,7 @@ class Outside:
             space, name = place
             value = space[name]
             self.watch("entry", space, name, value)
-        return as_traced(value) if type(value) is np.ndarray else value
+        return as_traced(value) if type(value) in _ARRAYS else value
 
     # --- what staged code calls ---
 
@@ -187,13 +191,13 @@ class Outside:
             seen = tuple(as_int(self.trace, d) for d in dims)
             return seen if isinstance(value, tuple) else seen[0]
         if isinstance(owner, (Traced, types.ModuleType)):
-            if type(value) is np.ndarray:
+            if type(value) in _ARRAYS:
                 self.watch("attribute", owner, name, value)
                 return as_traced(value)
             return value
-        if type(value) is np.ndarray or isinstance(value, _PLAIN):
+        if type(value) in _ARRAYS or isinstance(value, _PLAIN):
             self.watch("attribute", owner, name, value)
-        return as_traced(value) if type(value) is np.ndarray else value
+        return as_traced(value) if type(value) in _ARRAYS else value
 
     def load_item(self, owner: Any, key: Any) -> Any:
         if isinstance(owner, Traced):
@@ -204,7 +208,7 @@ class Outside:
         if rule is not None:
             return rule(owner, key)
         value = owner[key]
-        if type(value) is np.ndarray and isinstance(owner, (list, dict, tuple)):
+        if type(value) in _ARRAYS and isinstance(owner, (list, dict, tuple)):
             self.watch("item", owner, key, value)
             return as_traced(value)
         return value

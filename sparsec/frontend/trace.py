@@ -96,6 +96,7 @@ class Trace:
         self.positions: dict[str, tuple[Value, ...]] = {}  # mask -> positions of its true elements
         self.sparse: list[Traced] = []  # sparse arguments, in full
         self.sparse_indexes: list[Value] = []  # their indexes
+        self.captured_sparse: dict[int, Traced] = {}  # those from outside the arguments, by identity
         self.support: Support | None = None  # which channels are live, where some argument is sparse
         self.running = True  # whether the user's function is; before and after it, only its caller's lines are
 

@@ -36,7 +36,7 @@ def as_array(x: Any) -> Any:
     """A traced array as it is; anything else as a NumPy array."""
     if isinstance(x, Traced):
         return x
-    return as_traced(x) if type(x) is np.ndarray and current_trace() is not None else np.asarray(x)
+    return as_traced(x) if type(x) in (np.ndarray, ChannelSparse) and current_trace() is not None else np.asarray(x)
 
 
 def constant(like: Any, array: np.ndarray[Any, Any]) -> Any:

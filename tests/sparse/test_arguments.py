@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import sparsec
-from sparsec.errors import AxisOutOfRange, ChannelError, ReadOnlyError
+from sparsec.errors import ArgumentError, AxisOutOfRange, ChannelError, ReadOnlyError
 from sparsec.passes.propagate import propagate_with_reasons
 from sparsec.sparse import ChannelSparse, from_dense
 
@@ -157,6 +157,28 @@ def test_a_sparse_argument_cannot_be_written():
     for function in (write, add):
         with pytest.raises(ReadOnlyError, match="ChannelSparse argument"):
             sparsec.jit(function)(sparse([0, 1]))
+
+
+WEIGHT = from_dense(numbers(6, 4, seed=3), keep=[0, 2], axis=0)
+
+
+def test_weights_from_outside_are_part_of_the_program():
+    layers = {"w": from_dense(numbers(6, 4, seed=4), keep=[1, 5], axis=0)}
+
+    def net(x):
+        return x @ WEIGHT.T, x @ layers["w"].T
+
+    x = numbers(3, 4)
+    first, second = sparsec.jit(net)(x)
+    for got, w in ((first, WEIGHT), (second, layers["w"])):
+        np.testing.assert_allclose(got.to_dense(), x @ w.to_dense().T, rtol=1e-5, atol=1e-6)
+        assert got.static and got.index.tolist() == w.index.tolist()
+
+
+def test_an_index_from_outside_must_not_change_behind_the_program():
+    w = ChannelSparse(numbers(2, 4), np.array([0, 2], "i4"), 6, 0)
+    with pytest.raises(ArgumentError, match="index array that can be written"):
+        sparsec.jit(lambda x: np.matmul(x, w))(numbers(3, 4))
 
 
 def test_overlapping_data_keeps_exact_sizes():
