@@ -86,9 +86,15 @@ def _assigned(nodes: Sequence[ast.AST]) -> tuple[str, ...]:
 
 
 def _reads(nodes: Sequence[ast.AST]) -> Counter[str]:
-    """How often each name is read in these statements, inner functions included."""
-    every = (n for top in nodes for n in ast.walk(top))
-    return Counter(n.id for n in every if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load))
+    """How often each name is read in these statements, inner functions included; by `x += 1` and `nonlocal x`, too."""
+    found: Counter[str] = Counter()
+    for node in (n for top in nodes for n in ast.walk(top)):
+        if isinstance(node, ast.Nonlocal):
+            found.update(node.names)
+        target = node.target if isinstance(node, ast.AugAssign) else node
+        if isinstance(target, ast.Name) and (target is not node or isinstance(target.ctx, ast.Load)):
+            found[target.id] += 1
+    return found
 
 
 def _jumps(nodes: Sequence[ast.stmt], in_loop: bool = False) -> bool:

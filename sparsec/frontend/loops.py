@@ -180,11 +180,11 @@ class Variables:
 
     def _kind_of_new(self, trace: Trace, name: str, before: Undefined, after: Any) -> Kind | None:
         """Made by the body of a loop that surely runs: handed on if it may be read after the loop."""
-        if before.__dict__["why"]:
+        if before.__dict__["why"] or name not in self.used:
             return None
         if is_scalar(after):
             return kind_of(after)
-        return flexed(trace, kind_of(after)) if is_array(after) and name in self.used else None
+        return flexed(trace, kind_of(after)) if is_array(after) else None
 
     def leave(self, trace: Trace, results: Sequence[Value], after: Flat) -> None:
         """Sets the variables to what the loop leaves."""

@@ -102,6 +102,20 @@ def descend(x, limit):
     return -turns, step, best
 
 
+def afterwards(x):
+    """What loops leave in variables: read by a statement, by an in-place one, by a function, by the next turn."""
+    for k in range(3):
+        if k:
+            x[k % 3] += last  # noqa: F821
+        for i in range(60):
+            last = x[i % 3] + i
+    for i in range(40):
+        row, scale, seen = x * i, x[i % 3], x[0] + i
+    row += 1
+    scale *= 2
+    return row, scale, (lambda: seen)(), i
+
+
 def normal(*shape):
     return np.random.default_rng(7).normal(size=shape)
 
@@ -118,6 +132,7 @@ PROGRAMS = [
     (select, lambda: (normal(12), np.array([0, 4, 4, 2]))),
     (checksum, lambda: (np.array([3, 77, 5, 250] * 6, np.uint8),)),
     (sparse_product, lambda: (np.array([0, 2, 2, *[5] * 16, 6]), np.array([1, 3, 0, 1, 2, 3]), normal(6), normal(4))),
+    (afterwards, lambda: (np.arange(1.0, 4.0),)),
     (descend, lambda: (np.array([10.0]), 100)),
     (descend, lambda: (np.array([10.0]), 3)),
     (descend, lambda: (np.array([3.0 + 2**-30]), 100)),
