@@ -1,6 +1,6 @@
 """Shows that the test of every fault can fail: plants bugs in sparsec, one at a time, and runs the faults' tests.
 
-    python -m tests.faults.seeded                  all bugs; takes about five minutes
+    python -m tests.faults.seeded                  all bugs; takes about ten minutes
     python -m tests.faults.seeded --only 1,44,75   those of some faults
 
 A fault's tests are those that are called after it (`test_f44_...`). First they run as they are, and must pass. Then,
