@@ -108,7 +108,7 @@ def afterwards(x):
         if k:
             x[k % 3] += last  # noqa: F821
         for i in range(60):
-            last = x[i % 3] + i
+            last = x[i % 3] + i  # noqa: F841
     for i in range(40):
         row, scale, seen = x * i, x[i % 3], x[0] + i
     row += 1
