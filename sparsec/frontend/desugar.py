@@ -86,7 +86,7 @@ def _assigned(nodes: Sequence[ast.AST]) -> tuple[str, ...]:
 
 
 def _reads(nodes: Sequence[ast.AST]) -> Counter[str]:
-    """How often each name is read in these statements, inner functions included; also by `x += 1` and `nonlocal x`."""
+    """How often each name is read in these statements, inner functions included; `x += 1` and `nonlocal x` count."""
     found: Counter[str] = Counter()
     for node in (n for top in nodes for n in ast.walk(top)):
         if isinstance(node, ast.Nonlocal):
