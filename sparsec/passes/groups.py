@@ -7,6 +7,7 @@ element for element. This file decides; `regroup.py` writes the `fused` ops down
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -25,6 +26,9 @@ from sparsec.passes.accesses import (
 from sparsec.passes.history import History
 
 Shape = tuple[Dim, ...]
+
+#: An op asks so many groups of its shape, the latest: programs with thousands of kernels stay cheap.
+_MOST_GROUPS = 64
 
 #: A pairwise sum writes the code of an element once for each of its accumulators.
 _PAIRWISE_OPS = 16
@@ -101,13 +105,13 @@ class Grouping:
         first, reason = self._earliest(op, touched)
         at, against = None, first - 1
         if shape is not None and shape in self._by_shape and not once:
-            for number in self._by_shape[shape]:
-                if number >= first:
-                    refusal = self._refusal(self.groups[number], op)
-                    if not refusal:
-                        at = number
-                        break
-                    reason, against = refusal, number
+            known = self._by_shape[shape]
+            for number in known[max(bisect_left(known, first), len(known) - _MOST_GROUPS) :]:
+                refusal = self._refusal(self.groups[number], op)
+                if not refusal:
+                    at = number
+                    break
+                reason, against = refusal, number
         if at is None:
             at = self._new_group(shape)
             if at and record(op.name).kind is not Kind.CONTROL:

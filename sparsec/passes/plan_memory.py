@@ -257,14 +257,18 @@ def _last_pointwise_reads(op: Op, result: TensorType) -> set[str]:
 
 def _assign_offsets(blocks: list[_Block]) -> None:
     """Largest first, each into the smallest gap between those that are alive with it."""
-    sizes = {id(b): b.nbytes for b in blocks if isinstance(b.nbytes, int)}
-    order = sorted(blocks, key=lambda b: (-sizes[id(b)], b.first, b.storages[0]))
+    order = sorted(blocks, key=lambda b: (-_int(b.nbytes), b.first, b.storages[0]))
     first, last = (np.array([getattr(b, name) for b in order], np.int64) for name in ("first", "last"))
-    for number, block in enumerate(order):
-        # All pairs are looked at: by NumPy, so that thousands of blocks take no time.
-        alive = np.flatnonzero((first[:number] <= block.last) & (last[:number] >= block.first))
-        taken = sorted((order[k].offset, sizes[id(order[k])]) for k in alive)
-        block.offset = _best_gap(taken, sizes[id(block)])
+    # All pairs are looked at: by NumPy, so that thousands of blocks take no time.
+    places = np.zeros((3, len(order)), np.int64)  # number, start and end of those that have one, by start
+    for count, block in enumerate(order):
+        numbers, starts, ends = places[:, :count]
+        alive = (first[numbers] <= block.last) & (last[numbers] >= block.first)
+        size = _int(block.nbytes)
+        block.offset = _best_gap(starts[alive], ends[alive], size)
+        at = int(np.searchsorted(starts, block.offset))
+        places[:, at + 1 : count + 1] = places[:, at:count].copy()
+        places[:, at] = count, block.offset, _aligned(block.offset + size)
 
 
 def _assign_numbers(blocks: list[_Block], may_share: Callable[[_Block, _Block], bool]) -> None:
@@ -279,16 +283,15 @@ def _assign_numbers(blocks: list[_Block], may_share: Callable[[_Block, _Block], 
         taken[block.offset].append(block)
 
 
-def _best_gap(alive: Sequence[tuple[int, int]], size: int) -> int:
-    """The start of the smallest gap of at least `size` between (offset, bytes) places, or behind them all."""
-    best: tuple[int, int] | None = None
-    end = 0
-    for offset, nbytes in alive:
-        gap = offset - end
-        if gap >= size and (best is None or gap < best[0]):
-            best = (gap, end)
-        end = max(end, _aligned(offset + nbytes))
-    return best[1] if best is not None else end
+def _best_gap(starts: np.ndarray, ends: np.ndarray, size: int) -> int:
+    """The start of the smallest gap of at least `size` between places in order, or behind them all."""
+    if not len(starts):
+        return 0
+    reach = np.maximum.accumulate(ends)
+    before = np.concatenate(([0], reach[:-1]))
+    gaps = starts - before
+    wide = np.flatnonzero(gaps >= size)
+    return int(before[wide[np.argmin(gaps[wide])]]) if len(wide) else int(reach[-1])
 
 
 def _aligned(offset: int) -> int:

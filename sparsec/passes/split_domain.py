@@ -62,28 +62,30 @@ class Component:
 
 def components(reads: Reads) -> dict[int, Component]:
     """The component of every op that can be cut, by position."""
-    found: dict[int, Component] = {}
+    shapes: dict[int, tuple[Dim, ...]] = {}
+    leader: dict[int, int] = {}  # a position of the same component, itself for the one that stands for all
     for number, op in enumerate(reads.ops):
         shape = domain(op)
         if shape is None or not _can_be_cut(op):
             continue
-        own = Component(shape, [number])
+        shapes[number], leader[number] = shape, number
         for value in walked(op):
             made = reads.position.get(value.name, -1)
-            other = found.get(made)
-            if other is not None and other.shape == shape and _makes(reads.ops[made], value) and other is not own:
-                own = _joined(own, other, found)
-        for position in own.positions:
-            found[position] = own
-    return found
+            if shapes.get(made) == shape and _makes(reads.ops[made], value):
+                leader[_leader(leader, made)] = _leader(leader, number)
+    found: dict[int, Component] = {}
+    for number, shape in shapes.items():
+        component = found.setdefault(_leader(leader, number), Component(shape, []))
+        component.positions.append(number)
+    return {number: found[_leader(leader, number)] for number in shapes}
 
 
-def _joined(a: Component, b: Component, found: dict[int, Component]) -> Component:
-    small, large = sorted((a, b), key=lambda c: len(c.positions))
-    large.positions = sorted({*large.positions, *small.positions})
-    for position in small.positions:
-        found[position] = large
-    return large
+def _leader(leader: dict[int, int], number: int) -> int:
+    """Who stands for a position's component; shortens the way there."""
+    while leader[number] != number:
+        leader[number] = leader[leader[number]]
+        number = leader[number]
+    return number
 
 
 def walked(op: Op) -> Iterator[Value]:
