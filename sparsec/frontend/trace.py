@@ -89,6 +89,7 @@ class Trace:
         self.telling = False  # the message of an error is being written: values need not be known
         self.unrolled = 1  # turns of the loops that are being unrolled, multiplied
         self.loops = 0  # loops that are being traced
+        self._depths: dict[str, int] = {}  # of the storages, by name
         self.regions: list[int] = [0]  # open regions, outermost first
         self.home: dict[str, int] = {}  # value -> the region that defines it, where that is not the outermost
         self._region_count = 0
@@ -119,8 +120,13 @@ class Trace:
         for value in operands:
             self.check_visible(value)
         results = self.builder.ops_of(name, *operands, **attrs)
-        self._defined(results, all(v.name in self.static for v in operands))
+        self._defined(results, all(map(self.settled, operands)))
         return results
+
+    def settled(self, value: Value) -> bool:
+        """Whether a value is made of constants alone. What lies in a storage from outside the loop that is being
+        traced is not: an earlier turn may have written it."""
+        return value.name in self.static and self._depths.get(value.storage, self.loops) >= self.loops
 
     def emit(self, op: Op) -> tuple[Value, ...]:
         """Appends a finished op (one with regions)."""
@@ -184,6 +190,7 @@ class Trace:
         """A storage whose first version is `value`."""
         storage = Storage(value, param, depth=self.loops)
         self.live.append(storage)
+        self._depths[storage.name] = storage.depth
         return storage
 
     # --- regions ---

@@ -23,8 +23,9 @@ _WRITERS = ("np.copyto", "np.putmask", "np.add.at")
 
 
 def copied(x: Any) -> Any:
-    """An array of its own, with the same elements; anything else as it is."""
-    return x.copy() if isinstance(x, np.ndarray) else x
+    """An array of its own, with the same elements in the same order (it decides who writes an element last);
+    anything else as it is."""
+    return x.copy(order="K") if isinstance(x, np.ndarray) else x
 
 
 def written(x: Any) -> Any:

@@ -187,7 +187,15 @@ def binary(scope: Scope) -> str:
         return f"{name} ** {rng.choice(('2', '3', '1', '0'))}" if kinds[0] in "iub" else f"{name} ** 2"
     if "c" in kinds:
         raise Rejected
-    return f"{rng.choice(BINARY_FUNCTIONS)}({left}, {right})"
+    function = rng.choice(BINARY_FUNCTIONS)
+    if function == "np.copysign" and not (signs_known(scope, x) and signs_known(scope, y)):
+        raise Rejected
+    return f"{function}({left}, {right})"
+
+
+def signs_known(scope: Scope, x: Any) -> bool:
+    """Whether there is no NaN, whose sign is nobody's business."""
+    return kind(x) not in "fc" or not (scope.twice or np.isnan(x).any())
 
 
 def extremum(scope: Scope) -> str:
@@ -213,6 +221,8 @@ def unary(scope: Scope) -> str:
     if kind(x) == "c" and (function in ("abs", "np.abs", "np.sign", "np.sqrt") or
                            (function == "np.square" and (scope.twice or not exact_sum(x)))):
         raise Rejected
+    if function == "np.signbit" and not signs_known(scope, x):
+        raise Rejected
     if (kind(x) in "ub" and rng.random() < 0.3) or (kind(x) == "i" and rng.random() < 0.15):
         function = rng.choice(("~", "np.invert", "np.bitwise_count"))
     return f"{function}{name}" if function in "-+~" else f"{function}({name})"
@@ -235,7 +245,8 @@ def condition(scope: Scope, name: str) -> str:
     if rng.random() < 0.15:
         return scope.pick_array(lambda m: m.dtype == bool and m.shape == x.shape)
     if kind(x) == "f" and rng.random() < 0.25:
-        return rng.choice((f"np.isnan({name})", f"~np.isfinite({name})", f"np.signbit({name})"))
+        tests = [f"np.isnan({name})", f"~np.isfinite({name})"]
+        return rng.choice([*tests, f"np.signbit({name})"] if signs_known(scope, x) else tests)
     if kind(x) == "c":
         return f"{name} {rng.choice(('==', '!='))} {rng.choice(('0', '1', '2'))}"
     text = f"{name} {rng.choice(COMPARE)} {rng.choice(('0', '1', '2', '3'))}"

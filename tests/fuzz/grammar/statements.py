@@ -402,6 +402,6 @@ def mistake(scope: Scope) -> None:
         f"{name}[{scope.space[name].shape[0] if scope.space[name].ndim else 0}]", f"{name} + {other}",
         f"{name}.reshape(7, 2)", f"{name}.sum(axis={rng.randint(0, 5)})", f"{name}[..., ...]",
         f"np.concatenate(({name}, {other}))", f"{name}[[9]]", f"{name}.transpose(1, 0, 0)", f"-({name} > 0)",
-        f"{name}[1.0]", f"np.broadcast_to({name}, (2, 7))", f"{name} @ {other}", f"{name} & {other}",
+        f"{name}[1.0]", f"np.broadcast_to({name}, (2, 7))", f"{name} & {other}",
         f"{name}[{other}]",
     )))
