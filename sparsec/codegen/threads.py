@@ -38,6 +38,7 @@ from sparsec.ir.loops import (
     Let,
     Load,
     Stmt,
+    Store,
     Var,
     While,
     exprs,
@@ -112,9 +113,20 @@ class ThreadEmitter(Emitter[str]):
         work = body_cost((nest,), known)
         if isinstance(work, Const):
             return work if work.value.real >= WORTHWHILE else None
+        if self._at_most(nest) < WORTHWHILE:
+            return None
         # Scratch memory of a few elements is in registers, unless another function is given its address.
         scratch = {name for name, buffer in self._buffers.items() if buffer.space == "private"}
         return None if scratch & {*reads((nest,)), *writes((nest,))} else work
+
+    def _at_most(self, nest: For) -> float:
+        """A bound of the work of a nest whose turns are not known: each turn has an element of its own in every
+        buffer that it stores to."""
+        loop = list(_candidates(nest))[-1]
+        sizes = [self._buffers[stmt.buffer].size for stmt in loop.body if isinstance(stmt, Store)]
+        turn = body_cost(loop.body, {})
+        known = [size for size in sizes if size >= 0]
+        return min(known) * turn.value.real if known and isinstance(turn, Const) else float("inf")
 
     def _share(self, nest: For, loop: For, work: Expr) -> None:
         """Writes a nest in which the turns of `loop` are shared out."""

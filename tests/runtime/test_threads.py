@@ -167,6 +167,15 @@ def test_little_work_does_not_always_wake_helpers():
     assert SHARE in compiled.trace(x).as_text("llvm") and shared.count(True) == 2
 
 
+def test_a_size_of_the_call_is_not_asked_for_where_memory_bounds_it():
+    def tail(x, k):
+        x[k:] += 1.0
+
+    compiled = sparsec.jit(tail, dynamic=("k",))
+    assert SHARE not in compiled.trace(X[:1000], 5).as_text("llvm")
+    assert SHARE in compiled.trace(X, 5).as_text("llvm")
+
+
 def test_a_product_stays_with_its_library():
     compiled = sparsec.jit(lambda a, b: a @ b)
     assert SHARE not in compiled.trace(F, F.transpose(0, 2, 1).copy()).as_text("llvm")
