@@ -14,6 +14,7 @@ from sparsec.passes.fuse import Fuse
 from sparsec.passes.inline import Inline
 from sparsec.passes.interleave import Interleave
 from sparsec.passes.linearize import Linearize
+from sparsec.passes.masked_writes import MaskedWrites
 from sparsec.passes.order_axes import OrderAxes
 from sparsec.passes.pieces import Pieces
 from sparsec.passes.plan_memory import PlanMemory
@@ -32,6 +33,7 @@ DEFAULT: tuple[Pass, ...] = (
     WholeWrites(),
     Fold(),
     Cse(),
+    MaskedWrites(),
     Dce(),
     Propagate(),
     ResolveViews(),
@@ -70,7 +72,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
     Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, Propagate, ResolveViews, OrderAxes, SkipCopies, Dissolve,
-    Inline, Columns, Pieces, Interleave, Linearize, Fuse, Forward, PlanMemory,
+    Inline, MaskedWrites, Columns, Pieces, Interleave, Linearize, Fuse, Forward, PlanMemory,
 )}
 
 

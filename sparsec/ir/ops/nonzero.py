@@ -8,6 +8,7 @@ import numpy as np
 
 from sparsec.errors import DTypeError
 from sparsec.ir.graph import Attrs
+from sparsec.ir.loops import Const, Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Kind, OpRecord, case, register
 from sparsec.ir.scalar import const, index
@@ -21,14 +22,34 @@ def _positions_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorTy
     return [TensorType(I64, (attrs["count"],))] * mask.rank
 
 
+#: Neighbours that are looked at together: a block without any true element is passed over at once.
+_BLOCK = 64
+
+
 def _positions_lower(nest: NestBuilder, count: object) -> None:
-    """Walks the mask in C order; the next free place is carried along."""
-    shape = nest.shape(0)
+    """Walks the mask in C order, blocks of its last axis at a time; the next free place is carried along."""
+    *outer, last = nest.shape(0)
     place = nest.mut(index(0))
-    with nest.loops(shape) as at, nest.if_(nest.read(0, *at)):
-        for axis, i in enumerate(at):
-            nest.write(axis, (place,), i)
-        nest.assign(place, nest.s.add(place, const(1, I64)))
+
+    def visit(at: tuple[Expr, ...], start: Expr, stop: Expr) -> None:
+        with nest.loop(stop, start) as j, nest.if_(nest.read(0, *at, j)):
+            for axis, i in enumerate((*at, j)):
+                nest.write(axis, (place,), i)
+            nest.assign(place, nest.s.add(place, const(1, I64)))
+
+    if isinstance(last, Const):
+        whole: Expr = index(int(last.value.real) // _BLOCK * _BLOCK)
+    else:
+        whole = nest.let(nest.s.sub(last, nest.s.rem(last, index(_BLOCK))))
+    with nest.loops(outer) as at:
+        with nest.loop(whole, step=_BLOCK) as first:
+            stop = nest.let(nest.s.add(first, index(_BLOCK)))
+            found = nest.mut(const(False, BOOL), "found")
+            with nest.loop(stop, first) as j:
+                nest.assign(found, nest.s.logical_or(found, nest.read(0, *at, j)))
+            with nest.if_(found):
+                visit(at, first, stop)
+        visit(at, whole, last)
 
 
 register(
