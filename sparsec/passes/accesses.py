@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from sparsec.ir.dims import Dim, Poly, symbols
 from sparsec.ir.graph import Op, Value, symbol_uses, value_symbols
 from sparsec.ir.ops.record import Kind, record
-from sparsec.ir.tensorref import TensorRef, regions_overlap, self_overlaps
+from sparsec.ir.tensorref import TensorRef, is_contiguous, regions_overlap, self_overlaps
+from sparsec.ir.types import TensorType
 
 Shape = tuple[Dim, ...]
 
@@ -106,6 +107,22 @@ def ordered(a: Access, b: Access) -> bool:
 def element_for_element(a: Access, b: Access) -> bool:
     """Whether ordered accesses keep their order when both ops run iteration by iteration."""
     return a.pointwise and b.pointwise and same_mapping(a, b)
+
+
+def last_pointwise_reads(op: Op, result: TensorType) -> set[str]:
+    """Storages that the kernel only reads, at the index of the result it writes, in the same order."""
+    good: set[str] = set()
+    bad: set[str] = set()
+    if any(record(inner.name).kind is Kind.REDUCE for inner in op.regions[0].ops):
+        return set()
+    for inner in op.regions[0].ops:
+        for a in accesses(inner):
+            same = (
+                a.pointwise and not a.write and a.shape == result.shape and a.ref.offset == 0
+                and a.itemsize == result.dtype.itemsize and is_contiguous(a.ref, a.shape)
+            )
+            (good if same else bad).add(a.storage)
+    return good - bad
 
 
 def symbol_names(dims: Iterable[Dim]) -> Iterator[str]:

@@ -255,12 +255,20 @@ class _ProgramWriter:
         return [*enter, While(cond, body), *self._copies(test.params, op.results)]
 
     def _copies(self, sources: Sequence[Value], targets: Sequence[Value]) -> list[Stmt]:
-        """Hands values on to storages of their own; those that name a storage are in place already.
+        """Hands values on to storages of their own; those that name a storage are in place already, and so are
+        those that the plan gave one place.
 
         No source lies in a target of the same hand-over (`a, b = b, a`): linearize saw to that.
         """
-        pairs = [(s, t) for s, t in zip(sources, targets) if s.storage != t.storage]
+        pairs = [(s, t) for s, t in zip(sources, targets) if s.storage != t.storage and not self._stays(s, t)]
         return [stmt for source, target in pairs for stmt in self._copy(source, target)]
+
+    def _stays(self, source: Value, target: Value) -> bool:
+        """Whether the plan put both in one place: only such as are handed on are alive together there."""
+        one, other = self.places.get(source.storage), self.places.get(target.storage)
+        if one is None or other is None or one.space != "arena":
+            return False
+        return (one.space, one.offset) == (other.space, other.offset)
 
     def _copy(self, source: Value, target: Value) -> list[Stmt]:
         inside = Value(f"{target.name}.copied", target.type.fresh())

@@ -4,8 +4,8 @@
     %b = fused () {… %a}  -> storage @b: arena+0, 4096 bytes      @a is read for the last time
     %c = fused () {… %b}     storage @c: result+0, 4096 bytes
 
-A storage lives from the op that first touches it to the last that does. Blocks are placed largest first, each
-where it leaves the smallest gap that holds it. Symbolic sizes count with their upper bounds; where they have none,
+A storage lives from the op that first touches it to the last that does; what control flow hands on stays where it is
+if it can (`hand_over.py`). Blocks are placed largest first, each where it leaves the smallest gap. Symbolic sizes count with their upper bounds; where they have none,
 a temporary is `scratch`, which each call makes as large as its arguments ask for, and which later temporaries of
 the same size share. Where only what is computed tells the size, it is on the `heap`: memory that the program asks
 for when it gets there, and that later temporaries of any size take over.
@@ -13,7 +13,7 @@ for when it gets there, and that later temporaries of any size take over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -26,10 +26,11 @@ from sparsec.ir.graph import Func, Op, Placement, Value, touched_storages, walk
 from sparsec.ir.limits import Limits
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.remarks import Topic, remark
-from sparsec.ir.tensorref import is_contiguous, reach
+from sparsec.ir.tensorref import reach
 from sparsec.ir.types import TensorType
-from sparsec.passes.accesses import accesses, is_kernel
+from sparsec.passes.accesses import is_kernel, last_pointwise_reads
 from sparsec.passes.base import Pass
+from sparsec.passes.hand_over import shared_places
 
 __all__ = ["MemoryReport", "PlanMemory", "lifetimes", "memory_report"]
 
@@ -120,8 +121,10 @@ def _placements(func: Func) -> Iterator[Placement]:
             space, size = _own_place(types[value.storage], limits)
             yield Placement(value.storage, "made" if space == "heap" else "result", position, size)
             position += 1
-    blocks = _lifetimes(func, {name: t for name, t in types.items() if name not in placed}, limits)
-    blocks = _share_in_place(func, blocks)
+    types_here = {name: t for name, t in types.items() if name not in placed}
+    blocks = _lifetimes(func, types_here, limits)
+    in_arena = {b.storages[0]: types[b.storages[0]] for b in blocks if b.space == "arena"}
+    blocks = _share_in_place(func, _joined(blocks, shared_places(func, in_arena)))
     _assign_offsets([b for b in blocks if b.space == "arena"])
     _assign_numbers([b for b in blocks if b.space == "scratch"], lambda a, b: a.nbytes == b.nbytes)
     _assign_numbers([b for b in blocks if b.space == "heap"], lambda a, b: True)
@@ -211,6 +214,17 @@ def lifetimes(func: Func) -> dict[str, tuple[int, int]]:
 # --- sharing ---
 
 
+def _joined(blocks: list[_Block], shared: Mapping[str, str]) -> list[_Block]:
+    """The blocks, those of storages that share a place made one."""
+    by_name = {b.storages[0]: b for b in blocks}
+    for name, root in shared.items():
+        one, other = by_name.get(root), by_name.pop(name, None)
+        if one is not None and other is not None:
+            one.storages += other.storages
+            one.first, one.last = min(one.first, other.first), max(one.last, other.last)
+    return list(by_name.values())
+
+
 def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
     """Lets a kernel's result take the place of an operand that it reads element for element, and last."""
     by_name = {b.storages[0]: b for b in blocks}
@@ -223,7 +237,7 @@ def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
             target = by_name.get(result.storage)
             if target is None or result.type.ref is not None or target.storages[0] != result.storage:
                 continue
-            for name in sorted(_last_pointwise_reads(op, result.type)):
+            for name in sorted(last_pointwise_reads(op, result.type)):
                 source = by_name.get(name)
                 if source is not None and source is not target and name not in taken and (
                     source.last == target.first and (source.space, source.nbytes) == (target.space, target.nbytes)
@@ -237,22 +251,6 @@ def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
                     by_name.update(dict.fromkeys(target.storages, source))
                     break
     return [b for b in blocks if b.storages[0] not in merged]
-
-
-def _last_pointwise_reads(op: Op, result: TensorType) -> set[str]:
-    """Storages that the kernel only reads, at the index of the result it writes, in the same order."""
-    good: set[str] = set()
-    bad: set[str] = set()
-    if any(record(inner.name).kind is Kind.REDUCE for inner in op.regions[0].ops):
-        return set()
-    for inner in op.regions[0].ops:
-        for a in accesses(inner):
-            same = (
-                a.pointwise and not a.write and a.shape == result.shape and a.ref.offset == 0
-                and a.itemsize == result.dtype.itemsize and is_contiguous(a.ref, a.shape)
-            )
-            (good if same else bad).add(a.storage)
-    return good - bad
 
 
 def _assign_offsets(blocks: list[_Block]) -> None:
