@@ -4,11 +4,12 @@
     %b = fused () {… %a}  -> storage @b: arena+0, 4096 bytes      @a is read for the last time
     %c = fused () {… %b}     storage @c: result+0, 4096 bytes
 
-A storage lives from the op that first touches it to the last that does; what control flow hands on stays where it is
-if it can (`hand_over.py`). Blocks are placed largest first, each where it leaves the smallest gap. Symbolic sizes count with their upper bounds; where they have none,
-a temporary is `scratch`, which each call makes as large as its arguments ask for, and which later temporaries of
-the same size share. Where only what is computed tells the size, it is on the `heap`: memory that the program asks
-for when it gets there, and that later temporaries of any size take over.
+A storage lives from the op that first touches it to the last that does; what control flow hands on stays where it
+is if it can (`hand_over.py`). Blocks are placed largest first, each where it leaves the smallest gap. Symbolic
+sizes count with their upper bounds; where they have none, a temporary is `scratch`, which each call makes as large
+as its arguments ask for, and which later temporaries of the same size share. Where only what is computed tells the
+size, it is on the `heap`: memory that the program asks for when it gets there, and that later temporaries of any
+size take over.
 """
 
 from __future__ import annotations
