@@ -111,6 +111,8 @@ class _Folder:
             source = literal(value, self._definitions)
             if source is None or not _is_small(value, _READ) or not _is_small(source.result, _READ):
                 return None
+            if not all(isinstance(d, int) for d in (value.ref.offset, *value.ref.strides)):
+                return None  # which elements these are, a loop variable tells
             found.append(view_array(source, value))
         return found
 
