@@ -88,6 +88,11 @@ def simplify(expr: Expr) -> Expr:
 
 
 def _simplify_node(expr: Expr) -> Expr:
+    match expr:
+        case Apply("quo", (Const(value=int(a), dtype=dtype), Const(value=int(b)))) if a >= 0 < b and dtype == I64:
+            return index(a // b)
+        case Apply("rem", (Const(value=int(a), dtype=dtype), Const(value=int(b)))) if a >= 0 < b and dtype == I64:
+            return index(a % b)
     if not (isinstance(expr, Apply) and expr.dtype == I64 and expr.fn in ("add", "sub", "mul", "neg")):
         return expr
     terms = _divisions_undone(_terms(expr))

@@ -21,6 +21,7 @@ from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.propagate import Propagate
 from sparsec.passes.resolve_views import ResolveViews
 from sparsec.passes.skip_copies import SkipCopies
+from sparsec.passes.split_strides import SplitStrides
 from sparsec.passes.unfuse import Unfuse
 from sparsec.passes.whole_writes import WholeWrites
 
@@ -53,6 +54,7 @@ DEFAULT: tuple[Pass, ...] = (
     Inline(),
     Cse(),
     Dce(),
+    SplitStrides(),
     Linearize(),
     Fuse(),
     Forward(),
@@ -72,7 +74,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
     Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, Propagate, ResolveViews, OrderAxes, SkipCopies, Dissolve,
-    Inline, MaskedWrites, Columns, Pieces, Interleave, Linearize, Fuse, Forward, PlanMemory,
+    Inline, MaskedWrites, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
 )}
 
 

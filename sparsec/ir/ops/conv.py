@@ -21,6 +21,7 @@ from sparsec.ir.dims import Dim, Poly, evaluate, product
 from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Const, Expr
 from sparsec.ir.nest import NestBuilder
+from sparsec.ir.ops.phases import regroup
 from sparsec.ir.ops.record import Case, Kind, OpRecord, Sparse, case, register
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import F32, F64, I32, I64, TensorType, dtype_name
@@ -36,7 +37,8 @@ _DOC = (
     "`padding` is ((top, bottom), (left, right)). `extras` names the i32 lists that follow, sorted: `inputs`, the "
     "input channel that each channel of x is; `rows`, the row of w behind each result channel; `outputs`, the "
     "output channel that each row of w is (needed with groups). `in_channels` and `out_channels` count all "
-    "channels; 0: as the operands say. An empty list of inputs gives zeros."
+    "channels; 0: as the operands say. An empty list of inputs gives zeros. With `extent`, the images of this height "
+    "and width are given as their `phases` of the stride."
 )
 
 
@@ -82,7 +84,7 @@ def _types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
     if x.dtype != w.dtype or x.dtype not in (F32, F64) or any(t.dtype != I32 for t in lists):
         names = ", ".join(dtype_name(t.dtype) for t in types)
         raise DTypeError(f"conv2d does not take ({names})", hint="two of float32 or float64, lists of int32")
-    if x.rank != 4 or w.rank != 4 or any(t.rank != 1 for t in lists):
+    if x.rank != (6 if attrs["extent"] else 4) or w.rank != 4 or any(t.rank != 1 for t in lists):
         ranks = ", ".join(str(t.rank) for t in types)
         raise ShapeError(f"conv2d takes [N,C,H,W], [O,I,R,S] and lists, not ranks {ranks}")
     by_name = _named(attrs["extras"], lists)
@@ -92,7 +94,8 @@ def _types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
         raise ShapeError(f"conv2d: the kernel of {w} has no fixed size")
     y_window, x_window = windows(kernel, attrs)
     rows = by_name["rows"].shape[0] if "rows" in by_name else w.shape[0]
-    return [TensorType(x.dtype, (x.shape[0], rows, y_window.size(x.shape[2]), x_window.size(x.shape[3])))]
+    height, width = attrs["extent"] or x.shape[2:]
+    return [TensorType(x.dtype, (x.shape[0], rows, y_window.size(height), x_window.size(width)))]
 
 
 def _named(extras: Sequence[str], lists: Sequence[TensorType]) -> dict[str, TensorType]:
@@ -135,10 +138,11 @@ def _work(types: Sequence[TensorType], attrs: Attrs) -> Dim:
 
 def _reference(
     x: np.ndarray, w: np.ndarray, *lists: np.ndarray, stride: Pair, padding: tuple[Pair, Pair], dilation: Pair,
-    groups: int, extras: Sequence[str], in_channels: int, out_channels: int,
+    groups: int, extras: Sequence[str], in_channels: int, out_channels: int, extent: Pair | tuple[()],
 ) -> np.ndarray:
     """Channels and rows are put in their places first; then it is the dense convolution, summed in float64."""
     named = dict(zip(extras, lists))
+    x = regroup(x, stride, extent) if extent else x
     attrs = {"stride": stride, "padding": padding, "dilation": dilation}
     y_window, x_window = windows(w.shape[2:], attrs)
     rows = named.get("rows", np.arange(len(w)))
@@ -164,12 +168,14 @@ def _reference(
 
 def _lower(
     nest: NestBuilder, stride: Pair, padding: tuple[Pair, Pair], dilation: Pair, groups: int,
-    extras: Sequence[str], in_channels: int, out_channels: int,
+    extras: Sequence[str], in_channels: int, out_channels: int, extent: Pair | tuple[()],
 ) -> None:
     """One sum for each result element, over input channels, then taps, in order. Where the rows of a group lie
     together, groups have a loop of their own."""
     where = {name: 2 + k for k, name in enumerate(extras)}
-    _, channels, height, width = nest.shape(0)
+    _, channels, *_, height, width = nest.shape(0)
+    if extent:
+        height, width = map(index, extent)
     rows, inner, *kernel = nest.shape(1)
     images, made, *size = nest.result_shape()
     dtype = nest.result_dtype()
@@ -198,7 +204,12 @@ def _lower(
                 iy = _tap(y, stride[0], r, dilation[0], padding[0][0])
                 ix = _tap(x, stride[1], s, dilation[1], padding[1][0])
                 inside = _all(_within(iy, height, padding[0]), _within(ix, width, padding[1]))
-                element = _guarded(nest, inside, (n, p, iy, ix))
+                place: tuple[Expr, ...] = (iy, ix)
+                if extent:
+                    a, row_of = _in_phase(y, stride[0], r, dilation[0], padding[0][0])
+                    b, column_of = _in_phase(x, stride[1], s, dilation[1], padding[1][0])
+                    place = (a, b, row_of, column_of)
+                element = _guarded(nest, inside, (n, p, *place))
                 weight = nest.read(1, row, channel, r, s)
                 nest.assign(total, S.fma(element, weight, total))
         nest.write(0, (n, j, y, x), total)
@@ -213,6 +224,14 @@ def _quotient(count: Expr, by: int) -> Expr:
 def _tap(at: Expr, stride: int, tap: Expr, dilation: int, before: int) -> Expr:
     place = S.add(S.mul(at, index(stride)), S.mul(tap, index(dilation)))
     return S.sub(place, index(before))
+
+
+def _in_phase(at: Expr, stride: int, tap: Expr, dilation: int, before: int) -> tuple[Expr, Expr]:
+    """The phase that a tap reads, and the place in it: `_tap` without the remainder by the stride."""
+    whole = -(-before // stride)  # so that what is divided is not negative
+    moved = S.add(S.mul(tap, index(dilation)), index(whole * stride - before))
+    there = S.sub(S.add(at, S.quo(moved, index(stride))), index(whole))
+    return S.rem(moved, index(stride)), there
 
 
 def _within(at: Expr, extent: Expr, padding: Pair) -> Expr | None:
@@ -289,15 +308,19 @@ def _cases() -> tuple[Case, ...]:
               out_channels=5, groups=5, **every, **same),
         _conv((0, 2, 4, 4), (3, 2, 3, 3)), _conv((1, 2, 4, 4), (0, 2, 3, 3)), _conv((1, 0, 4, 4), (2, 0, 3, 3)),
         _conv((1, 2, 0, 3), (2, 2, 1, 3), padding=((1, 0), (1, 1))),
+        # Phases: all of them, and one.
+        _conv((1, 2, 2, 2, 4, 3), (3, 2, 3, 3), stride=(2, 2), extent=(7, 6), **same),
+        _conv((2, 2, 1, 1, 3, 3), (3, 2, 1, 1), stride=(2, 3), extent=(5, 7)),
+        _conv((1, 1, 2, 2, 5, 5), (2, 1, 7, 7), stride=(2, 2), extent=(9, 8), padding=((3, 3), (3, 3))),
     )  # fmt: skip
 
 
 register(OpRecord(
     name="conv2d", kind=Kind.NEST, once=True, arity=(2, 5), numpy=(), sparse=Sparse.REPLACE, doc=_DOC, work=_work,
-    attrs=("stride", "padding", "dilation", "groups", "extras", "in_channels", "out_channels"),
+    attrs=("stride", "padding", "dilation", "groups", "extras", "in_channels", "out_channels", "extent"),
     defaults={
         "stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1, "extras": (),
-        "in_channels": 0, "out_channels": 0,
+        "in_channels": 0, "out_channels": 0, "extent": (),
     },
     infer=_types, ref=_reference, lower=_lower, cases=_cases(),
 ))
