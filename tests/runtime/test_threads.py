@@ -152,19 +152,20 @@ def test_sizes_of_a_call_decide_at_run_time():
     np.testing.assert_array_equal(large, sparsec.jit(polynomial)(X, Y))
 
 
-def test_little_work_does_not_always_wake_helpers():
-    compiled, x = sparsec.jit(lambda x: x + 1), X[:120_000]
-    with settings.override(num_threads=2):
-        compiled(X)
-        shared = []
-        for _ in range(16):
-            pool, end = thread_pool(), time.monotonic() + 60
-            while pool.asleep < pool.workers and time.monotonic() < end:
-                time.sleep(0.001)
-            jobs = pool.jobs
-            compiled(x)
-            shared.append(pool.jobs > jobs)
-    assert SHARE in compiled.trace(x).as_text("llvm") and shared.count(True) == 2
+_LITTLE = """
+import numpy as np, sparsec
+from sparsec.compiler import thread_pool
+f = sparsec.jit(lambda x: x + 1)
+x = np.zeros(120_000)
+sparsec.set_num_threads(2)
+f(x)
+print(*((f(x), thread_pool().jobs)[1] for _ in range(7)), thread_pool().workers)
+"""
+
+
+def test_nobody_is_woken_for_little_work_but_now_and_then():
+    done = subprocess.run([sys.executable, "-c", _LITTLE], capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("0 0 0 0 0 0 1 1\n", "")
 
 
 def test_a_size_of_the_call_is_not_asked_for_where_memory_bounds_it():
