@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from sparsec.frontend import indexing, results, spec, ufuncs
+from sparsec.frontend import control, indexing, loops, ranges, results, spec, ufuncs
 from sparsec.frontend.array import Traced
 from sparsec.frontend.trace import Trace
 from sparsec.ir.ops import gather
@@ -226,6 +226,45 @@ def _short_sum() -> Iterator[None]:
         return total
 
     with _rule("sum", "ref", short):
+        yield
+
+
+# --- loops and branches -----------------------------------------------------------------------------------
+
+
+@seeded("a range has one turn more")
+def _trip_count() -> Iterator[None]:
+    exact = ranges.TracedRange.values
+
+    def longer(self: Any, trace: Trace) -> Any:
+        start, stop, step = exact(self, trace)
+        return start, trace.op("add", stop, step), step
+
+    with patch.object(ranges.TracedRange, "values", longer):
+        yield
+
+
+@seeded("a branch goes the other way")
+def _wrong_branch() -> Iterator[None]:
+    stage = control.stage_if
+
+    def swapped(trace: Trace, test: Traced, branches: Any, *rest: Any) -> Any:
+        return stage(trace, test, branches[::-1], *rest)
+
+    with patch.object(control, "stage_if", swapped):
+        yield
+
+
+@seeded("a loop hands on what an array was before it")
+def _version_dropped() -> Iterator[None]:
+    close = loops._close
+
+    def forgetful(trace: Trace, variables: Any, storages: Any, results: Any, after: Any) -> None:
+        outer = {s: s.newest for s in storages}
+        close(trace, variables, storages, results, after)
+        trace.restore(outer)
+
+    with patch.object(loops, "_close", forgetful):
         yield
 
 

@@ -18,7 +18,7 @@ from tests.programs.harness import backends
 
 _SEED = 20
 #: backend -> (programs, test items they are split into).
-_SHARE = {"interp": (1500, 6), "cpu": (120, 6), "opencl": (12, 4)}
+_SHARE = {"interp": (600, 6), "cpu": (60, 6), "opencl": (8, 4)}
 #: Refusals must stay rare: the share of programs that may be refused.
 _REFUSED = 0.2
 
