@@ -20,8 +20,8 @@ _HOMES = {"jit": "sparsec.frontend.jit", "Jitted": "sparsec.frontend.jit", "Stag
 
 def __getattr__(name: str) -> Any:
     """Public names are imported when first used: `sparsec doctor` must work where LLVM does not."""
-    if name == "errors":
-        return import_module("sparsec.errors")
+    if name in ("errors", "nn", "sparse"):
+        return import_module(f"sparsec.{name}")
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'sparsec' has no attribute {name!r}")

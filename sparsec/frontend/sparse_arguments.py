@@ -10,7 +10,8 @@ will find) comes back as a `ChannelSparse`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -77,35 +78,49 @@ def generalise(
     Arrays that overlap others, but are not the same, keep exact sizes.
     """
     made = list(specs)
-    for k in (k for s in stored for k in (s.data, s.index) if k >= 0):
-        made[k] = replace(made[k], writeable=False)  # nobody writes through it
     sizes: dict[str, int] = {}
+    places: dict[int, list[int]] = {}
+    for k, spec in enumerate(specs):
+        places.setdefault(spec.storage, []).append(k)
     groups: dict[int, list[Stored]] = {}
     for s in stored:
+        made[s.data] = _made(specs[s.data], specs[s.data].shape, specs[s.data].strides)
         if s.index >= 0:
+            made[s.index] = _made(specs[s.index], specs[s.index].shape, specs[s.index].strides)
             groups.setdefault(specs[s.index].storage, []).append(s)
     for members in groups.values():
-        places = [k for s in members for k in (s.data, s.index)]
-        if not all(_alone(specs, k) for k in places) or len({s.live for s in members}) > 1:
+        arrays = [k for s in members for k in (s.data, s.index)]
+        if not all(_alone(specs, places[specs[k].storage]) for k in arrays) or len({s.live for s in members}) > 1:
             continue
-        name = f"%k{members[0].index}"
-        count = sym(name, min(s.spec.cap for s in members), 0)
+        name, cap = f"%k{members[0].index}", min(s.spec.cap for s in members)
         sizes[name] = members[0].live
         for s in members:
-            made[s.index] = _sized(made[s.index], 0, count)
-            made[s.data] = _sized(made[s.data], s.spec.axis, count)
+            made[s.index] = _made(made[s.index], *_with_count((0,), 0, name, cap))
+            shape = specs[s.data].shape
+            open_shape = (*shape[: s.spec.axis], 0, *shape[s.spec.axis + 1 :])
+            made[s.data] = _made(made[s.data], *_with_count(open_shape, s.spec.axis, name, cap))
     return tuple(made), sizes
 
 
-def _alone(specs: Sequence[ArraySpec], k: int) -> bool:
+def _alone(specs: Sequence[ArraySpec], places: Sequence[int]) -> bool:
     """Whether all arrays of a storage are the same one."""
-    own = replace(specs[k], writeable=True)
-    return not own.conflict and all(replace(s, writeable=True) == own for s in specs if s.storage == own.storage)
+    if specs[places[0]].conflict:
+        return False
+    if len(places) == 1:
+        return True
+    return len({(s.dtype, s.shape, s.strides, s.offset) for s in (specs[k] for k in places)}) == 1
 
 
-def _sized(spec: ArraySpec, axis: int, count: Any) -> ArraySpec:
-    shape = (*spec.shape[:axis], count, *spec.shape[axis + 1 :])
-    return replace(spec, shape=shape, strides=contiguous_strides(shape))
+def _made(spec: ArraySpec, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> ArraySpec:
+    """The spec of an array that nobody writes through."""
+    return ArraySpec(spec.dtype, shape, strides, spec.offset, spec.storage, spec.aligned, False, spec.conflict)
+
+
+@lru_cache(maxsize=4096)
+def _with_count(shape: tuple[Any, ...], axis: int, name: str, cap: int) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """A shape with a run-time number of channels, and its strides in C order."""
+    made = (*shape[:axis], sym(name, cap, 0), *shape[axis + 1 :])
+    return made, contiguous_strides(made)
 
 
 def captured(trace: Trace, x: ChannelSparse) -> Traced:

@@ -8,6 +8,7 @@ import numpy as np
 
 from sparsec.errors import DTypeError, ShapeError
 from sparsec.ir.graph import Attrs
+from sparsec.ir.loops import Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.declare import SAMPLES, refuse_half
 from sparsec.ir.ops.record import Case, Kind, OpRecord, Sparse, case, register
@@ -118,20 +119,37 @@ def _through_array(a: np.ndarray, b: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.matmul(a, np.take(b, at, axis=-2))  # type: ignore[no-any-return]
 
 
+#: Result columns that are summed side by side: their sums do not wait for each other.
+_COLUMNS = 4
+
+
 def _through_lower(nest: NestBuilder) -> None:
-    """Each row of b is found through the index, where it is."""
+    """Each row of b is found through the index, where it is; four columns of the result share the way there."""
     *batch, m, k = nest.shape(0)
     n = nest.shape(1)[-1]
+    blocks = S.quo(n, index(_COLUMNS))
+    with nest.loops((*batch, m, blocks), bind="parallel") as at:
+        *head, i, block = at
+        first = nest.let(S.mul(block, index(_COLUMNS)))
+        _columns(nest, head, i, [S.add(first, index(c)) for c in range(_COLUMNS)], k)
+    with nest.loops((*batch, m), bind="parallel") as (*head, i), nest.loop(n, S.mul(blocks, index(_COLUMNS))) as j:
+        _columns(nest, head, i, [j], k)
+
+
+def _columns(nest: NestBuilder, head: Sequence[Expr], i: Expr, columns: Sequence[Expr], k: Expr) -> None:
+    """Some columns of row i of the result."""
     dtype = nest.result_dtype()
-    with nest.loops((*batch, m, n), bind="parallel") as at:
-        *head, i, j = at
-        total = nest.mut(const(0, dtype), "total")
-        with nest.loop(k) as p:
-            row = S.cast(nest.read(2, p), I64)
-            a, b = nest.read(0, *head, i, p), nest.read(1, *head, row, j)
-            term = S.logical_and(a, b) if dtype.kind == "b" else S.mul(a, b)
-            nest.assign(total, S.logical_or(total, term) if dtype.kind == "b" else S.add(total, term))
-        nest.write(0, at, total)
+    totals = [nest.mut(const(0, dtype), "total") for _ in columns]
+    with nest.loop(k) as p:
+        row, a = S.cast(nest.read(2, p), I64), nest.read(0, *head, i, p)
+        for total, j in zip(totals, columns, strict=True):
+            b = nest.read(1, *head, row, j)
+            if dtype.kind == "b":
+                nest.assign(total, S.logical_or(total, S.logical_and(a, b)))
+            else:
+                nest.assign(total, S.add(total, S.mul(a, b)))
+    for total, j in zip(totals, columns, strict=True):
+        nest.write(0, (*head, i, j), total)
 
 
 register(OpRecord(
@@ -142,6 +160,7 @@ register(OpRecord(
     infer=_through_types, ref=_through_array, lower=_through_lower,
     cases=(
         case((2, 3), (5, 4), np.array([0, 2, 4], "i4"), dtypes="f4", ulp=8),
+        case((2, 3), (5, 7), np.array([0, 1, 4], "i4"), ulp=8),
         case((2, 2, 2), (2, 3, 4), np.array([1, 2], "i4"), ulp=8),
         case((2, 0), (3, 2), np.array([], "i4")),
         case((2, 2), (4, 3), np.array([0, 3], "i4"), dtypes="i4"),

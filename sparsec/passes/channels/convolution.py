@@ -29,6 +29,8 @@ def convolution(flow: Flow, op: Op) -> Live | Value:
         raise Refused("the convolution has lists of channels already")
     if image is None and weight is None:
         raise Refused(_NUMBER)
+    if not all(isinstance(d, int) for d in (x.type.shape[1], w.type.shape[0])):
+        raise Refused("the number of all channels is known only at run time")
     if image is not None and image.axis != 1:
         raise Refused("only the channels of an image may be absent from a convolution")
     if weight is not None and weight.axis == 1 and op.attrs["groups"] == 1 and isinstance(weight.count, int):
