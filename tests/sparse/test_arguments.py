@@ -159,6 +159,31 @@ def test_a_sparse_argument_cannot_be_written():
             sparsec.jit(function)(sparse([0, 1]))
 
 
+def rewritten(x, d):
+    y = np.abs(x)
+    y[...] = d
+    y[:, 1] = 0
+    z = x * 2
+    z[...] = x
+    z[:, :, 0] += 1
+    w = x.copy()
+    w[:, 2:] = d[:, 2:]
+    return y, z, w, x[:, ::2], x[:, ::-1, 1:]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("static", [False, True])
+def test_writes_into_copies_reach_no_argument(backend, static):
+    for keep in ([0, 2], [0, 1, 2, 3]):
+        x, d = sparse(keep, static=static), numbers(2, 4, 3, 3, seed=5)
+        data, before = x.data.copy(), d.copy()
+        found = sparsec.jit(rewritten, backend=backend)(x, d)
+        for got, want in zip(found, rewritten(x.to_dense(), d), strict=True):
+            np.testing.assert_array_equal(np.asarray(got), want)
+        np.testing.assert_array_equal(x.data, data)
+        np.testing.assert_array_equal(d, before)
+
+
 WEIGHT = from_dense(numbers(6, 4, seed=3), keep=[0, 2], axis=0)
 
 

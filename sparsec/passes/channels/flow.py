@@ -261,7 +261,9 @@ class Flow:
 
     def _define(self, op: Op, found: State | None) -> None:
         if found is not None:
-            self.env[op.result.name] = self._simplified(found)
+            # A view stays one of the storage that it was taken of: results may lie in it.
+            view = record(op.name).kind is Kind.VIEW
+            self.env[op.result.name] = found if view else self._simplified(found)
         if isinstance(found, Later) and found.join is not None and found.join.is_whole():
             self.state(op.result)
 

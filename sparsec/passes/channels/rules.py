@@ -30,7 +30,8 @@ def take(flow: Flow, op: Op) -> Live | Value:
         return replace(live, data=data)
     if not flow.indexes.is_index(index):
         raise Refused("the channels that are taken are not known to be an index")
-    return flow.gathered(value, index, axis)
+    found = flow.gathered(value, index, axis)
+    return flow.emit("copy", found) if found.storage in flow.fixed else found
 
 
 _KINDS: dict[Kind, Rule] = {Kind.ELEMENTWISE: elementwise, Kind.VIEW: view, Kind.REDUCE: reduce, Kind.UPDATE: write}

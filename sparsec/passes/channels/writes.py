@@ -109,7 +109,7 @@ def write(flow: Flow, op: Op) -> Live | Later | Value:
     if not isinstance(base, Live) and not isinstance(state, Live):
         raise Refused("")
     if not window.cut and value.type.shape == version.type.shape:
-        return state
+        return state if isinstance(state, Live) else flow.emit("copy", state)
     return _inside(flow, op, window, base, state)
 
 
