@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from sparsec.errors import ArgumentError, UnsupportedError
 from sparsec.nn.program import as_array, image, on_channels_of, op, pair, wrong
 from sparsec.nn.pruned import pruned_conv2d, pruned_linear
 from sparsec.sparse.weights import SparseWeight
@@ -16,14 +17,18 @@ Pads = tuple[tuple[int, int], tuple[int, int]]
 
 
 def conv2d(
-    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1
+    input: Any, weight: Any, bias: Any = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1,
+    *, algorithm: str = "direct",
 ) -> Any:
     """The cross-correlation of images [N, C, H, W] with weights [O, C/groups, R, S], plus a bias [O].
 
     padding: zeros on each side, for both axes or one each; "same" (stride 1 only) or "valid". With a bias an absent
     channel of the result would hold it: it stays absent (see docs/sparsity.md). A pruned weight
-    (`sparsec.sparse.prune`) is computed with as it is stored.
+    (`sparsec.sparse.prune`) is computed with as it is stored. algorithm: only "direct", which reads weights and
+    channels where they lie; "winograd", "im2col" and "fft" would copy them, and raise UnsupportedError.
     """
+    if algorithm != "direct":
+        raise _other_algorithm(algorithm)
     x = image(input, "conv2d")
     w = weight if isinstance(weight, SparseWeight) else image(weight, "the weights of conv2d")
     strides, dilations = pair(stride, "stride"), pair(dilation, "dilation")
@@ -35,6 +40,15 @@ def conv2d(
     else:
         y = op("conv2d", x, w, groups=groups, **window)
     return y if bias is None else with_bias(y, bias, (-1, 1, 1))
+
+
+def _other_algorithm(name: Any) -> UnsupportedError | ArgumentError:
+    if name not in ("winograd", "im2col", "fft"):
+        return ArgumentError(f"conv2d: no algorithm is called {name!r}", hint='algorithm="direct"')
+    return UnsupportedError(
+        f"conv2d: {name} needs transformed copies of weights or images, in which absent channels cannot be skipped",
+        hint='leave algorithm at "direct"',
+    )
 
 
 def _pads(padding: Any, stride: tuple[int, int], dilation: tuple[int, int], kernel: tuple[int, ...]) -> Pads:

@@ -2,7 +2,7 @@
 
     for y in 0..4 { for x in 0..7 { A(y, x) } }
         fused:      for q in 0..28 { A(quo(q, 7), rem(q, 7)) }
-        stripped:   for q in 0..28 step 16 { if q < 16 { block(q, 16) } else { block(q, 12) } }
+        stripped:   for q in 0..28 step 16 { if q < 1 { block(q, 16) } else { block(16, 12) } }
 
 All loops here are independent ("parallel"), so their order is free.
 """
@@ -78,7 +78,8 @@ def strip(loop: For, size: int, block: Block, names: Namer) -> Body:
         full = len(turns) - rest
         body = block(first, size) if full else block(first, rest)
         if full and rest:
-            body = (If(S.lt(first, index(full)), body, block(index(full), rest)),)
+            last = index(full - size)  # where the last full block begins: this tells most about positions in it
+            body = (If(S.lt(first, S.add(last, index(1))), body, block(index(full), rest)),)
     else:
         left = S.rem(loop.stop, index(size))
         body = block(first, size)
