@@ -32,6 +32,7 @@ from sparsec.ir.types import DType
 
 if TYPE_CHECKING:
     from sparsec.codegen.target import Target
+    from sparsec.passes.choices import Choices
     from sparsec.runtime.stored import StoredCode
     from sparsec.runtime.threads import Pool
 
@@ -72,18 +73,45 @@ class Compilation:
     alignments: Mapping[str, int] = field(default_factory=dict)
     optimise: bool = True
     observe: Callable[[str, str], None] | None = None
+    choices: Choices | None = None  # None: what `sparsec tune` has kept for this function, else the defaults
 
     def __post_init__(self) -> None:
         if self.backend not in BACKENDS:
             raise ConfigError(f"backend {self.backend!r} is not one of {', '.join(BACKENDS)}")
 
     @lazy
+    def chosen(self) -> Choices:
+        """What is decided of what a search may decide."""
+        from sparsec.passes.choices import Choices
+        from sparsec.runtime.cache import disk_cache
+
+        if self.choices is not None or self.backend != "cpu" or not self.optimise:
+            return self.choices or Choices()
+        cache = disk_cache()
+        kept = cache.get(self.choices_key) if cache is not None else None
+        return Choices.parse(kept.decode()) if kept else Choices()
+
+    @property
+    def choices_key(self) -> str:
+        """Where the disk cache keeps the choices for this function."""
+        from sparsec.runtime.stored import cache_key
+
+        return cache_key("choices", *self._identity)
+
+    @lazy
+    def _identity(self) -> tuple[str, str]:
+        """Texts that say which function this is, for which arguments."""
+        from sparsec.ir.text import to_text
+
+        return to_text(self.func), ", ".join(f"{name}: {self.alignments[name]}" for name in sorted(self.alignments))
+
+    @lazy
     def planned(self) -> Func:
         """The graph after all passes."""
         from sparsec.passes.base import run_pipeline
-        from sparsec.passes.pipeline import DEFAULT, UNOPTIMISED
+        from sparsec.passes.pipeline import UNOPTIMISED
 
-        planned = run_pipeline(self.func, DEFAULT if self.optimise else UNOPTIMISED)
+        planned = run_pipeline(self.func, self.chosen.pipeline() if self.optimise else UNOPTIMISED)
         if {p.offset for p in planned.plan if p.space == "made"} != self.made:
             raise UnsupportedError("the size of a result has no upper bound after all passes", loc=self.func.loc)
         return planned
@@ -93,7 +121,7 @@ class Compilation:
         """Loop IR, for any target; reductions are written for vector units where those are not work-items."""
         from sparsec.passes.lower import lower_program
 
-        return lower_program(self.planned, self.alignments, lanes=self.backend != "opencl")
+        return lower_program(self.planned, self.alignments, lanes=self.backend != "opencl" and self.chosen.lanes)
 
     @property
     def target(self) -> Target:
@@ -117,9 +145,8 @@ class Compilation:
         from sparsec.passes.schedule.register_block import Registers, register_blocks
 
         target = self.target
-        return register_blocks(
-            self.program, Registers(target.vector_bytes if target.vector_registers else 0, target.vector_registers)
-        )
+        registers = min(self.chosen.registers or target.vector_registers, target.vector_registers)
+        return register_blocks(self.program, Registers(target.vector_bytes if registers else 0, registers))
 
     @lazy
     def legal(self) -> Program:
@@ -180,11 +207,10 @@ class Compilation:
     def stored(self) -> StoredCode:
         """Native code for this machine and what a call needs beside it; from the disk if it has been made
         before from the same traced function, and then no stage in between is."""
-        from sparsec.ir.text import to_text
         from sparsec.runtime.stored import cache_key, load_or_make
 
-        alignments = ", ".join(f"{name}: {self.alignments[name]}" for name in sorted(self.alignments))
-        return load_or_make(cache_key("cpu", to_text(self.func), alignments, str(self.optimise)), self._make_stored)
+        key = cache_key("cpu", *self._identity, str(self.optimise), str(self.chosen))
+        return load_or_make(key, self._make_stored)
 
     def _make_stored(self) -> StoredCode:
         from sparsec.codegen.pool import SHARE
@@ -209,7 +235,8 @@ class Compilation:
 
         host, blas = host_cpu(), find_blas()
         target = LlvmTarget(
-            host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, host.vector_bytes,
+            host.triple, host.data_layout, host.cpu, host.features, self.chosen.vector_bits or host.vector_bits,
+            host.vector_bytes,
             blas.bits if blas else 0, has_threads(),
         )
         return llvm_text(self.legal, target)

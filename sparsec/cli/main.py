@@ -29,6 +29,7 @@ COMMANDS = {
     "ops": "list the ops of the IR and the NumPy functions that are supported",
     "doctor": "show what sparsec finds on this machine, and whether it can work",
     "cache": "show or clear the compiled code that is kept between runs",
+    "tune": "search for faster code for a function and keep it",
     "opt": "run passes over the text of the IR",
     "run": "run a function from the text of the IR",
 }

@@ -48,6 +48,7 @@ from sparsec.runtime.sized import allocate, sizes_at
 from sparsec.sparse.channel import ChannelSparse
 
 if TYPE_CHECKING:
+    from sparsec.passes.choices import Choices
     from sparsec.report import CostAnalysis, Explanation, MemoryAnalysis
 
 P = ParamSpec("P")
@@ -57,9 +58,11 @@ R = TypeVar("R")
 class Specialisation:
     """A traced function, its compilation, and how a call's memory meets it."""
 
-    def __init__(self, traced: TracedFunction, backend: str, optimise: bool) -> None:
+    def __init__(
+        self, traced: TracedFunction, backend: str, optimise: bool, choices: Choices | None = None
+    ) -> None:
         self.traced = traced
-        self.compilation = Compilation(traced.func, backend, _alignments(traced), optimise)
+        self.compilation = Compilation(traced.func, backend, _alignments(traced), optimise, choices=choices)
         self.calls = 0  # in Python, with this number of threads
         self.threads = 0
         if {k for k, (shape, _) in enumerate(traced.results.storages) if shape is None} != self.compilation.made:

@@ -1,0 +1,74 @@
+"""What the cost model decides and a search may decide otherwise: options of passes, and of the machine's units.
+
+    Choices(max_ops=16).pipeline()          the default one, with fuse{max-ops=16}
+
+No choice changes a value. `str()` of one names what differs from the defaults, and reads back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from sparsec.errors import ConfigError
+from sparsec.passes.base import Pass
+from sparsec.passes.columns import Columns
+from sparsec.passes.fuse import Fuse
+from sparsec.passes.interleave import Interleave
+from sparsec.passes.pieces import Pieces
+from sparsec.passes.pipeline import DEFAULT
+
+__all__ = ["ALTERNATIVES", "Choices"]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """max_ops: of a kernel. columns, interleave, pieces: `most` of these passes. lanes: whether reductions go
+    several abreast. vector_bits, registers: what vectors and register blocks may use; 0: what the machine has."""
+
+    max_ops: int = Fuse.max_ops
+    columns: int = Columns.most
+    interleave: int = Interleave.most
+    pieces: int = Pieces.most
+    lanes: bool = True
+    vector_bits: int = 0
+    registers: int = 0
+
+    def pipeline(self) -> tuple[Pass, ...]:
+        """The default pipeline with these options."""
+        return tuple(self._step(step) for step in DEFAULT)
+
+    def _step(self, step: Pass) -> Pass:
+        match step:
+            case Fuse():
+                return replace(step, max_ops=self.max_ops)
+            case Columns():
+                return replace(step, most=self.columns)
+            case Interleave():
+                return replace(step, most=self.interleave)
+            case Pieces():
+                return replace(step, most=self.pieces)
+        return step
+
+    def __str__(self) -> str:
+        named = [f"{f.name.replace('_', '-')}={int(getattr(self, f.name))}" for f in fields(self)
+                 if getattr(self, f.name) != f.default]
+        return ",".join(named)
+
+    @staticmethod
+    def parse(text: str) -> Choices:
+        """The inverse of `str`. Raises ConfigError."""
+        known = {f.name.replace("_", "-"): f for f in fields(Choices)}
+        values = {}
+        for part in filter(None, text.split(",")):
+            key, _, number = part.partition("=")
+            if key not in known or not number.isdigit():
+                raise ConfigError(f"{part!r} is no choice", hint="choices: " + ", ".join(known))
+            values[known[key].name] = type(known[key].default)(int(number))  # type: ignore[misc]
+        return Choices(**values)
+
+
+#: What a search tries for each.
+ALTERNATIVES: dict[str, tuple[int, ...]] = {
+    "max_ops": (8, 16, 32, 128), "columns": (0, 2, 8), "interleave": (1, 8), "pieces": (1, 27), "lanes": (False,),
+    "vector_bits": (128, 256, 512), "registers": (8, 16),
+}
