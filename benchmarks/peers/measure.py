@@ -1,4 +1,9 @@
-"""One row: every contender's values checked, then all timed in turn, batch by batch."""
+"""One row: every contender's values checked, then all timed in turn, batch by batch.
+
+A batch during which the process did not have a processor nearly all the time was disturbed, and is left out: on a
+busy machine short calls find quiet moments and long ones do not, so plain minima would favour the fast. A contender
+with too few quiet batches is measured by all of them and marked `~`.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +24,16 @@ __all__ = ["row"]
 
 _BATCH = 2e-3  # seconds that a batch should take
 _FEWEST = 5
+_QUIET = 0.95  # of the time of a batch, processor time
+_ENOUGH = 3
 
 
 def row(case: Case, size: str, seconds: float) -> dict[str, Any]:
     """Microseconds per call of each contender, or what became of it.
 
-    `results[name]`: `first` (seconds of the first call), `min`, `median`, `mark` ("" or "e": ran eager); or
-    `problem` ("FAIL": refused; "!": wrong values) and `why`. `bytes`: what no program could move less of;
-    `copy`: the time in which NumPy copies that much from array to array.
+    `results[name]`: `first` (seconds of the first call), `min`, `median`, `mark` ("", "e": ran eager, "~": never
+    undisturbed), `batches` and how many of them were `quiet`; or `problem` ("FAIL": refused; "!": wrong values) and
+    `why`. `bytes`: what no program could move less of; `copy`: the time in which NumPy copies that much.
     """
     given = case.make(size, 0)
     with np.errstate(all="ignore"):
@@ -45,9 +52,17 @@ def row(case: Case, size: str, seconds: float) -> dict[str, Any]:
         times = _timed(sides, seconds)
     for name, found in times.items():
         if name in results:
-            results[name] |= {"min": min(found), "median": statistics.median(found)}
-    copied = min(times["copy"]) if least else None
+            results[name] |= _figures(found, results[name]["mark"])
+    copied = _figures(times["copy"], "")["min"] if least else None
     return {"name": case.name, "size": size, "bytes": least, "copy": copied, "results": results}
+
+
+def _figures(batches: Sequence[tuple[float, float]], mark: str) -> dict[str, Any]:
+    quiet = [wall for wall, processor in batches if processor >= _QUIET * wall]
+    enough = len(quiet) >= _ENOUGH
+    used = quiet if enough else [wall for wall, _ in batches]
+    return {"min": min(used), "median": statistics.median(used), "mark": mark if enough else f"{mark}~",
+            "batches": len(batches), "quiet": len(quiet)}
 
 
 def _checked(contender: Contender, case: Case, want: Any, wanted: Sequence[Any]) -> tuple[dict[str, Any], int]:
@@ -90,16 +105,20 @@ def _least(case: Case, given: Any) -> int:
     return found.traffic.least if found.traffic.exact else 0
 
 
-def _timed(sides: dict[str, tuple[Callable[[], Any], int]], seconds: float) -> dict[str, list[float]]:
-    """Microseconds per call, for each batch: one batch of every side in turn, until the time is over."""
-    times: dict[str, list[float]] = {name: [] for name in sides}
+def _timed(
+    sides: dict[str, tuple[Callable[[], Any], int]], seconds: float
+) -> dict[str, list[tuple[float, float]]]:
+    """Microseconds per call, by the clock and of the processor, for each batch: one batch of every side in turn,
+    until the time is over."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
     end = time.perf_counter() + seconds
     rounds = 0
     while time.perf_counter() < end or rounds < _FEWEST:
         rounds += 1
         for name, (call, batch) in sides.items():
-            begin = time.perf_counter()
+            begin, processor = time.perf_counter(), time.process_time()
             for _ in range(batch):
                 call()
-            times[name].append((time.perf_counter() - begin) / batch * 1e6)
+            wall, busy = time.perf_counter() - begin, time.process_time() - processor
+            times[name].append((wall / batch * 1e6, busy / batch * 1e6))
     return times

@@ -31,7 +31,7 @@ def markdown(data: Mapping[str, Any]) -> str:
     """Everything: one table for each number of threads and size."""
     count = len({r["name"] for r in data["rows"]})
     title = f"# {count} detection and vision functions, by every tool at hand"
-    out = [title, "", _about(data), "", *_summary(data), ""]
+    out = [title, "", _about(data) + _disturbed(data["rows"]), "", *_summary(data), ""]
     for threads, size, rows in _groups(data):
         names = _present(rows)
         out += [f"## {size.capitalize()}, {threads} thread{'s' * (threads != 1)}", "",
@@ -46,7 +46,7 @@ def markdown(data: Mapping[str, Any]) -> str:
 
 def summary(data: Mapping[str, Any]) -> str:
     """The table of the README."""
-    return "\n".join([_about(data), "", *_summary(data), "", _SHORT_NOTES])
+    return "\n".join([_about(data), "", *_summary(data), "", _SHORT_NOTES + _disturbed(data["rows"])])
 
 
 _SHORT_NOTES = (
@@ -55,13 +55,21 @@ _SHORT_NOTES = (
 )
 
 _NOTES = (
-    "Minima over interleaved batches, in microseconds per call, the Python call included; the JSON beside this file "
-    "has medians as well. `FAIL`: it does not compile; `!`: wrong values; `e`: a part of it ran eager. Numba gets "
+    "Minima over interleaved batches that other processes left alone, in microseconds per call, the Python call "
+    "included; the JSON beside this file has medians as well. `FAIL`: it does not compile; `!`: wrong values; `e`: a "
+    "part of it ran eager; `~`: there were too few such batches, so the figure is too large. Numba gets "
     "the NumPy function as it is (but `out=` by position and `np.bool_` for `bool`); torch gets versions with "
     "tensors, slices and `out=`; JAX gets rewrites without writes. Best peer: the fastest other tool with the right "
     "values. Of copy bandwidth: the time in which NumPy copies as many bytes as the function must move, measured in "
     "turn with it, over the function's time."
 )
+
+
+def _disturbed(rows: Sequence[Row]) -> str:
+    """A warning, where the machine was too busy."""
+    found = [r["mark"] for row in rows for r in row["results"].values() if "min" in r]
+    count = sum("~" in mark for mark in found)
+    return f" The machine was busy: {count} of {len(found)} figures are too large (`~` there)." if count else ""
 
 
 def _about(data: Mapping[str, Any]) -> str:

@@ -56,6 +56,22 @@ def test_the_summary_goes_between_the_marks(tmp_path):
         put_into_readme(DATA, readme)
 
 
+def test_disturbed_batches_are_left_out():
+    quiet, disturbed = [(10.0, 10.0), (12.0, 11.9), (11.0, 11.0)], [(9.0, 5.0), (30.0, 10.0)]
+    found = measure._figures([*quiet, *disturbed], "e")
+    assert found == {"min": 10.0, "median": 11.0, "mark": "e", "batches": 5, "quiet": 3}
+    assert measure._figures([*quiet[:2], *disturbed], "") == {
+        "min": 9.0, "median": 11.0, "mark": "~", "batches": 4, "quiet": 2}
+
+
+def test_a_busy_machine_is_owned_up_to():
+    rows = copy.deepcopy(DATA["rows"])
+    rows[0]["results"]["jax"]["mark"] = "~"
+    text = table.summary({**DATA, "rows": rows})
+    assert "The machine was busy: 1 of 8 figures are too large" in text
+    assert "busy" not in table.summary(DATA)
+
+
 def test_numbers_are_rounded():
     assert rounded({"a": [1.23456789, {"b": 1234567.0}], "c": "x", "d": 3}) == {
         "a": [1.235, {"b": 1235000.0}], "c": "x", "d": 3}
