@@ -143,10 +143,12 @@ class Compilation:
     def scheduled(self) -> Program:
         """Loop IR in the order that suits the target."""
         from sparsec.passes.schedule.register_block import Registers, register_blocks
+        from sparsec.passes.schedule.same_kernels import same_kernels
 
         target = self.target
         registers = min(self.chosen.registers or target.vector_registers, target.vector_registers)
-        return register_blocks(self.program, Registers(target.vector_bytes if registers else 0, registers))
+        machine = Registers(target.vector_bytes if registers else 0, registers)
+        return register_blocks(same_kernels(self.program), machine)
 
     @lazy
     def legal(self) -> Program:

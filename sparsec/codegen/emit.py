@@ -176,9 +176,10 @@ class Emitter(Generic[V]):
 
     def _evaluate(self, *exprs: Expr) -> list[_Made[V]]:
         """Values of expressions that are evaluated together: operands first, each shared node once."""
-        shared = _shared_nodes(exprs)
+        order = post_order(exprs)
+        shared = _shared_nodes(exprs, order)
         done: dict[int, _Made[V]] = {}
-        for node in post_order(exprs):
+        for node in order:
             made = self._node(node, done)
             if isinstance(node, Load | Apply) and (id(node) in shared or made.depth >= _DEPTH):
                 made = _Made(self._builder.let("t", made.value, node.dtype), made.index)
@@ -270,11 +271,11 @@ def _operands(expr: Expr) -> tuple[Expr, ...]:
     return ()
 
 
-def _shared_nodes(exprs: Sequence[Expr]) -> set[int]:
-    """Identities of the nodes that are used more than once."""
+def _shared_nodes(exprs: Sequence[Expr], order: Sequence[Expr]) -> set[int]:
+    """Identities of the nodes, all of which are given, that are used more than once."""
     seen: set[int] = set()
     shared: set[int] = set()
-    uses = [id(operand) for node in post_order(exprs) for operand in _operands(node)]
+    uses = [id(operand) for node in order for operand in _operands(node)]
     for use in (*map(id, exprs), *uses):
         (shared if use in seen else seen).add(use)
     return shared

@@ -160,9 +160,8 @@ class _Module:
 
     def text(self) -> str:
         constants = self._constants()
-        seen: dict[str, str] = {}
         for kernel in self.program.kernels:
-            self._add_kernel(kernel, seen)
+            self.functions.append(self._kernel(kernel, self.symbols[kernel.name]))
         entry = self._entry()
         parts = [self._header(), *constants, *self.functions, entry]
         if self.declarations:
@@ -203,17 +202,6 @@ class _Module:
         """A metadata node; returns its reference."""
         self.metadata.append(f"!{len(self.metadata)} = {text}")
         return f"!{len(self.metadata) - 1}"
-
-    def _add_kernel(self, kernel: Kernel, seen: dict[str, str]) -> None:
-        """Writes a kernel, unless one that reads the same has been written: then that is its function."""
-        functions, nodes, symbol = len(self.functions), len(self.metadata), self.symbols[kernel.name]
-        self.functions.append(self._kernel(kernel, symbol))
-        text = "\n".join([*self.functions[functions:], *self.metadata[nodes:]]).replace(f"@{symbol}(", "@(")
-        text = re.sub(r"!(\d+)", lambda m: f"!{int(m[1]) - nodes}", text)
-        text = re.sub(r"@shared(\d+)", lambda m: f"@shared{int(m[1]) - functions}", text)
-        if seen.setdefault(text, symbol) != symbol:
-            self.symbols[kernel.name] = seen[text]
-            del self.functions[functions:], self.metadata[nodes:]
 
     def _kernel(self, kernel: Kernel, symbol: str) -> str:
         emitter: type[Emitter[str]] = ThreadEmitter if self.target.threads else Emitter

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from operator import is_
 
 from sparsec.ir.loops import (
     Alloc,
@@ -53,21 +54,16 @@ def map_expr(expr: Expr, fn: ExprFn) -> Expr:
 def _map(expr: Expr, fn: ExprFn, done: dict[int, Expr]) -> Expr:
     found = done.get(id(expr))
     if found is None:
-        found = done[id(expr)] = fn(_with_operands(expr, lambda x: _map(x, fn, done)))
+        node = expr
+        match expr:  # the same node where no operand changed
+            case Load(buffer, old, dtype):
+                new = _map(old, fn, done)
+                node = expr if new is old else Load(buffer, new, dtype)
+            case Apply(name, args, dtype):
+                mapped = tuple([_map(arg, fn, done) for arg in args])
+                node = expr if all(map(is_, args, mapped)) else Apply(name, mapped, dtype)
+        found = done[id(expr)] = fn(node)
     return found
-
-
-def _with_operands(expr: Expr, fn: ExprFn) -> Expr:
-    """The same node over `fn` of its operands; itself if none changed."""
-    match expr:
-        case Load(index=old):
-            new = fn(old)
-            return expr if new is old else replace(expr, index=new)
-        case Apply(args=args):
-            mapped = tuple(fn(arg) for arg in args)
-            same = all(a is b for a, b in zip(args, mapped))
-            return expr if same else replace(expr, args=mapped)
-    return expr
 
 
 #: Every part of an expression, each once, outer ones first.
@@ -84,20 +80,75 @@ def simplify(expr: Expr) -> Expr:
     Only ring identities are used, and that of quotient and remainder, so the value is the same where the
     arithmetic wraps.
     """
-    return map_expr(expr, _simplify_node)
+    return _Simplifier().expr(expr)
 
 
-def _simplify_node(expr: Expr) -> Expr:
-    match expr:
-        case Apply("quo", (Const(value=int(a), dtype=dtype), Const(value=int(b)))) if a >= 0 < b and dtype == I64:
-            return index(a // b)
-        case Apply("rem", (Const(value=int(a), dtype=dtype), Const(value=int(b)))) if a >= 0 < b and dtype == I64:
-            return index(a % b)
-    if not (isinstance(expr, Apply) and expr.dtype == I64 and expr.fn in ("add", "sub", "mul", "neg")):
+_Terms = dict["Expr | None", int]  # factor by atom in its simplest form (None: the constant), modulo 2^64
+
+
+class _Simplifier:
+    """What has been found of parts, by identity: of every part that is seen, something here holds on to it."""
+
+    def __init__(self) -> None:
+        self._exprs: dict[int, Expr] = {}
+        self._sums: dict[int, _Terms] = {}
+
+    def expr(self, expr: Expr) -> Expr:
+        found = self._exprs.get(id(expr))
+        if found is None:
+            found = self._exprs[id(expr)] = self._form(expr)
+        return found
+
+    def _form(self, expr: Expr) -> Expr:
+        match expr:
+            case Load(buffer, at, dtype):
+                return Load(buffer, self.expr(at), dtype)
+            case Apply("add" | "sub" | "mul" | "neg", dtype=dtype) if dtype == I64:
+                return _of_terms(self._divisions_undone(self._terms(expr)))
+            case Apply(fn, args, dtype):
+                return _divided(Apply(fn, tuple([self.expr(arg) for arg in args]), dtype))
         return expr
-    terms = _divisions_undone(_terms(expr))
+
+    def _terms(self, expr: Expr) -> _Terms:
+        found = self._sums.get(id(expr))
+        if found is None:
+            found = self._sums[id(expr)] = self._linear(expr)
+        return found
+
+    def _linear(self, expr: Expr) -> _Terms:
+        match expr:
+            case Const(value=int(value)):
+                return {None: value}
+            case Apply("add" | "sub" as fn, (x, y)):
+                return _sum(self._terms(x), self._terms(y), 1 if fn == "add" else -1)
+            case Apply("neg", (x,)):
+                return _sum({}, self._terms(x), -1)
+            case Apply("mul", (x, y)):
+                for terms, factor in ((self._terms(x), self._terms(y)), (self._terms(y), self._terms(x))):
+                    if not factor.keys() - {None}:
+                        return _sum({}, terms, factor.get(None, 0))
+                return {Apply("mul", (_of_terms(self._terms(x)), _of_terms(self._terms(y))), I64): 1}
+        match self.expr(expr):
+            case Const(value=int(value)):
+                return {None: value}
+            case atom:
+                return {atom: 1}
+
+    def _divisions_undone(self, terms: _Terms) -> _Terms:
+        """quo(a, c) * c + rem(a, c) is a, whatever a is."""
+        for rest, factor in list(terms.items()):
+            match rest:
+                case Apply("rem", (a, Const(value=int(by)) as divisor)):
+                    whole = Apply("quo", (a, divisor), I64)
+                    if terms.get(whole) == _wrap(factor * by):
+                        kept = {atom: times for atom, times in terms.items() if atom not in (whole, rest)}
+                        return self._divisions_undone(_sum(kept, self._terms(a), factor))
+        return terms
+
+
+def _of_terms(terms: _Terms) -> Expr:
+    """Their sum. Positive terms come first, so that it never begins with a negation."""
     total: Expr = index(0)
-    # Positive terms first, so that a sum never begins with a negation.
     for atom, factor in sorted(terms.items(), key=lambda term: (term[0] is None, term[1] < 0)):
         subtract = _LEAST < factor < 0 and total != index(0)
         size = -factor if subtract else factor
@@ -106,34 +157,14 @@ def _simplify_node(expr: Expr) -> Expr:
     return total
 
 
-def _terms(expr: Expr) -> dict[Expr | None, int]:
-    """Linear terms: factor by atom (None: the constant), modulo 2^64."""
+def _divided(expr: Apply) -> Expr:
     match expr:
-        case Const(value=int(value)):
-            return {None: value}
-        case Apply("add" | "sub" as fn, (x, y)):
-            sign = 1 if fn == "add" else -1
-            return _sum(_terms(x), _terms(y), sign)
-        case Apply("neg", (x,)):
-            return _sum({}, _terms(x), -1)
-        case Apply("mul", (x, Const(value=int(value)))) | Apply("mul", (Const(value=int(value)), x)):
-            return _sum({}, _terms(x), value)
-    return {expr: 1}
+        case Apply("quo" | "rem" as fn, (Const(value=int(a)), Const(value=int(b))), dtype) if a >= 0 < b:
+            return index(a // b if fn == "quo" else a % b) if dtype == I64 else expr
+    return expr
 
 
-def _divisions_undone(terms: dict[Expr | None, int]) -> dict[Expr | None, int]:
-    """quo(a, c) * c + rem(a, c) is a, whatever a is."""
-    for rest, factor in list(terms.items()):
-        match rest:
-            case Apply("rem", (a, Const(value=int(by)) as divisor)):
-                whole = Apply("quo", (a, divisor), I64)
-                if terms.get(whole) == _wrap(factor * by):
-                    kept = {atom: times for atom, times in terms.items() if atom not in (whole, rest)}
-                    return _divisions_undone(_sum(kept, _terms(a), factor))
-    return terms
-
-
-def _sum(x: dict[Expr | None, int], y: dict[Expr | None, int], factor: int) -> dict[Expr | None, int]:
+def _sum(x: _Terms, y: _Terms, factor: int) -> _Terms:
     total = dict(x)
     for atom, count in y.items():
         total[atom] = _wrap(total.get(atom, 0) + count * factor)
@@ -171,10 +202,12 @@ def map_body(body: Body, fn: Callable[[Stmt], Iterable[Stmt]]) -> Body:
 def with_exprs(stmt: Stmt, fn: Callable[[Expr], Expr]) -> Stmt:
     """The statement with `fn` of its own expressions; not of those inside its bodies."""
     match stmt:
-        case Let() | Mut() | Assign():
-            return replace(stmt, value=fn(stmt.value))
-        case Store():
-            return replace(stmt, index=fn(stmt.index), value=fn(stmt.value))
+        case Let(var, value) | Mut(var, value) | Assign(var, value):
+            made = fn(value)
+            return stmt if made is value else type(stmt)(var, made)
+        case Store(buffer, at, value):
+            there, made = fn(at), fn(value)
+            return stmt if there is at and made is value else Store(buffer, there, made)
         case For():
             return replace(stmt, start=fn(stmt.start), stop=fn(stmt.stop))
         case While() | If():

@@ -329,8 +329,8 @@ def walk_exprs(expr: Expr) -> Iterator[Expr]:
             continue
         seen.add(id(node))
         yield node
-        match node:
-            case Load(index=index):
-                todo.append(index)
-            case Apply(args=args):
-                todo.extend(reversed(args))
+        kind = type(node)
+        if kind is Load:
+            todo.append(node.index)  # type: ignore[union-attr]
+        elif kind is Apply:
+            todo.extend(reversed(node.args))  # type: ignore[union-attr]

@@ -42,16 +42,33 @@ class Varying:
         self.names = set(names)
         self._changing = set(writes(body))  # what turns write, they may read back
         self._changing.update(s.buffer.name for s in walk_stmts(body) if isinstance(s, Alloc))
+        self._seen: dict[int, tuple[frozenset[str], bool]] = {}  # what expressions read, while names are gathered
         while self._grow(body, None):
             pass
+        self._seen.clear()
 
     def expr(self, expr: Expr) -> bool:
         """Whether the value may differ."""
-        return any(
-            node.name in self.names if isinstance(node, Var)
-            else isinstance(node, Load) and node.buffer in self._changing
-            for node in nodes(expr)
-        )
+        names, changing = self._reads(expr)
+        return changing or not names.isdisjoint(self.names)
+
+    def _reads(self, expr: Expr) -> tuple[frozenset[str], bool]:
+        """The names that it reads, and whether it reads memory that turns write."""
+        names, changing = [], False
+        for node in nodes(expr):
+            kind = type(node)
+            if kind is Var:
+                names.append(node.name)  # type: ignore[union-attr]
+            elif kind is Load and node.buffer in self._changing:  # type: ignore[union-attr]
+                changing = True
+        return frozenset(names), changing
+
+    def _differs(self, expr: Expr) -> bool:
+        """`expr`, of one that is part of the body."""
+        found = self._seen.get(id(expr))
+        if found is None:
+            found = self._seen[id(expr)] = self._reads(expr)
+        return found[1] or not found[0].isdisjoint(self.names)
 
     def stmt(self, stmt: Stmt) -> bool:
         """Whether the statement, or anything in it, does something else in another turn."""
@@ -69,20 +86,20 @@ class Varying:
         for stmt in body:
             match stmt:
                 case Let(var=var, value=value) | Mut(var=var, value=value):
-                    grown |= self._add(var.name, self.expr(value))
+                    grown |= self._add(var.name, self._differs(value))
                     if own is not None:
                         own.add(var.name)
                 case Assign(var=var, value=value):
                     some = own is not None and var.name not in own
-                    grown |= self._add(var.name, some or self.expr(value))
+                    grown |= self._add(var.name, some or self._differs(value))
                 case For(var=var, start=start, stop=stop):
-                    differs = self.expr(start) or self.expr(stop)
+                    differs = self._differs(start) or self._differs(stop)
                     grown |= self._add(var.name, differs)
                     grown |= self._grow(stmt.body, set() if differs else own)
                 case While(cond=cond):
-                    grown |= self._grow(stmt.body, set() if self.expr(cond) else own)
+                    grown |= self._grow(stmt.body, set() if self._differs(cond) else own)
                 case If(cond=cond):
-                    differs = self.expr(cond)
+                    differs = self._differs(cond)
                     for branch in (stmt.then, stmt.orelse):
                         grown |= self._grow(branch, set() if differs else own)
         return grown

@@ -21,6 +21,7 @@ from sparsec.passes.schedule.copies import Namer, jam, unroll
 from sparsec.passes.schedule.decide import decided
 from sparsec.passes.schedule.nests import fuse, perfect_nest, strip
 from sparsec.passes.schedule.register_block import Registers, register_blocks
+from sparsec.passes.schedule.same_kernels import same_kernels
 
 MACHINES = {"512 bits": Registers(64, 32), "256 bits": Registers(32, 16), "device": Registers(0, 0)}
 
@@ -170,3 +171,29 @@ def test_the_reference_is_what_blocks_compute():
     rec = record("conv2d")
     want = rec.ref(*args, **{**rec.defaults, **attrs})
     np.testing.assert_allclose(outcome(register_blocks(made, MACHINES["512 bits"]), args, shape), want, 1e-5, 1e-6)
+
+
+def test_same_kernels_are_one():
+    def kernel(name, x, y, factor):
+        return f"""kernel @{name}(%{x}: global f32[64] r, %{y}: global f32[64] rw; n) {{
+            for {y} in 0..n {{ let {x} = %{x}[{y}] * {factor}:f32 %{y}[{y}] = {x} }} }}"""
+
+    made = parse_program(f"""program @p {{ arena 0
+        slot %x: global f32[64] r = param 0 slot %y: global f32[64] rw = param 1
+        {kernel("f", "x", "y", 2.0)} {kernel("g", "a", "b", 2.0)} {kernel("h", "x", "y", 0.5)}
+        host {{ launch @f(%x, %y; 4) launch @g(%x, %y; 5) launch @h(%x, %y; 3) }} }}""")
+    once = same_kernels(made)
+    assert [k.name for k in once.kernels] == ["f", "h"]
+    assert [(launch.kernel, launch.buffers) for launch in once.body] == [
+        ("f", ("x", "y")), ("f", ("x", "y")), ("h", ("x", "y"))
+    ]  # fmt: skip
+
+
+def test_kernels_of_different_literals_stay_apart():
+    made = parse_program("""program @p { arena 0
+        slot %y: global f32[2] rw = param 0 slot %z: global f32[2] rw = param 1
+        slot %c: global f32[2] r = const 0 "0000803f0000803f" slot %d: global f32[2] r = const 1 "0000004000000040"
+        kernel @f(%c: global f32[2] r, %y: global f32[2] rw) { %y[0] = %c[0] }
+        kernel @g(%d: global f32[2] r, %z: global f32[2] rw) { %z[0] = %d[0] }
+        host { launch @f(%c, %y) launch @g(%d, %z) } }""")
+    assert len(same_kernels(made).kernels) == 2

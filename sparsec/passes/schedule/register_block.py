@@ -119,9 +119,11 @@ class _Contraction:
             if any(known.expr(load.index) for load in own) and not any(known.expr(load.index) for load in shared):
                 block = loop
         others = tuple(loop for loop in nest.loops if loop not in along and loop is not block)
+        once = {loop.var.name: index(0) for loop in others if turns_of(loop) == range(1)}
+        others, body = tuple(loop for loop in others if loop.var.name not in once), substitute(nest.body, once)
         sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
         largest = [max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared)]
-        return _Contraction(others, block, along, nest.body, loads[0].dtype.itemsize, largest[0] > largest[1])
+        return _Contraction(others, block, along, body, loads[0].dtype.itemsize, largest[0] > largest[1])
 
 
 def _products(body: Body) -> Iterator[Apply]:
