@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from sparsec.ir.graph import Func, Op, Value, touched_storages, value_symbols
+from sparsec.ir.graph import walk as every_op
 from sparsec.ir.ops.control import FIXED_OPERANDS
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import is_contiguous
@@ -33,7 +34,9 @@ _MOST = 32
 
 def shared_places(func: Func, types: Mapping[str, TensorType]) -> dict[str, str]:
     """For storages that may take another's place, that storage's name; it is in no other's place itself.
-    types: of the storages that may share."""
+    types: of the storages that may share. A loop's counter has no elements: it is a variable of the code."""
+    counters = {op.regions[0].params[0].storage for op in every_op(func.ops) if op.name == "for"}
+    types = {name: type for name, type in types.items() if name not in counters}
     walk = _Walk(types)
     walk.op_list(func.ops)
     walk.touch(touched_storages(Op("", func.ends, ())), walk.next())
