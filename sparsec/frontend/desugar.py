@@ -175,7 +175,7 @@ class _Function:
             if isinstance(stmt, (ast.If, ast.While, ast.For)):
                 leaves = _jumps([stmt])
                 if leaves and not self.can_jump(stmt):
-                    out.append(stmt)
+                    out.append(_kept(stmt, top=top))
                     continue
                 if leaves:
                     out.extend(self.leaving(stmt, stmts[k + 1 :], top=top, then=then))
@@ -191,7 +191,7 @@ class _Function:
 
     @staticmethod
     def can_jump(stmt: ast.stmt) -> bool:
-        """Jumps out of `with`, `try` and `match` blocks, and of a loop's `else`, stay Python's own."""
+        """Whether what jumps may become functions: not out of `with`, `try` and `match`, or of a loop's `else`."""
         for inner in _own([stmt]):
             if isinstance(inner, (ast.With, ast.Try, ast.Match)) and any(_jumps(b) for b in _blocks(inner)):
                 return False
@@ -217,9 +217,10 @@ class _Function:
         blocks = _blocks(stmt)
         if not blocks:
             return _Expressions().visit(stmt)  # type: ignore[no-any-return]
-        if not any(_jumps(b) for b in blocks):
-            for block in blocks:
-                block[:] = self.block(block, top=False) if block else []
+        if any(_jumps(b) for b in blocks):
+            return _kept(stmt, top=top)
+        for block in blocks:
+            block[:] = self.block(block, top=False) if block else []
         return stmt
 
     def leaving(
@@ -320,6 +321,22 @@ class _Function:
         if shared:
             body = [ast.copy_location(ast.Nonlocal(shared), at), *body]
         return ast.copy_location(define(name, arguments(args), body), at)
+
+
+def _kept(stmt: ast.stmt, *, top: bool) -> ast.stmt:
+    """A statement whose control flow stays Python's own. In an inner function it returns signals, as others do."""
+    return stmt if top else _Signals().visit(stmt)  # type: ignore[no-any-return]
+
+
+class _Signals(ast.NodeTransformer):
+    """`return value` as what an inner function returns for it."""
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        value = node.value if node.value is not None else ast.Constant(None)
+        return ast.copy_location(ast.Return(_call(RETURN, [value], node)), node)
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        return node if isinstance(node, (*_SCOPES, ast.expr)) else super().generic_visit(node)
 
 
 def _as_branch(stmt: ast.Assert) -> ast.If:

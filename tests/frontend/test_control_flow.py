@@ -358,6 +358,24 @@ def pixels(image):
     return out
 
 
+def returns_from_blocks(x, n):
+    """What follows an `if` that returns is a function of its own: returns out of `with`, `try`, `match` leave it."""
+    if n == 0:
+        return x
+    with np.errstate(all="ignore"):
+        if n == 1:
+            return x * 2
+    try:
+        if n == 2:
+            return x * 3
+    finally:
+        x = x + 1
+    match n:
+        case 3:
+            return x * 4
+    return x * 5
+
+
 JUMPS = [
     (early_return, lambda: (np.arange(40.0), 100.0)),
     (early_return, lambda: (np.zeros(40), 1.0)),
@@ -371,6 +389,7 @@ JUMPS = [
     (chosen, lambda: (np.arange(5.0), 1)),
     (chosen, lambda: (np.arange(5.0), -1)),
     (pixels, grid(18, 19)),
+    *((returns_from_blocks, lambda n=n: (np.arange(3.0), int(n))) for n in range(5)),
 ]
 
 
