@@ -12,14 +12,15 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 import sparsec
-from sparsec import nn
 from sparsec.sparse import ChannelSparse, from_dense
+from tests.sparse.steps import FILLED, KEPT, Masked, compute, live, masked
 
 BACKENDS = ("interp", "cpu", "opencl")
 
@@ -37,6 +38,7 @@ class Network:
     inputs: list[Source] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
     results: list[int] = field(default_factory=list)
+    dtype: str = "f4"
 
     def run(self, values: list[Any], weights: list[Any], step: Any) -> list[Any]:
         values = list(values)
@@ -45,7 +47,7 @@ class Network:
         return [values[k] for k in self.results]
 
     def __str__(self) -> str:
-        lines = [f"seed {self.seed}; inputs: " + "; ".join(map(str, self.inputs))]
+        lines = [f"seed {self.seed}, {self.dtype}; inputs: " + "; ".join(map(str, self.inputs))]
         first = len(self.inputs)
         lines += [f"  %{first + k} = {name} {operands} {options}"
                   for k, (name, operands, options) in enumerate(self.steps)]
@@ -65,27 +67,32 @@ class Source:
         return f"{self.mode}{list(self.shape)} cap {self.cap}" + (f" as {self.same}" if self.same >= 0 else "")
 
 
-#: Steps that keep the shape, with the steps that are chosen more often listed twice.
-_SAME = ("relu", "relu", "leaky_relu", "silu", "gelu", "tanh", "scale", "divide", "shift", "batch_norm",
-         "batch_norm", "depthwise", "in_place", "sigmoid", "clip")
-_OTHER = ("conv", "conv", "conv", "grouped", "add", "add", "add", "sub", "mul", "mul", "maximum", "cat", "cat",
-          "slice", "pool", "average", "pad", "upsample", "rows")
+#: Steps by what they do with channels, and how often: keep them, fill them all, anything else.
+_KINDS: tuple[tuple[float, tuple[str, ...]], ...] = (
+    (0.4, (*KEPT, "relu", "relu", "scale", "divide", "dropout", "excite", "batch_norm", "batch_norm",
+           "batch_norm_trained", "depthwise", "depthwise")),
+    (0.07, (*FILLED, "shift", "batch_norm_all")),
+    (0.53, ("conv", "conv", "conv", "conv", "grouped", "grouped", "depthwise", "add", "add", "add", "add", "sub",
+            "sub", "mul", "mul", "mul", "maximum", "cat", "cat", "cat", "stack", "slice", "rows", "pool", "average",
+            "adaptive", "pad", "upsample")),
+)
 
 
 def network(seed: int) -> Network:
     """The network of a seed."""
     rng = np.random.default_rng(seed)
-    net = Network(seed)
+    net = Network(seed, dtype="f8" if rng.random() < 0.1 else "f4")
     batch, size = int(rng.integers(1, 3)), int(rng.integers(3, 7))
-    channels = int(rng.choice([1, 2, 4, 6, 8]))
+    channels = int(rng.choice([1, 2, 4, 6, 6, 8, 8]))
     for k in range(int(rng.integers(1, 4))):
         shape = (batch, channels, size, size)
-        mode = str(rng.choice(["static", "dynamic", "dynamic", "dense"] if k else ["static", "dynamic"]))
+        mode = str(rng.choice(["static", "dynamic", "dynamic", "dynamic", "dense"] if k else ["static", "dynamic"]))
         sharing = [j for j, s in enumerate(net.inputs) if s.mode == mode == "dynamic" and s.same < 0]
         if sharing and rng.random() < 0.3:
             net.inputs.append(Source(shape, mode, net.inputs[sharing[0]].cap, sharing[0]))
         else:
-            net.inputs.append(Source(shape, mode, int(rng.integers(1, channels + 1))))
+            least = channels // 2 if rng.random() < 0.7 else 0
+            net.inputs.append(Source(shape, mode, int(rng.integers(least, channels)) + 1))
     shapes: list[tuple[int, ...]] = [s.shape for s in net.inputs]
     for _ in range(int(rng.integers(2, 9))):
         _grow(net, shapes, rng)
@@ -100,59 +107,82 @@ def network(seed: int) -> Network:
 
 
 def _grow(net: Network, shapes: list[tuple[int, ...]], rng: np.random.Generator) -> None:
+    """One more step, if there is room for it."""
     at = int(rng.integers(max(0, len(shapes) - 3), len(shapes)))
     n, c, h, w = shapes[at]
-    name = str(rng.choice(_SAME if rng.random() < 0.5 else _OTHER))
+    kind = int(rng.choice(len(_KINDS), p=[share for share, _ in _KINDS]))
+    name = str(rng.choice(_KINDS[kind][1]))
     options: dict[str, Any] = {}
     operands: tuple[int, ...] = (at,)
-    shape = shapes[at]
+    shape: tuple[int, ...] | None = shapes[at]
     match name:
         case "scale" | "divide" | "shift":
             options["weight"] = _weight(net, rng.uniform(0.5, 2, c))
-        case "batch_norm":
+        case "dropout":
+            options["weight"] = _weight(net, rng.random((n, c, h, w)) < 0.7)
+        case "excite":
+            options["weight"] = _filter(net, rng, (c, c))
+        case "batch_norm" | "batch_norm_all" | "batch_norm_trained":
             options["weights"] = [_weight(net, rng.uniform(0.5, 2, c)) for _ in range(4)]
-        case "depthwise":
-            options["weight"] = _filter(net, rng, (c, 1, 3, 3))
-            options["groups"] = c
-        case "conv" | "grouped":
-            groups = 2 if name == "grouped" and c % 2 == 0 else 1
-            made = int(rng.choice([2, 4, 6]))
-            options = {"weight": _filter(net, rng, (made, c // groups, 3, 3)), "groups": groups}
-            if rng.random() < 0.4:
-                options["bias"] = _weight(net, rng.standard_normal(made))
-            if rng.random() < 0.3 and h > 2:
-                options["stride"] = 2
-                h, w = (h - 1) // 2 + 1, (w - 1) // 2 + 1
-            shape = (n, made, h, w)
+        case "depthwise" | "conv" | "grouped":
+            options, shape = _convolution(net, rng, name, shapes[at])
         case "add" | "sub" | "mul" | "maximum":
-            like = [k for k, s in enumerate(shapes) if s == shape]
-            operands = (at, int(rng.choice(like)))
+            others = [k for k, s in enumerate(shapes) if s == shape and k != at]
+            operands = (at, int(rng.choice(others)) if others and rng.random() < 0.9 else at)
         case "cat":
             like = [k for k, s in enumerate(shapes) if (s[0], *s[2:]) == (n, h, w)]
             operands = (at, *(int(k) for k in rng.choice(like, int(rng.integers(1, 3)))))
             shape = (n, sum(shapes[k][1] for k in operands), h, w)
+        case "stack":
+            like = [k for k, s in enumerate(shapes) if (*s[:2], s[3]) == (n, c, w)]
+            operands = (at, int(rng.choice(like)))
+            shape = (n, c, sum(shapes[k][2] for k in operands), w)
         case "slice":
-            start, step = int(rng.integers(0, c)), int(rng.integers(1, 3))
-            options = {"start": start, "step": step}
-            shape = (n, len(range(start, c, step)), h, w)
+            options = {"start": int(rng.integers(0, c)), "step": int(rng.integers(1, 3))}
+            shape = (n, len(range(options["start"], c, options["step"])), h, w)
         case "rows":
             options = {"start": int(rng.integers(0, h)), "step": int(rng.choice([1, 2, -1]))}
-            rows = len(range(*slice(options["start"], None, options["step"]).indices(h)))
-            shape = (n, c, rows, w)
+            shape = (n, c, len(range(*slice(options["start"], None, options["step"]).indices(h))), w)
         case "pool" | "average":
-            if h < 2 or w < 2:
-                return
-            shape = (n, c, (h - 2) // 2 + 1, (w - 2) // 2 + 1)
+            options = {"stride": int(rng.integers(1, 3)), "padding": int(rng.integers(0, 2))}
+            extent = [(d + 2 * options["padding"] - 2) // options["stride"] + 1 for d in (h, w)]
+            shape = (n, c, *extent) if min(extent) > 0 else None
+        case "adaptive":
+            options["size"] = tuple(int(rng.integers(1, d + 1)) for d in (h, w))
+            shape = (n, c, *options["size"])
         case "pad":
-            shape = (n, c, h + 1, w + 2)
+            options["mode"] = str(rng.choice(["constant", "constant", "replicate", "reflect", "circular"]))
+            shape = (n, c, h + 1, w + 2) if min(h, w) > 1 else None
         case "upsample":
-            if h * w > 40:
-                return
-            shape = (n, c, 2 * h, 2 * w)
-    if shape[1] > 24:
+            options["mode"] = str(rng.choice(["nearest", "bilinear"]))
+            shape = (n, c, 2 * h, 2 * w) if h * w <= 40 else None
+    if shape is None or shape[1] > 24 or shape[2] * shape[3] > 160:
         return
     net.steps.append((name, operands, options))
     shapes.append(shape)
+
+
+def _convolution(
+    net: Network, rng: np.random.Generator, name: str, shape: tuple[int, ...]
+) -> tuple[dict[str, Any], tuple[int, ...] | None]:
+    """The options of a convolution and the shape of its result; None where the window does not fit."""
+    n, c, h, w = shape
+    groups = c if name == "depthwise" else 2 if name == "grouped" and c % 2 == 0 else 1
+    made = c * int(rng.choice([1, 1, 2])) if name == "depthwise" else int(rng.choice([2, 4, 6, c, c]))
+    made += made % groups
+    size = int(rng.choice([1, 3, 3]))
+    options: dict[str, Any] = {
+        "stride": 1 if rng.random() < 0.8 else 2, "padding": int(rng.choice([size // 2] * 4 + [0, 2])),
+        "dilation": 1 if rng.random() < 0.8 else 2, "groups": groups,
+    }
+    reach = options["dilation"] * (size - 1)
+    extent = [(d + 2 * options["padding"] - reach - 1) // options["stride"] + 1 for d in (h, w)]
+    if min(extent) < 1:
+        return {}, None
+    options["weight"] = _filter(net, rng, (made, c // groups, size, size))
+    if rng.random() < 0.4:
+        options["bias"] = _weight(net, rng.standard_normal(made))
+    return options, (n, made, *extent)
 
 
 def _head(net: Network, shapes: list[tuple[int, ...]], at: int, rng: np.random.Generator) -> None:
@@ -162,29 +192,35 @@ def _head(net: Network, shapes: list[tuple[int, ...]], at: int, rng: np.random.G
     net.steps.append(("flatten" if flat else "mean", (at,), {}))
     features = c * h * w if flat else c
     shapes.append((n, features))
-    net.steps.append(("linear", (len(shapes) - 1,), {"weight": _filter(net, rng, (5, features))}))
+    options = {"weight": _filter(net, rng, (5, features))}
+    if rng.random() < 0.5:
+        options["bias"] = _weight(net, rng.standard_normal(5))
+    net.steps.append(("linear", (len(shapes) - 1,), options))
     shapes.append((n, 5))
     net.results += [len(shapes) - 2, len(shapes) - 1]
 
 
 def _weight(net: Network, array: np.ndarray) -> int:
-    net.weights.append(array.astype("f4"))
+    net.weights.append(array if array.dtype == np.bool_ else array.astype(net.dtype))
     return len(net.weights) - 1
 
 
 def _filter(net: Network, rng: np.random.Generator, shape: tuple[int, ...]) -> int:
-    """Weights: dense, or pruned on the output side."""
-    array = rng.standard_normal(shape).astype("f4") / np.float32(np.sqrt(np.prod(shape[1:])))
+    """Weights: dense, or pruned on the output side, now and then on the input side."""
+    array = (rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(net.dtype)
     if rng.random() < 0.4:
         net.weights.append(array)
     else:
-        net.weights.append(from_dense(array, keep=_keep(rng, shape[0], shape[0]), axis=0, static=rng.random() < 0.5))
+        axis = 1 if rng.random() < 0.15 else 0
+        keep = _keep(rng, shape[axis], shape[axis])
+        net.weights.append(from_dense(array, keep=keep, axis=axis, static=rng.random() < 0.5))
     return len(net.weights) - 1
 
 
 def _keep(rng: np.random.Generator, full: int, cap: int) -> np.ndarray:
-    """Some channels, at most `cap`: now and then none, or as many as may be."""
-    count = int(rng.choice([0, cap, int(rng.integers(0, cap + 1))], p=[0.1, 0.2, 0.7]))
+    """Some channels, at most `cap`: now and then none, one, or as many as may be."""
+    some = int(rng.integers((cap + 1) // 2, cap + 1))
+    count = int(rng.choice([0, min(1, cap), cap, some], p=[0.05, 0.08, 0.2, 0.67]))
     return np.sort(rng.choice(full, count, replace=False))
 
 
@@ -192,7 +228,7 @@ def arguments(net: Network, rng: np.random.Generator) -> list[Any]:
     """Operands for one call."""
     made: list[Any] = []
     for source in net.inputs:
-        x = rng.standard_normal(source.shape).astype("f4")
+        x = rng.standard_normal(source.shape).astype(net.dtype)
         if source.mode == "dense":
             made.append(x)
         elif source.same >= 0:
@@ -206,119 +242,24 @@ def arguments(net: Network, rng: np.random.Generator) -> list[Any]:
     return made
 
 
-# --- what steps mean ---------------------------------------------------------------------------------------
-
-
-def compute(name: str, xs: list[Any], weights: list[Any], options: dict[str, Any]) -> Any:
-    """A step on arrays: traced ones, or whole NumPy ones."""
-    x = xs[0]
-    weight = weights[options["weight"]] if "weight" in options else None
-    if name in ("relu", "leaky_relu", "silu", "gelu", "tanh", "sigmoid"):
-        return getattr(nn, name)(x)
-    if name == "scale":
-        return x * weight[:, None, None]
-    if name == "divide":
-        return x / weight[:, None, None]
-    if name == "shift":
-        return x + weight[:, None, None]
-    if name == "clip":
-        return np.clip(x, -0.5, 1.5)
-    if name == "batch_norm":
-        return nn.batch_norm(x, *[weights[k] for k in options["weights"]])
-    if name in ("conv", "grouped", "depthwise"):
-        bias = weights[options["bias"]] if "bias" in options else None
-        return nn.conv2d(x, weight, bias, stride=options.get("stride", 1), padding=1, groups=options["groups"])
-    if name == "in_place":
-        y = x * 0.5
-        y += x
-        y[:, :, 1:] *= 2
-        return y
-    if name == "add":
-        return x + xs[1]
-    if name == "sub":
-        return x - xs[1]
-    if name == "mul":
-        return x * xs[1]
-    if name == "maximum":
-        return np.maximum(x, xs[1])
-    if name == "cat":
-        return nn.cat(xs, 1)
-    if name == "slice":
-        return x[:, options["start"] :: options["step"]]
-    if name == "rows":
-        return x[:, :, options["start"] :: options["step"]]
-    if name == "pool":
-        return nn.max_pool2d(x, 2)
-    if name == "average":
-        return nn.avg_pool2d(x, 2)
-    if name == "pad":
-        return nn.pad(x, (1, 1, 0, 1))
-    if name == "upsample":
-        return nn.interpolate(x, scale_factor=2)
-    if name == "flatten":
-        return nn.flatten(x, 1)
-    if name == "mean":
-        return x.mean(axis=(2, 3))
-    if name == "linear":
-        return nn.linear(x, weight)
-    raise AssertionError(name)
-
-
-@dataclass
-class Masked:
-    """A whole array and the channels of it that are there; None: all, and known to be all."""
-
-    array: np.ndarray
-    mask: np.ndarray | None
-
-
-def masked(x: Any) -> Masked:
-    if not isinstance(x, ChannelSparse):
-        return Masked(x, None)
-    mask = np.zeros(x.full, bool)
-    mask[x.index] = True
-    return Masked(x.to_dense(), mask)
+def _again(weight: Any, rng: np.random.Generator) -> Any:
+    """A weight for one call: of those with a run-time index some of the rows."""
+    if not isinstance(weight, ChannelSparse) or weight.static or rng.random() < 0.5:
+        return weight
+    stored = np.flatnonzero(rng.random(len(weight.index)) < 0.7)
+    data = np.ascontiguousarray(np.take(weight.data, stored, weight.axis))
+    return ChannelSparse(data, weight.index[stored], weight.full, weight.axis, cap=weight.cap)
 
 
 def reference(name: str, xs: list[Masked], weights: list[Any], options: dict[str, Any]) -> Masked:
     """A step on whole arrays: absent channels of the result are 0."""
     dense = [w.to_dense() if isinstance(w, ChannelSparse) else w for w in weights]
     array = compute(name, [x.array for x in xs], dense, options)
-    mask = _mask(name, xs, weights, options)
+    mask = live(name, xs, weights, options)
     if mask is not None:
         axis = array.ndim - 1 if name == "linear" else 1
         array = array * mask.reshape([-1 if k == axis else 1 for k in range(array.ndim)])
     return Masked(array, mask)
-
-
-def _mask(name: str, xs: list[Masked], weights: list[Any], options: dict[str, Any]) -> np.ndarray | None:
-    masks = [x.mask for x in xs]
-    mask = masks[0]
-    match name:
-        case "shift" | "sigmoid":
-            return None
-        case "add" | "sub" | "maximum":
-            return None if any(m is None for m in masks) else masks[0] | masks[1]
-        case "mul":
-            known = [m for m in masks if m is not None]
-            return np.logical_and.reduce(known) if known else None
-        case "cat":
-            if all(m is None for m in masks):
-                return None
-            parts = [np.ones(x.array.shape[1], bool) if x.mask is None else x.mask for x in xs]
-            return np.concatenate(parts)
-        case "slice":
-            return None if mask is None else mask[options["start"] :: options["step"]]
-        case "conv" | "grouped" | "depthwise" | "linear":
-            weight = masked(weights[options["weight"]]).mask
-            groups = options.get("groups", 1)
-            if mask is None or groups != len(mask) or groups == 1:
-                return weight
-            fed = np.repeat(mask, len(masked(weights[options["weight"]]).array) // groups)
-            return fed if weight is None else fed & weight
-        case "flatten":
-            return None if mask is None else np.repeat(mask, int(np.prod(xs[0].array.shape[2:])))
-    return mask
 
 
 # --- the comparison ----------------------------------------------------------------------------------------
@@ -328,7 +269,9 @@ class Mismatch(AssertionError):
     """A compiled network that differs from the masked dense computation."""
 
 
-def check(net: Network, backends: tuple[str, ...] = BACKENDS, calls: int = 3) -> None:
+def check(
+    net: Network, backends: tuple[str, ...] = BACKENDS, calls: int = 3, tally: Tally | None = None
+) -> None:
     """Compiles a network and calls it with several sets of live channels. Raises Mismatch."""
 
     def forward(inputs: Any, weights: Any) -> Any:
@@ -338,11 +281,12 @@ def check(net: Network, backends: tuple[str, ...] = BACKENDS, calls: int = 3) ->
     compiled = {backend: sparsec.jit(forward, backend=backend) for backend in backends}
     fixed = any(s.mode == "static" for s in net.inputs)
     for _ in range(1 if fixed else calls):
-        inputs = arguments(net, rng)
-        wanted = net.run([masked(x) for x in inputs], net.weights, reference)
+        inputs, weights = arguments(net, rng), [_again(w, rng) for w in net.weights]
+        step = reference if tally is None else tally.counted
+        wanted = net.run([masked(x) for x in inputs], weights, step)
         for backend, function in compiled.items():
             try:
-                found = function(tuple(inputs), tuple(net.weights))
+                found = function(tuple(inputs), tuple(weights))
             except Exception as error:
                 raise Mismatch(f"{backend}: {type(error).__name__}: {error}\n{net}") from error
             for k, (got, want) in enumerate(zip(found, wanted, strict=True)):
@@ -360,11 +304,62 @@ def _difference(got: Any, want: Masked) -> str:
     elif want.mask is not None and not want.mask.all():
         return f"it is dense, but only {np.flatnonzero(want.mask).tolist()} are live"
     array = np.asarray(got)
-    if array.shape != want.array.shape or array.dtype != np.float32:
-        return f"it is {array.dtype}{array.shape}, not float32{want.array.shape}"
+    if array.shape != want.array.shape or array.dtype != want.array.dtype:
+        return f"it is {array.dtype}{array.shape}, not {want.array.dtype}{want.array.shape}"
     limit = 1e-5 * (np.abs(want.array) + np.max(np.abs(want.array), initial=0)) + 2e-6
     wrong = np.argwhere(~(np.abs(array - want.array) <= limit))
     return f"element {wrong[0]} is {array[tuple(wrong[0])]}, not {want.array[tuple(wrong[0])]}" if len(wrong) else ""
+
+
+class Tally(Counter[tuple[str, str]]):
+    """How often networks had what: (feature, form of it) of every step that the reference ran."""
+
+    def counted(self, name: str, xs: list[Masked], weights: list[Any], options: dict[str, Any]) -> Masked:
+        """`reference`, counted."""
+        self["step", name] += 1
+        self.update(("live channels", _amount(x.mask)) for x in xs)
+        if name in ("add", "sub", "mul", "maximum", "stack"):
+            self[f"overlap of {name}", _overlap(*(x.mask for x in xs))] += 1
+        if "weight" in options and name in ("conv", "grouped", "depthwise", "linear", "excite"):
+            self[f"weights of {name}", _pruned(weights[options["weight"]])] += 1
+        found = reference(name, xs, weights, options)
+        if name == "mul" and found.mask is not None and not found.mask.any():
+            self["overlap of mul", "result without channels"] += 1
+        return found
+
+    def inputs(self, net: Network) -> None:
+        """Counts what a network takes."""
+        self.update(("input", "index of another" if s.same >= 0 else s.mode) for s in net.inputs)
+        self["dtype", net.dtype] += 1
+
+    def __str__(self) -> str:
+        rows: dict[str, list[str]] = {}
+        for (feature, form), count in sorted(self.items()):
+            rows.setdefault(feature, []).append(f"{form} {count}")
+        return "\n".join(f"{feature}: {', '.join(forms)}" for feature, forms in rows.items())
+
+
+def _amount(mask: np.ndarray | None) -> str:
+    if mask is None:
+        return "dense"
+    count = int(mask.sum())
+    return "none" if not count else "all" if count == len(mask) else "one" if count == 1 else "some"
+
+
+def _overlap(a: np.ndarray | None, b: np.ndarray | None) -> str:
+    if a is None or b is None:
+        return "two dense" if a is b else "with dense"
+    if not a.any() or not b.any():
+        return "one is empty"
+    if (a == b).all():
+        return "equal"
+    return "disjoint" if not (a & b).any() else "nested" if not (a & ~b).any() or not (b & ~a).any() else "partial"
+
+
+def _pruned(weight: Any) -> str:
+    if not isinstance(weight, ChannelSparse):
+        return "dense"
+    return f"{'static' if weight.static else 'run-time'} {'outputs' if weight.axis == 0 else 'inputs'}"
 
 
 def main() -> int:
@@ -373,15 +368,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the first")
     parser.add_argument("--backends", default=",".join(BACKENDS))
     args = parser.parse_args()
-    failed, started = 0, time.monotonic()
+    failed, started, tally = 0, time.monotonic(), Tally()
     for seed in range(args.seed, args.seed + args.count):
         try:
-            check(network(seed), tuple(args.backends.split(",")))
+            net = network(seed)
+            tally.inputs(net)
+            check(net, tuple(args.backends.split(",")), tally=tally)
         except Mismatch as error:
             failed += 1
             print(f"--- {error}", flush=True)
         if (seed + 1 - args.seed) % 100 == 0:
             print(f"{seed + 1 - args.seed} networks, {failed} wrong, {time.monotonic() - started:.0f} s", flush=True)
+    print(tally)
     print(f"{args.count} networks, {failed} wrong")
     return min(failed, 1)
 

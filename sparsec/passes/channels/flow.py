@@ -176,6 +176,8 @@ class Flow:
         (type,) = infer_types(rec, operands, full)
         if rec.kind is Kind.VIEW and (type.shape, type.ref) == (operands[0].type.shape, operands[0].ref):
             return operands[0]
+        if 0 in type.shape and rec.kind not in (Kind.VIEW, Kind.UPDATE):  # no channel is live: nothing is computed
+            name, operands, full = "empty", (), {"dtype": type.dtype, "shape": type.shape}
         if channels is not None:
             type = annotated(type, channels.axis, channels.full, channels.index)
         result = Value(self.names.fresh(stem), type)
