@@ -135,6 +135,8 @@ def slice_dims(trace: Trace, part: slice, dim: Dim) -> tuple[Dim, Dim, int]:
     most: Dim = dim if step > 0 else dim - 1
     first = _bound(trace, part.start, dim, least, most, least if step > 0 else most)
     last = _bound(trace, part.stop, dim, least, most, most if step > 0 else least)
+    if first == -1:
+        return 0, 0, 1  # backwards from before the first element: nothing
     distance = last - first if step > 0 else first - last
     return first, _count(trace, distance, abs(step), dim), int(step)
 

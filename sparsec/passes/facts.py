@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from sparsec.ir.graph import Func, Op, Value, symbol_uses, value_symbols, walk
 from sparsec.ir.loops import Expr, Var
+from sparsec.ir.ops.control import FIXED_OPERANDS
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.scalar import S
 
@@ -38,6 +39,26 @@ def is_noop_view(op: Op) -> bool:
     """Whether a view op gives exactly what it is taken of."""
     source, result = op.operands[0], op.result
     return source.type.with_ref(source.ref) == result.type.with_ref(result.ref)
+
+
+def reads_of(op: Op) -> Iterator[tuple[int, Value]]:
+    """The operands whose elements an op itself reads, with their positions. A view reads none; the version and the
+    place of a write, and a version that a loop carries, say where something is written: no other value will do."""
+    kind = record(op.name).kind
+    if kind is Kind.VIEW:
+        return
+    in_place = {0, 1} if kind is Kind.UPDATE else _carried_in_place(op) if kind is Kind.CONTROL else ()
+    for position, value in enumerate(op.operands):
+        if position not in in_place:
+            yield position, value
+
+
+def _carried_in_place(op: Op) -> set[int]:
+    """Positions of the operands that a loop's block arguments follow in the same storage."""
+    fixed = FIXED_OPERANDS[op.name]
+    carried = len(op.operands) - fixed
+    return {fixed + k for r in op.regions for k, p in enumerate(r.params[len(r.params) - carried:])
+            if p.type.ref is not None}
 
 
 def literal(value: Value, definitions: dict[str, Op]) -> Op | None:

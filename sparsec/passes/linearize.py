@@ -13,8 +13,9 @@ each version in its storage's memory.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 from sparsec.errors import UnsupportedError
@@ -51,8 +52,17 @@ class Linearize(Pass):
 # --- what is read too late -------------------------------------------------------------------------------
 
 
-def _stale_reads(func: Func) -> dict[int, dict[str, Value]]:
-    """For each op (by `id`) that makes a version: the values of the one before that are read later."""
+@dataclass
+class _Saves:
+    """Values of versions that an op ends, and that are read later. before: from its regions on, too (a loop ends
+    the versions that it carries); after: in its regions they still are what they were (one branch may write)."""
+
+    before: dict[str, Value] = field(default_factory=dict)
+    after: dict[str, Value] = field(default_factory=dict)
+
+
+def _stale_reads(func: Func) -> dict[int, _Saves]:
+    """For each op (by `id`) that ends versions, itself or in its regions: what is read of them later."""
     finder = _StaleReads(versions(func))
     newest = Overlay({p.storage: finder.table.of[p.name] for p in func.params})
     finder.visit(func.ops, newest)
@@ -61,13 +71,18 @@ def _stale_reads(func: Func) -> dict[int, dict[str, Value]]:
     return finder.saves
 
 
+#: The regions around an op, outermost first: the op that has the region, and its position there.
+_Path = tuple[tuple[Op, int], ...]
+
+
 class _StaleReads:
     """Walks the ops as the machine will run them, with the newest version of each storage at hand."""
 
     def __init__(self, table: Versions) -> None:
         self.table = table
-        self.saves: dict[int, dict[str, Value]] = {}
-        self._ended_by: dict[str, Op] = {}
+        self.saves: dict[int, _Saves] = {}
+        self._ended_by: dict[str, tuple[_Path, Op]] = {}
+        self._path: _Path = ()
 
     def visit(self, ops: Sequence[Op], newest: Overlay) -> None:
         for op in ops:
@@ -77,13 +92,16 @@ class _StaleReads:
             for position, value in enumerate(op.operands):
                 if not (rec.kind is Kind.UPDATE and position == 1):  # only a place
                     self.read(value, newest)
-            for region in op.regions:
+            outside = self._path
+            for number, region in enumerate(op.regions):
                 inside = newest.inside({})
                 for param in region.params:
                     self._advance(param, op, inside)
+                self._path = (*outside, (op, number))
                 self.visit(region.ops, inside)
                 for value in region.yields:
                     self.read(value, inside)
+                self._path = outside
             for result in op.results:
                 self._advance(result, op, newest)
 
@@ -91,13 +109,21 @@ class _StaleReads:
         version = self.table.of[value.name]
         old = newest.get(value.storage)
         if old is not None and old != version:
-            self._ended_by.setdefault(old, op)
+            self._ended_by.setdefault(old, (self._path, op))
         newest[value.storage] = version
 
     def read(self, value: Value, newest: Overlay) -> None:
         version = self.table.of[value.name]
-        if newest.get(value.storage) not in (None, version):
-            self.saves.setdefault(id(self._ended_by[version]), {})[value.name] = value
+        if newest.get(value.storage) in (None, version):
+            return
+        path, op = self._ended_by[version]
+        # A copy that the reader sees is made in the innermost region that it shares with the op.
+        shared = next((k for k, (a, b) in enumerate(zip(path, self._path)) if a[0] is not b[0] or a[1] != b[1]),
+                      min(len(path), len(self._path)))
+        if shared == len(path):
+            self.saves.setdefault(id(op), _Saves()).before[value.name] = value
+        else:
+            self.saves.setdefault(id(path[shared][0]), _Saves()).after[value.name] = value
 
 
 def _targets(region: Region) -> tuple[Value | None, ...]:
@@ -110,12 +136,12 @@ def _targets(region: Region) -> tuple[Value | None, ...]:
 
 
 class _Copier:
-    """Rebuilds op lists with copies in them. `mapping`: what a value is called from here on."""
+    """Rebuilds op lists with copies in them. `mapping`: what a value is called from here on, in this region."""
 
-    def __init__(self, func: Func, saves: dict[int, dict[str, Value]]) -> None:
-        self.mapping: dict[str, Value] = {}
+    def __init__(self, func: Func, saves: dict[int, _Saves]) -> None:
+        self.mapping: ChainMap[str, Value] = ChainMap()
         self._saves = saves
-        self._old: set[str] = set()  # values that `mapping` keeps a copy of
+        self._kept: ChainMap[str, Value] = ChainMap()  # the copies of old values that this region sees
         self._defined = {p.name for p in func.params}
         self._given_out: dict[str, Value] = {}  # a literal -> the copy of it that the caller gets
         self._names = Names(all_names(func))
@@ -124,19 +150,27 @@ class _Copier:
     def op_list(self, ops: Sequence[Op]) -> tuple[Op, ...]:
         out: list[Op] = []
         for position, op in enumerate(ops):
-            saved = {name: self._saved(value, out, op) for name, value in self._saves.get(id(op), {}).items()}
+            saves = self._saves.get(id(op), _Saves())
+            for value in (*saves.before.values(), *saves.after.values()):
+                self._keep(value, out, op)
             new = retyped(op, swap(op.operands, self.mapping))
             if record(op.name).kind is Kind.UPDATE:
                 new = self._update(op, new, out, ops[position:])
-            self.mapping.update(saved)
-            self._old.update(saved)
+            self.mapping.update((name, self._kept[name]) for name in saves.before)
             new = replace(new, regions=tuple(map(self._region, new.regions)))
+            self.mapping.update((name, self._kept[name]) for name in saves.after)
             self.mapping.update((r.name, s) for r, s in zip(op.results, new.results) if r != s)
             out.append(new)
             self._defined.update(r.name for r in new.results)
         return tuple(out)
 
     def _region(self, region: Region) -> Region:
+        self.mapping, self._kept = self.mapping.new_child(), self._kept.new_child()
+        new = self._inside(region)
+        self.mapping, self._kept = self.mapping.parents, self._kept.parents
+        return new
+
+    def _inside(self, region: Region) -> Region:
         ops = list(self.op_list(region.ops))
         yields = swap(region.yields, self.mapping)
         # The next turn's values are handed on one by one: `a, b = b, a` must not read what it has replaced.
@@ -180,11 +214,13 @@ class _Copier:
         out.append(Op("empty", (), (fresh,), attrs, (), like.loc))
         return fresh
 
-    def _saved(self, value: Value, out: list[Op], like: Op) -> Value:
-        """A copy of `value`, made before `like`; its view may stand later in the list, so it is made anew."""
-        if value.name in self.mapping:
-            return self.mapping[value.name]
-        return self._copy(self._visible(value, out), out, like, f"%{value.name} is read after it is overwritten here")
+    def _keep(self, value: Value, out: list[Op], like: Op) -> None:
+        """Copies `value` before `like`; its view may stand later in the list, so it is made anew."""
+        if value.name in self._kept:
+            return
+        reason = f"%{value.name} is read after it is overwritten here"
+        copied = self.mapping.get(value.name) or self._copy(self._visible(value, out), out, like, reason)
+        self._kept[value.name] = copied
 
     def _visible(self, value: Value, out: list[Op]) -> Value:
         op = self._definitions.get(value.name)
@@ -201,7 +237,8 @@ class _Copier:
     def _update(self, op: Op, new: Op, out: list[Op], rest: Sequence[Op]) -> Op:
         """A write to memory of its own, of values that it does not overwrite before it reads them."""
         version = new.operands[0]
-        if op.operands[0].name in self._old or self._is_literal(version):
+        old = op.operands[0].name
+        if (old in self._kept and self.mapping.get(old) == self._kept[old]) or self._is_literal(version):
             new = self._on_copy(op, new, out, rest)
         writes = [a for a in accesses(new) if a.write]
         operands = list(new.operands)

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Op, Value
+from sparsec.ir.graph import Op, Value, free_values
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.tensorref import is_contiguous
 from sparsec.passes.coverage import overwritten_unread
-from sparsec.passes.facts import is_identity
+from sparsec.passes.facts import is_identity, reads_of
 from sparsec.passes.index_map import compose, index_map
 from sparsec.passes.view_reads import ListPass, Reads, Source
 
@@ -41,12 +41,9 @@ class SkipCopies(ListPass):
             return reads.ops
         out: list[Op] = []
         for number, op in enumerate(reads.ops):
-            kind = record(op.name).kind
             operands = list(op.operands)
-            for position, value in enumerate(op.operands):
-                if kind is Kind.VIEW or value.storage not in copies or (kind is Kind.UPDATE and position < 2):
-                    continue
-                original = _original(reads, value, number)
+            for position, value in reads_of(op):
+                original = _original(reads, value, number) if value.storage in copies else None
                 if original is not None:
                     operands[position], views = reads.view(original, value, op)
                     out += views
@@ -94,8 +91,8 @@ def _is_overwritten(op: Op, after: list[Op]) -> bool:
                   and o.operands[0].name == op.result.name), None)  # fmt: skip
     if first is None:
         return False
-    # Views are no reads; whoever reads the copy itself before its first write keeps it.
+    # Views are no reads; whoever reads the copy itself before its first write, in a region too, keeps it.
     if any(v.storage == op.result.name for o in after[:first] if record(o.name).kind is not Kind.VIEW
-           for v in (*o.operands, *(y for r in o.regions for y in r.yields))):
+           for v in free_values(o)):
         return False
     return overwritten_unread(after[first:])

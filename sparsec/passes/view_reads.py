@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sparsec.ir.builder import Names
-from sparsec.ir.graph import Func, Op, Region, Value, touched_storages
+from sparsec.ir.graph import Func, Op, Region, Value, touched_storages, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import TensorRef
 from sparsec.ir.types import TensorType
 from sparsec.passes.accesses import access, overlap
 from sparsec.passes.base import Pass
-from sparsec.passes.facts import is_plain_write
+from sparsec.passes.facts import is_plain_write, reads_of
 from sparsec.passes.index_map import compose, index_map
-from sparsec.passes.rebuild import all_names, swap
+from sparsec.passes.rebuild import all_names, swap, with_regions
 
 __all__ = ["ListPass", "Reads", "Source"]
 
@@ -29,19 +29,20 @@ class ListPass(Pass):
     def run(self, func: Func) -> Func:
         names = Names(all_names(func))
         fixed = {v.storage for v in (*func.params, *func.ends)}
-        ops, renamed = self._list(func.ops, fixed, func.ends, names)
+        views = {op.result.name: op for op in walk(func.ops) if record(op.name).kind is Kind.VIEW}
+        ops, renamed = self._list(func.ops, fixed, func.ends, names, views)
         return replace(func, ops=ops, results=swap(func.results, renamed), writes=swap(func.writes, renamed))
 
     def _list(
-        self, ops: Sequence[Op], fixed: set[str], ends: Sequence[Value], names: Names
+        self, ops: Sequence[Op], fixed: set[str], ends: Sequence[Value], names: Names, views: Mapping[str, Op]
     ) -> tuple[tuple[Op, ...], Mapping[str, Value]]:
-        ops = tuple(replace(op, regions=tuple(self._region(r, fixed, names) for r in op.regions)) for op in ops)
-        reads = Reads(ops, fixed, tuple(ends), names)
+        ops = tuple(with_regions(op, lambda r: self._region(r, fixed, names, views)) for op in ops)
+        reads = Reads(ops, fixed, tuple(ends), names, views)
         return self.rewrite(reads), reads.renamed
 
-    def _region(self, region: Region, fixed: set[str], names: Names) -> Region:
+    def _region(self, region: Region, fixed: set[str], names: Names, views: Mapping[str, Op]) -> Region:
         inside = fixed | {v.storage for v in (*region.params, *region.yields)}
-        ops, renamed = self._list(region.ops, inside, region.yields, names)
+        ops, renamed = self._list(region.ops, inside, region.yields, names, views)
         return replace(region, ops=ops, yields=swap(region.yields, renamed))
 
     def rewrite(self, reads: Reads) -> tuple[Op, ...]:
@@ -59,12 +60,16 @@ class Source:
 
 @dataclass
 class Reads:
-    """`private`: storages that this list makes and that nothing outside it sees, but by name in no region."""
+    """`private`: storages that this list makes and that nothing outside it sees, but by name in no region.
+
+    `outer_views`: ops of views that this list may use and does not make, by what they make.
+    """
 
     ops: tuple[Op, ...]
     fixed: set[str]
     ends: tuple[Value, ...]  # what the list hands on: results, or what a region yields
     names: Names
+    outer_views: Mapping[str, Op]
     definitions: dict[str, Op] = field(default_factory=dict)
     position: dict[str, int] = field(default_factory=dict)  # of the op that makes a value
     private: set[str] = field(default_factory=set)
@@ -82,13 +87,13 @@ class Reads:
                 self.position[result.name] = number
                 if kind in (Kind.CREATE, Kind.ELEMENTWISE, Kind.MAP) and result.type.ref is None:
                     self.private.add(result.storage)
-                if kind is Kind.UPDATE:
+                if kind is Kind.UPDATE or (kind is Kind.CONTROL and result.type.ref is not None):
                     self.writes.setdefault(result.storage, []).append(number)
         self.private -= captured | self.fixed
 
     def base(self, value: Value) -> Value | None:
         """The version that `value` is a view of, or is; None for a view that has another dtype."""
-        op = self.definitions.get(value.name)
+        op = self.definitions.get(value.name) or self.outer_views.get(value.name)
         if op is None or record(op.name).kind is not Kind.VIEW:
             return value
         source = op.operands[0]
@@ -133,12 +138,8 @@ class Reads:
     def readers(self) -> Iterator[tuple[int, int, Value]]:
         """Every read: the op's position, the operand's, and the operand. Places of writes are no reads."""
         for number, op in enumerate(self.ops):
-            kind = record(op.name).kind
-            if kind is Kind.VIEW:
-                continue
-            for position, value in enumerate(op.operands):
-                if kind is not Kind.UPDATE or position > 1:
-                    yield number, position, value
+            for position, value in reads_of(op):
+                yield number, position, value
 
     def view(self, source: Source, like: Value, loc: Op) -> tuple[Value, list[Op]]:
         """A value of `like`'s shape that sees `source`, and the view op that it needs."""
