@@ -54,8 +54,8 @@ class Linearize(Pass):
 
 @dataclass
 class _Saves:
-    """Values of versions that an op ends, and that are read later. before: from its regions on, too (a loop ends
-    the versions that it carries); after: in its regions they still are what they were (one branch may write)."""
+    """Values of versions that an op ends, and that are read later. before: in its regions already (a loop ends the
+    versions that it carries); after: behind it only (in a branch they are what they were until that writes)."""
 
     before: dict[str, Value] = field(default_factory=dict)
     after: dict[str, Value] = field(default_factory=dict)
@@ -71,18 +71,14 @@ def _stale_reads(func: Func) -> dict[int, _Saves]:
     return finder.saves
 
 
-#: The regions around an op, outermost first: the op that has the region, and its position there.
-_Path = tuple[tuple[Op, int], ...]
-
-
 class _StaleReads:
     """Walks the ops as the machine will run them, with the newest version of each storage at hand."""
 
     def __init__(self, table: Versions) -> None:
         self.table = table
         self.saves: dict[int, _Saves] = {}
-        self._ended_by: dict[str, tuple[_Path, Op]] = {}
-        self._path: _Path = ()
+        # Version -> the op that ends it, as this region sees it: what one branch ends, the other still has.
+        self._ended_by: ChainMap[str, tuple[Op, str]] = ChainMap()
 
     def visit(self, ops: Sequence[Op], newest: Overlay) -> None:
         for op in ops:
@@ -92,38 +88,30 @@ class _StaleReads:
             for position, value in enumerate(op.operands):
                 if not (rec.kind is Kind.UPDATE and position == 1):  # only a place
                     self.read(value, newest)
-            outside = self._path
-            for number, region in enumerate(op.regions):
+            for region in op.regions:
                 inside = newest.inside({})
+                self._ended_by = self._ended_by.new_child()
                 for param in region.params:
-                    self._advance(param, op, inside)
-                self._path = (*outside, (op, number))
+                    self._advance(param, op, "before", inside)
                 self.visit(region.ops, inside)
                 for value in region.yields:
                     self.read(value, inside)
-                self._path = outside
+                self._ended_by = self._ended_by.parents
             for result in op.results:
-                self._advance(result, op, newest)
+                self._advance(result, op, "after", newest)
 
-    def _advance(self, value: Value, op: Op, newest: Overlay) -> None:
+    def _advance(self, value: Value, op: Op, when: str, newest: Overlay) -> None:
         version = self.table.of[value.name]
         old = newest.get(value.storage)
         if old is not None and old != version:
-            self._ended_by.setdefault(old, (self._path, op))
+            self._ended_by.setdefault(old, (op, when))
         newest[value.storage] = version
 
     def read(self, value: Value, newest: Overlay) -> None:
         version = self.table.of[value.name]
-        if newest.get(value.storage) in (None, version):
-            return
-        path, op = self._ended_by[version]
-        # A copy that the reader sees is made in the innermost region that it shares with the op.
-        shared = next((k for k, (a, b) in enumerate(zip(path, self._path)) if a[0] is not b[0] or a[1] != b[1]),
-                      min(len(path), len(self._path)))
-        if shared == len(path):
-            self.saves.setdefault(id(op), _Saves()).before[value.name] = value
-        else:
-            self.saves.setdefault(id(path[shared][0]), _Saves()).after[value.name] = value
+        if newest.get(value.storage) not in (None, version):
+            op, when = self._ended_by[version]
+            getattr(self.saves.setdefault(id(op), _Saves()), when)[value.name] = value
 
 
 def _targets(region: Region) -> tuple[Value | None, ...]:
