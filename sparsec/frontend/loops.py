@@ -247,10 +247,8 @@ def stage_for(
     trace.restore(outer)
     initial = [*variables.initial(trace), *(outer[s] for s in storages)]
     bounds = span.values(trace)
-    results: Sequence[Value] = ()
-    if initial:
-        region = turn.block.finish(yields, renamed)
-        results = emit_control(trace, "for", (*bounds, *initial), [region])
+    # Also if nothing is carried: a turn may raise.
+    results = emit_control(trace, "for", (*bounds, *initial), [turn.block.finish(yields, renamed)])
     _close(trace, variables, storages, results, turn.after)
     return None
 

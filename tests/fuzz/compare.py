@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.fuzz.alarm import ends_within
 from tests.fuzz.recipe import Recipe
 from tests.programs.harness import (
     Difference,
@@ -50,7 +51,8 @@ def run(function: Callable[..., Any], recipe: Recipe) -> Run:
     args, roots = recipe.build()
     this = Run(args, roots, before=[r.copy() for r in roots])
     try:
-        this.result = function(*args)
+        with ends_within():
+            this.result = function(*args)
     except Exception as error:
         this.error = error.with_traceback(None)
     return this

@@ -271,7 +271,7 @@ def _version_dropped() -> Iterator[None]:
 # --- how long it takes ------------------------------------------------------------------------------------
 
 
-def programs_needed(name: str, limit: int = 1000, seed: int = 1) -> int | None:
+def programs_needed(name: str, limit: int = 1000, seed: int = 2) -> int | None:
     """How many programs it takes to find a seeded error: up to the first that differs only while it is in.
     None: more than `limit`."""
     workshop, seeded_error = Workshop(), SEEDED[name]

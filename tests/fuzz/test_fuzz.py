@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from tests.fuzz.alarm import ends_within
 from tests.fuzz.program import generate
 from tests.fuzz.recipe import recipe_text
 from tests.fuzz.runner import Workshop, configs
@@ -69,3 +71,12 @@ def test_programs_do_not_depend_on_the_hash_seed() -> None:
         for seed in ("0", "1", "77")
     }
     assert len(found) == 1
+
+
+def test_a_program_that_does_not_end_is_stopped() -> None:
+    with pytest.raises(TimeoutError), ends_within(0.05):
+        while True:
+            np.zeros(3).sum()
+    with ends_within(0.05):
+        pass
+    sum(range(10**6))  # the clock stands still again
