@@ -22,10 +22,11 @@ from sparsec.ir.abi import pointer_slots
 from sparsec.ir.block import BLOCK_BYTES, fill
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.flags import collect
-from sparsec.ir.graph import Func, Value, walk
+from sparsec.ir.graph import Func, Op, Value, walk
 from sparsec.ir.lazy import lazy
 from sparsec.ir.limits import Limits, is_integer
 from sparsec.ir.loops import Failure, Kernel, Launch, Program, Reserve, Stmt, walk_stmts
+from sparsec.ir.ops.control import LOOPS
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import reach
 from sparsec.ir.types import DType
@@ -148,7 +149,17 @@ class Compilation:
         target = self.target
         registers = min(self.chosen.registers or target.vector_registers, target.vector_registers)
         machine = Registers(target.vector_bytes if registers else 0, registers)
-        return register_blocks(same_kernels(self.program), machine)
+        return register_blocks(same_kernels(self.safe or self.program), machine)
+
+    @lazy
+    def safe(self) -> Program | None:
+        """The program that leaves parameters as they were if it fails; None where its runner has to see to that."""
+        from sparsec.passes.schedule.all_or_nothing import all_or_nothing
+
+        program = self.program
+        if not program.failures or not (may_fail_late(self.func) or reserves_late(program)):
+            return program
+        return all_or_nothing(program) if self.backend == "cpu" else None
 
     @lazy
     def legal(self) -> Program:
@@ -221,9 +232,8 @@ class Compilation:
         from sparsec.runtime.stored import StoredCode
 
         program = self.legal
-        late = bool(program.failures) and (may_fail_late(self.func) or reserves_late(program))
         return StoredCode(
-            compile_object(self.llvm), program.arena_bytes, program.failures, statements(program), late,
+            compile_object(self.llvm), program.arena_bytes, program.failures, statements(program), self.safe is None,
             SHARE in self.llvm,
         )
 
@@ -315,14 +325,22 @@ def thread_pool() -> Pool:
 def may_fail_late(func: Func) -> bool:
     """Whether a check stands behind a write to a parameter: the write must not be seen if it fails."""
     params = {p.storage for p in func.params}
-    written = False
-    for op in walk(func.ops):
-        kind = record(op.name).kind
-        if kind is Kind.UPDATE and op.result.storage in params:
-            written = True
-        elif kind is Kind.CHECK and written:
-            return True
-    return False
+
+    def writes(op: Op) -> bool:
+        return record(op.name).kind is Kind.UPDATE and op.result.storage in params
+
+    def late(ops: Sequence[Op], written: bool) -> bool:
+        for op in ops:
+            if written and record(op.name).kind is Kind.CHECK:
+                return True
+            inside = [inner for region in op.regions for inner in region.ops]
+            before = written or (op.name in LOOPS and any(map(writes, walk(inside))))  # by an earlier turn
+            if late(inside, before):
+                return True
+            written = before or any(map(writes, walk((op,))))
+        return False
+
+    return late(func.ops, False)
 
 
 def reserves_late(program: Program) -> bool:

@@ -251,14 +251,38 @@ class _Module:
         Emitter(builder, [slot.buffer for slot in self.program.slots]).body(self.program.body)
         builder.leave("0")
         given = "ptr %pointers, ptr %arena, ptr %flags"
+        entry = "sparsec_attempt" if self.program.restores else ENTRY
+        linkage = "internal " if self.program.restores else ""
         if self.reserves:
             self.declare("ptr @sparsec_malloc(i64)")
             self.declare("void @sparsec_free(ptr)")
             self.functions.append(_RESERVE)
         if not self.heap:
-            return f"define i32 @{ENTRY}({given}) #0 {{\n{builder.text()}\n}}"
-        body = f"define internal i32 @host({given}, ptr noalias %heap) #0 #1 {{\n{builder.text()}\n}}"
-        return f"{body}\n\n{_with_heap(self.heap, given)}"
+            text = f"define {linkage}i32 @{entry}({given}) #0 {{\n{builder.text()}\n}}"
+        else:
+            body = f"define internal i32 @host({given}, ptr noalias %heap) #0 #1 {{\n{builder.text()}\n}}"
+            text = f"{body}\n\n{_with_heap(self.heap, f'define {linkage}i32 @{entry}({given})')}"
+        return f"{text}\n\n{self._restoring(index, entry, given)}" if self.program.restores else text
+
+    def _restoring(self, index: dict[str, int], attempt: str, given: str) -> str:
+        """The entry of a program some of whose parameters get back what they held if it fails."""
+        self.declare("void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)")
+        slots = {slot.buffer.name: slot for slot in self.program.slots}
+        lines, copies = [], []
+        for k, restore in enumerate(self.program.restores):
+            buffer = slots[restore.buffer].buffer
+            lines += [f"%at{k} = getelementptr inbounds ptr, ptr %pointers, i64 {index[restore.buffer]}",
+                      f"%held{k} = load ptr, ptr %at{k}, align 8",
+                      f"%kept{k} = getelementptr inbounds i8, ptr %arena, i64 {slots[restore.kept].position}"]
+            copies.append((f"ptr %held{k}", f"ptr %kept{k}", buffer.size * buffer.dtype.itemsize))
+        copy = "call void @llvm.memcpy.p0.p0.i64({}, {}, i64 {}, i1 false)"
+        lines += [copy.format(kept, held, nbytes) for held, kept, nbytes in copies]
+        lines += [f"%status = call i32 @{attempt}(ptr %pointers, ptr %arena, ptr %flags)",
+                  "%fine = icmp eq i32 %status, 0", "br i1 %fine, label %done, label %undo"]
+        undo = [copy.format(held, kept, nbytes) for held, kept, nbytes in copies]
+        blocks = (("entry", lines), ("undo", [*undo, "br label %done"]), ("done", ["ret i32 %status"]))
+        body = "\n".join(f"{label}:\n" + "\n".join(f"  {line}" for line in block) for label, block in blocks)
+        return f"define i32 @{ENTRY}({given}) #0 {{\n{body}\n}}"
 
     def _slot(self, builder: LlvmBuilder, n: int, slot: Slot, index: dict[str, int]) -> str:
         match slot.role:
@@ -311,16 +335,16 @@ done:
 }"""
 
 
-def _with_heap(count: int, given: str) -> str:
-    """The entry of a program that reserves memory: it is given back however the program ends."""
+def _with_heap(count: int, head: str) -> str:
+    """The function around a program that reserves memory: it is given back however the program ends."""
     table = f"[{count} x {{ ptr, i64 }}]"
     lines = [f"%heap = alloca {table}, align 8", f"store {table} zeroinitializer, ptr %heap, align 8",
-             f"%status = call i32 @host({given}, ptr %heap)"]
+             "%status = call i32 @host(ptr %pointers, ptr %arena, ptr %flags, ptr %heap)"]
     for k in range(count):
         lines += [f"%at{k} = getelementptr inbounds {{ ptr, i64 }}, ptr %heap, i64 {k}",
                   f"%block{k} = load ptr, ptr %at{k}, align 8", f"call void @sparsec_free(ptr %block{k})"]
     body = "\n".join(f"  {line}" for line in (*lines, "ret i32 %status"))
-    return f"define i32 @{ENTRY}({given}) #0 {{\n{body}\n}}"
+    return f"{head} #0 {{\n{body}\n}}"
 
 
 def _fixed(program: Program) -> dict[str, dict[str, str]]:

@@ -7,7 +7,7 @@ not, becomes a check or a clamp in the program.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sparsec.errors import DTypeError, ShapeError
@@ -16,7 +16,7 @@ from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
-from sparsec.ir.dims import Dim, Poly, lower_bound, sym, upper_bound
+from sparsec.ir.dims import Dim, Poly, lower_bound, sym, symbols, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
 
@@ -131,6 +131,26 @@ def slice_dims(trace: Trace, part: slice, dim: Dim) -> tuple[Dim, Dim, int]:
         step = step.__index__()
     if step == 0:
         raise ShapeError("slice step cannot be zero", loc=user_loc())
+    # The same bounds are the same dims: `x[a:b] += 1` reads and writes one region.
+    key = (_identity(part.start), _identity(part.stop), int(step), dim)
+    found = trace.slices.get(key)
+    if found is None or not all(map(trace.visible, map(_symbol, _names(*found)))):
+        found = trace.slices[key] = _slice_dims(trace, part, int(step), dim)
+    return *found, int(step)
+
+
+def _identity(bound: Any) -> Any:
+    """Equal for bounds that are surely equal."""
+    if not isinstance(bound, Traced):
+        return bound
+    return bound.value.name if bound.is_scalar else object()
+
+
+def _names(*dims: Dim) -> Iterator[str]:
+    return (symbol.name for dim in dims for symbol in symbols(dim))
+
+
+def _slice_dims(trace: Trace, part: slice, step: int, dim: Dim) -> tuple[Dim, Dim]:
     least: Dim = 0 if step > 0 else -1
     most: Dim = dim if step > 0 else dim - 1
     first = _bound(trace, part.start, dim, least, most, least if step > 0 else most)
@@ -138,7 +158,7 @@ def slice_dims(trace: Trace, part: slice, dim: Dim) -> tuple[Dim, Dim, int]:
     if first == -1:
         return 0, 0, 1  # backwards from before the first element: nothing
     distance = last - first if step > 0 else first - last
-    return first, _count(trace, distance, abs(step), dim), int(step)
+    return first, _count(trace, distance, abs(step), dim)
 
 
 def _bound(trace: Trace, bound: Any, dim: Dim, least: Dim, most: Dim, default: Dim) -> Dim:

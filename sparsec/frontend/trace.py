@@ -17,7 +17,7 @@ import numpy as np
 from sparsec.errors import AliasError, DTypeError, LeakedTracer, ReadOnlyError, SourceError
 from sparsec.frontend.locate import user_loc
 from sparsec.ir.builder import Builder, infer_types
-from sparsec.ir.dims import Poly
+from sparsec.ir.dims import Dim, Poly
 from sparsec.ir.graph import Attr, Func, Op, Value
 from sparsec.ir.limits import Limits
 from sparsec.ir.ops.record import record
@@ -95,6 +95,7 @@ class Trace:
         self._region_count = 0
         self.made: dict[str, Op] = {}  # the op behind each value, those in regions included
         self.positions: dict[str, tuple[Value, ...]] = {}  # mask -> positions of its true elements
+        self.slices: dict[Any, tuple[Dim, Dim]] = {}  # bounds, step and axis -> first index and count
         self.sparse: list[Traced] = []  # sparse arguments, in full
         self.sparse_indexes: list[Value] = []  # their indexes
         self.captured_sparse: dict[int, Traced] = {}  # those from outside the arguments, by identity

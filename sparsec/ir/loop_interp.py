@@ -79,11 +79,16 @@ def run(
     verify_program(program)
     machine = _Machine(program, ORDERS[order])
     frame = _Frame(buffers=_slots(program, pointers, uninitialised))
+    pairs = [(frame.buffers[r.buffer], frame.buffers[r.kept]) for r in program.restores]
+    for held, kept in pairs:
+        kept.data[:] = held.data[: len(kept.data)]
     with np.errstate(all="ignore"):
         try:
             for _ in machine.body(program.body, frame):
                 pass
         except _Stop as stop:
+            for held, kept in pairs:
+                held.data[: len(kept.data)] = kept.data
             return stop.code, machine.flags
     index = pointer_index(program)
     for name in (slot.buffer.name for slot in program.slots if slot.role == "made"):

@@ -52,6 +52,7 @@ from sparsec.ir.loops import (
     Note,
     Program,
     Reserve,
+    Restore,
     Slot,
     Stmt,
     Store,
@@ -70,6 +71,7 @@ _COMPARE = 1
 _KEYWORDS = frozenset((
     "let", "mut", "for", "in", "step", "bind", "while", "if", "else", "alloc", "align", "barrier", "fail",
     "note", "extern", "launch", "reserve", "kernel", "program", "host", "slot", "failure", "arena", "at",
+    "restore", "from",
     *lexer.LITERAL_WORDS,
 ))
 
@@ -110,6 +112,8 @@ def _program_lines(program: Program) -> Iterator[str]:
     for failure in program.failures:
         at = f" at {_loc(failure.loc)}" if failure.loc else ""
         yield f"  failure {_word(failure.kind)} {quoted(failure.message)}{at}"
+    for restore in program.restores:
+        yield f"  restore {ref_name('%', restore.buffer)} from {ref_name('%', restore.kept)}"
     for kernel in program.kernels:
         yield from _indent(_kernel_lines(kernel))
     host = _Printer({}, {slot.buffer.name: slot.buffer.dtype for slot in program.slots})
@@ -283,12 +287,13 @@ def _program(lex: Lexer) -> Program:
     arena = lex.integer() if lex.accept("arena") else 0
     slots = tuple(_while(lex, "slot", _slot))
     failures = tuple(_while(lex, "failure", _failure))
+    restores = tuple(_while(lex, "restore", _restore))
     kernels = tuple(_while(lex, "kernel", _kernel))
     lex.expect("host")
     host = _Parser(lex, {}, {slot.buffer.name: slot.buffer.dtype for slot in slots})
     body = host.block()
     lex.expect("}")
-    return Program(name, slots, kernels, body, arena, failures)
+    return Program(name, slots, kernels, body, arena, failures, restores)
 
 
 def _while(lex: Lexer, word: str, read: Callable[[Lexer], lexer.T]) -> Iterator[lexer.T]:
@@ -315,6 +320,13 @@ def _failure(lex: Lexer) -> Failure:
     lex.expect("failure")
     kind, message = lex.name(), lex.string()
     return Failure(kind, message, _read_loc(lex) if lex.accept("at") else None)
+
+
+def _restore(lex: Lexer) -> Restore:
+    lex.expect("restore")
+    buffer = lex.ref("%")
+    lex.expect("from")
+    return Restore(buffer, lex.ref("%"))
 
 
 def _read_loc(lex: Lexer) -> Loc:

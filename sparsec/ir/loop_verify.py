@@ -67,8 +67,20 @@ def verify_program(program: Program) -> None:
         _check_slot(slot, program.arena_bytes)
     for kernel in program.kernels:
         verify_kernel(kernel, len(program.failures))
+    _check_restores(program)
     buffers = [s.buffer for s in program.slots]
     _Checker(f"program @{program.name}", buffers, (), len(program.failures), program).run(program.body)
+
+
+def _check_restores(program: Program) -> None:
+    slots = {slot.buffer.name: slot for slot in program.slots}
+    for restore in program.restores:
+        here, kept = slots.get(restore.buffer), slots.get(restore.kept)
+        if here is None or here.role != "param" or here.buffer.size < 0:
+            raise VerifyError(f"program @{program.name}: %{restore.buffer} is no parameter of known size to restore")
+        sizes = [(s.buffer.dtype, s.buffer.size) for s in (here, kept) if s is not None]
+        if kept is None or kept.role != "arena" or sizes[0] != sizes[1]:
+            raise VerifyError(f"program @{program.name}: %{restore.kept} in the arena cannot keep %{restore.buffer}")
 
 
 def verify_kernel(kernel: Kernel, failures: int | None = None) -> None:

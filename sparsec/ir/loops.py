@@ -270,6 +270,15 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Restore:
+    """What parameter `buffer` holds is kept in arena buffer `kept` before the program begins, and put back if it
+    stops with a failure."""
+
+    buffer: str
+    kept: str
+
+
+@dataclass(frozen=True, slots=True)
 class Program:
     """Kernels, the buffers between them, and the host body (`Launch`, loops, branches)."""
 
@@ -279,6 +288,7 @@ class Program:
     body: Body
     arena_bytes: int = 0
     failures: tuple[Failure, ...] = ()  # `Fail(code)` means `failures[code - 1]`
+    restores: tuple[Restore, ...] = ()
 
 
 def children(stmt: Stmt) -> tuple[Body, ...]:

@@ -232,9 +232,13 @@ class _Builder:
                 line.facts.setdefault(Fact(found.topic.value, self._readable(found.text)))
 
     def _notes(self) -> Iterator[str]:
-        if may_fail_late(self.func):
-            yield ("arguments are written in copies, which reach the caller at the end: "
-                   "a check may fail after the first write")
+        if not may_fail_late(self.func):
+            return
+        safe = self.compilation.safe
+        how = ("are written in copies, which reach the caller at the end" if safe is None else
+               "are kept, and put back where a check fails" if safe.restores else
+               "are written behind all checks, which run first")
+        yield f"arguments {how}: a check may fail after the first write"
 
     # --- memory ---
 

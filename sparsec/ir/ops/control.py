@@ -21,6 +21,8 @@ from sparsec.ir.types import TensorType
 #: How many leading operands of an op are not carried, and how many regions it has.
 FIXED_OPERANDS = {"for": 3, "while": 0, "if": 1, "fused": 0}
 REGIONS = {"for": 1, "while": 2, "if": 2, "fused": 1}
+#: Ops whose regions run again and again.
+LOOPS = ("for", "while")
 
 
 def _from_regions(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
@@ -55,7 +57,7 @@ register(OpRecord(
 
 def carried_types(name: str, regions: Sequence[Region]) -> tuple[TensorType, ...]:
     """Result types as the regions tell them: the block arguments of a loop, else what is yielded."""
-    if name in ("for", "while"):
+    if name in LOOPS:
         return tuple(p.type for p in regions[0].params[1 if name == "for" else 0 :])
     return tuple(map(_merged, *(r.yields for r in regions)))
 
