@@ -136,7 +136,7 @@ def slice_dims(trace: Trace, part: slice, dim: Dim) -> tuple[Dim, Dim, int]:
     found = trace.slices.get(key)
     if found is None or not all(map(trace.visible, map(_symbol, _names(*found)))):
         found = trace.slices[key] = _slice_dims(trace, part, int(step), dim)
-    return *found, int(step)
+    return found
 
 
 def _identity(bound: Any) -> Any:
@@ -150,7 +150,7 @@ def _names(*dims: Dim) -> Iterator[str]:
     return (symbol.name for dim in dims for symbol in symbols(dim))
 
 
-def _slice_dims(trace: Trace, part: slice, step: int, dim: Dim) -> tuple[Dim, Dim]:
+def _slice_dims(trace: Trace, part: slice, step: int, dim: Dim) -> tuple[Dim, Dim, int]:
     least: Dim = 0 if step > 0 else -1
     most: Dim = dim if step > 0 else dim - 1
     first = _bound(trace, part.start, dim, least, most, least if step > 0 else most)
@@ -158,7 +158,7 @@ def _slice_dims(trace: Trace, part: slice, step: int, dim: Dim) -> tuple[Dim, Di
     if first == -1:
         return 0, 0, 1  # backwards from before the first element: nothing
     distance = last - first if step > 0 else first - last
-    return first, _count(trace, distance, abs(step), dim)
+    return first, _count(trace, distance, abs(step), dim), step
 
 
 def _bound(trace: Trace, bound: Any, dim: Dim, least: Dim, most: Dim, default: Dim) -> Dim:

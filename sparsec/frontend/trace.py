@@ -95,7 +95,7 @@ class Trace:
         self._region_count = 0
         self.made: dict[str, Op] = {}  # the op behind each value, those in regions included
         self.positions: dict[str, tuple[Value, ...]] = {}  # mask -> positions of its true elements
-        self.slices: dict[Any, tuple[Dim, Dim]] = {}  # bounds, step and axis -> first index and count
+        self.slices: dict[Any, tuple[Dim, Dim, int]] = {}  # bounds, step and axis -> first index, count, step
         self.sparse: list[Traced] = []  # sparse arguments, in full
         self.sparse_indexes: list[Value] = []  # their indexes
         self.captured_sparse: dict[int, Traced] = {}  # those from outside the arguments, by identity
