@@ -7,12 +7,14 @@ old array has no other name through which a later write would be seen.
 from __future__ import annotations
 
 import sys
+from collections.abc import Container, Sequence
 from typing import Any
 
 from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Choice
 from sparsec.frontend.trace import Storage
+from sparsec.frontend.tree import flatten
 
 _MARK = desugar.FOR  # a name that the globals of every staged function have
 
@@ -34,6 +36,30 @@ def shared(array: Traced, name: str) -> bool:
             own = own and frame.f_code.co_name.startswith((desugar.PREFIX, "<lambda>"))
         frame = frame.f_back  # type: ignore[assignment]
     return False
+
+
+class Held:
+    """The arrays that a branch or a loop leaves in variables and in what it returns. outer: storages from before."""
+
+    def __init__(self, left: Any, outer: Container[Storage]) -> None:
+        leaves: list[Any] = []
+        flatten(left, leaves)
+        self.outer, self.arrays = outer, [x for x in leaves if isinstance(x, Traced) and not x.is_scalar]
+
+    def private(self, x: Traced, name: str) -> bool:
+        """Whether nobody else can see the elements of `x`: a copy is as good."""
+        if isinstance(x.storage, Choice) or sum(a.storage is x.storage for a in self.arrays) > 1:
+            return False
+        return x.storage not in self.outer or not shared(x, name)
+
+
+def mark_choice(made: Traced, name: str, others: Sequence[Traced]) -> None:
+    """`made` is a copy where NumPy may have one of `others`, which can be seen: none may be written any more."""
+    for x in others:
+        assert x.storage is not None
+        made.readonly = f"`{name}` is one of several arrays, chosen when the program runs"
+        x.storage.conflict = (f"the array may be `{name}`, which was chosen when the program runs: a write would "
+                              "not be seen through it")
 
 
 def _reaches(x: Any, storage: Storage, depth: int) -> bool:

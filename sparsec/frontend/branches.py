@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsec.errors import SparsecError
-from sparsec.frontend.aliases import shared
+from sparsec.frontend.aliases import Held, mark_choice, shared
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Build, Carrier, Choice, alike, choose
+from sparsec.frontend.choices import Arrays, Carrier, alike, choose, storages_of
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
@@ -193,14 +193,6 @@ class _Plan:
         return found[::-1]
 
 
-@dataclass(frozen=True)
-class Arrays:
-    """An array that is another one on each path, and stays that one: how to name each after the branch; None for
-    a path that leaves none."""
-
-    builds: tuple[Build | None, ...]
-
-
 @dataclass
 class _Joiner:
     """What is needed after the branch to name the arrays of its paths."""
@@ -217,7 +209,7 @@ class _Joiner:
 def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths: Sequence[Path]) -> _Plan:
     codes = frozenset().union(*(codes_of(p.signal) for p in paths))
     carriers = tuple(Carrier(trace, p.block, outer) for p in paths)
-    held = [_Held(p, outer) for p in paths]
+    held = [Held((p.state, getattr(p.signal, "value", None)), outer) for p in paths]
     returned = None
     if any(returns(p.signal) for p in paths):
         numbers = [k for k, p in enumerate(paths) if returns(p.signal)]
@@ -239,23 +231,6 @@ def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths
             held[0].private(a, name) and held[1].private(b, name)) and alike(a, b)
         kinds.append(Arrays((carriers[0].add(a), carriers[1].add(b))) if known else _kind(name, a, b))
     return _Plan(tuple(names), tuple(kinds), codes, returned, carriers)
-
-
-class _Held:
-    """The arrays that one path leaves: in variables, and in what it returns."""
-
-    def __init__(self, path: Path, outer: dict[Storage, Value]) -> None:
-        leaves: list[Any] = []
-        flatten(path.state, leaves)
-        if isinstance(path.signal, (Return, Pending)):
-            flatten(path.signal.value, leaves)
-        self.outer, self.arrays = outer, [x for x in leaves if is_array(x)]
-
-    def private(self, x: Traced, name: str) -> bool:
-        """Whether nobody else can see the elements of `x`: a copy is as good."""
-        if isinstance(x.storage, Choice) or sum(a.storage is x.storage for a in self.arrays) > 1:
-            return False
-        return x.storage not in self.outer or not shared(x, name)
 
 
 def _kind(name: str, a: Any, b: Any) -> Kind | None:
@@ -281,8 +256,7 @@ def _yields(trace: Trace, path: Path, plan: _Plan, versions: Sequence[Value]) ->
                 if isinstance(kind, Kind):
                     out += values_as(trace, leaves[k], kind) if has else zeros_of(trace, kind)
         for carrier in plan.carriers:
-            for value in carrier.values:
-                kind = Kind(value.type.dtype, None, value.type.shape)
+            for value, kind in zip(carrier.values, carrier.kinds):
                 out += [trace.op("copy", value)] if carrier.block is path.block else zeros_of(trace, kind)
     return out
 
@@ -305,21 +279,16 @@ def _joined(
         known = {axis: lengths[key] for axis, key in keys.items() if key in lengths}
         made = variable(joiner.trace, results, kind, known)
         lengths.update((key, known[axis]) for axis, key in keys.items())
-        _mark_choice(made, plan.names[k], [p.state[k] for p in paths], outer)
+        chosen = [p.state[k] for p in paths]
+        mark_choice(made, plan.names[k], [x for x in chosen if is_array(x) and x.storage in outer
+                                          and shared(x, plan.names[k])])
+        if made.storage is not None:
+            made.storage.maybe = frozenset(s for x in chosen for own in storages_of(x) for s in (own, *own.maybe))
         return made
     a, b = (p.state[k] for p in paths)
     if isinstance(a, Undefined) != isinstance(b, Undefined):
         return Undefined(plan.names[k], "has a value on one path only")
     return a
-
-
-def _mark_choice(made: Traced, name: str, chosen: Sequence[Any], outer: dict[Any, Value]) -> None:
-    """A choice between arrays that others can see is a copy: neither it nor they may be written any more."""
-    for x in chosen:
-        if is_array(x) and x.storage in outer and shared(x, name):
-            made.readonly = f"`{name}` is one of several arrays, chosen when the program runs"
-            x.storage.conflict = (f"the array may be `{name}`, which was chosen when the program runs: a write would "
-                                  "not be seen through it")
 
 
 def _signal(joiner: _Joiner, plan: _Plan, results: Any) -> Signal:

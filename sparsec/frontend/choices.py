@@ -15,7 +15,7 @@ from typing import Any
 
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import broadcast
-from sparsec.frontend.merge import CannotStage
+from sparsec.frontend.merge import CannotStage, Kind
 from sparsec.frontend.regions import Block, emit_control, run_block
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Storage, Trace
@@ -26,6 +26,14 @@ from sparsec.ir.types import I64, TensorType
 
 #: What a branch's values are afterwards, to what an array of it is then.
 Build = Callable[[Sequence[Value]], Traced]
+
+
+@dataclass(frozen=True)
+class Arrays:
+    """An array that is another one on each path, and stays that one: how to name each after the branch; None for
+    a path that leaves none."""
+
+    builds: tuple[Build | None, ...]
 
 
 @dataclass(eq=False)
@@ -68,6 +76,13 @@ class Choice(Storage):
         results = emit_control(trace, "if", (self.test,), [b.finish(y, {}) for b, y in zip(blocks, yields)])
         for storage, version in zip(written, results):
             trace.advance(storage, version)
+
+
+def storages_of(x: Traced) -> list[Storage]:
+    """The storages that the elements of an array may lie in."""
+    if isinstance(x.storage, Choice):
+        return [s for a in x.storage.arrays for s in storages_of(a)]
+    return [] if x.storage is None else [x.storage]
 
 
 def choose(trace: Trace, test: Value, one: Traced, other: Traced) -> Traced:
@@ -141,7 +156,7 @@ def _dim(trace: Trace, test: Value, a: Dim, b: Dim) -> Dim:
 
 @dataclass
 class Carrier:
-    """What one branch hands on so that arrays which it leaves have names afterwards: tests, integers, new arrays."""
+    """What a branch or turn hands on so that arrays that it leaves have names afterwards: tests, integers, arrays."""
 
     trace: Trace
     block: Block
@@ -149,6 +164,11 @@ class Carrier:
     values: list[Value] = field(default_factory=list)
     places: dict[Any, int] = field(default_factory=dict)  # storage or value name -> position among the values
     made: dict[int, Traced] = field(default_factory=dict)  # arrays of the branch, as they are known afterwards
+
+    @property
+    def kinds(self) -> list[Kind]:
+        """The kinds of the values."""
+        return [Kind(value.type.dtype, None, value.type.shape) for value in self.values]
 
     def add(self, x: Traced) -> Build:
         """How to name an array after the branch. Raises CannotStage for a size that only the branch knows."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparsec.errors import SparsecError
-from sparsec.frontend.aliases import shared
+from sparsec.frontend.aliases import Held, mark_choice, shared
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Choice
+from sparsec.frontend.choices import Arrays, Carrier, Choice, alike, choose, storages_of
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
@@ -76,10 +76,16 @@ class Variables:
     trees: list[Tree] = field(default_factory=list)
     same_length: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     entered: list[tuple[Storage, Value] | None] = field(default_factory=list)
+    known: tuple[int, ...] = ()  # the leaves that are arrays which others can see
 
     def __post_init__(self) -> None:
         self.leaves, self.trees = _leaves(self.before)
         self.kinds = [kind_of(x) if is_scalar(x) else None for x in self.leaves]
+
+    def look_around(self) -> None:
+        """Notes which arrays others can see, while all variables still are as they were before the loop."""
+        self.known = tuple(k for k, (x, name) in enumerate(zip(self.leaves, self.leaf_names))
+                           if is_array(x) and shared(x, name))
 
     @property
     def leaf_names(self) -> list[str]:
@@ -119,6 +125,9 @@ class Variables:
                 lengths.setdefault(self.same_length.get((k, axis), (k, axis)), known[axis])
         self.entered = [x.storage and (x.storage, x.storage.newest) if kind is not None and is_array(x) else None
                         for x, kind in zip(made, self.kinds)]
+        for k in self.known:
+            if (entered := self.entered[k]) is not None:
+                entered[0].maybe = frozenset(storages_of(self.leaves[k]))
         self.set(packed(self.trees, made))
 
     def widen(self, trace: Trace, after: State, runs_once: bool) -> bool:
@@ -186,13 +195,32 @@ class Variables:
             return kind_of(after)
         return flexed(trace, kind_of(after)) if is_array(after) else None
 
-    def leave(self, trace: Trace, results: Sequence[Value], after: Flat) -> None:
+    def stays(self, k: int, after: Flat) -> bool:
+        """Whether a turn may leave the array that a leaf was before the loop."""
+        entered, last = self.entered[k], after[k]
+        return entered is not None and is_array(last) and entered[0] in (last.storage, *last.storage.maybe)
+
+    def replaced(self, after: Flat) -> bool:
+        """Whether a leaf is an array that others can see if there is no turn, and another one after each turn."""
+        return any(self.kinds[k] is not None and not self.stays(k, after) for k in self.known)
+
+    def _left(self, trace: Trace, k: int, made: Any, after: Flat, ran: Value | bool) -> Any:
+        """What a carried leaf is after the loop. ran: whether there was a turn."""
+        before = self.leaves[k]
+        if k not in self.known or (ran is True and not self.stays(k, after)):
+            return made
+        if isinstance(ran, Value) and not self.stays(k, after) and alike(made, before):
+            return choose(trace, ran, made, before)
+        mark_choice(made, self.leaf_names[k], [before])
+        return made
+
+    def leave(self, trace: Trace, results: Sequence[Value], after: Flat, ran: Value | bool) -> None:
         """Sets the variables to what the loop leaves."""
         values = iter(results)
         final: list[Any] = []
-        for name, before, last, kind in zip(self.leaf_names, self.leaves, after, self.kinds):
+        for k, (name, before, last, kind) in enumerate(zip(self.leaf_names, self.leaves, after, self.kinds)):
             if kind is not None:
-                final.append(variable(trace, values, kind))
+                final.append(self._left(trace, k, variable(trace, values, kind), after, ran))
             elif isinstance(before, Undefined) and not isinstance(last, Undefined):
                 final.append(Undefined(name, "is assigned inside a traced loop only"))
             else:
@@ -245,12 +273,24 @@ def stage_for(
     renamed = version_params(turn.block, storages, outer)
     yields = [*nexts, *(turn.block.versions[s] for s in storages)]
     trace.restore(outer)
+    ran = _ran(trace, variables, turn, lambda: span.holds(span.start))
     initial = [*variables.initial(trace), *(outer[s] for s in storages)]
     bounds = span.values(trace)
     # Also if nothing is carried: a turn may raise.
     results = emit_control(trace, "for", (*bounds, *initial), [turn.block.finish(yields, renamed)])
-    _close(trace, variables, storages, results, turn.after)
+    _close(trace, variables, storages, results, turn.after, ran)
     return None
+
+
+def _ran(trace: Trace, variables: Variables, turn: Turn, test: Callable[[], Any]) -> Value | bool:
+    """Whether there is a turn, where a variable depends on it. test: of the first turn, as the program stands now."""
+    if not variables.replaced(turn.after):
+        return True
+    now = variables.get()
+    variables.set(variables.before)
+    found = test()
+    variables.set(now)
+    return found if isinstance(found, bool) else value_as(trace, _truth(found), Kind(BOOL))
 
 
 def _counter(trace: Trace, block: Block, span: TracedRange) -> Traced:
@@ -273,6 +313,7 @@ def _stable(
     counter: bool = True,
 ) -> Turn:
     """Traces the body until the kinds of the carried variables no longer change."""
+    variables.look_around()
     for _ in range(_ATTEMPTS):
         trace.restore(outer)
         block = Block(trace)
@@ -305,15 +346,15 @@ def _next_values(trace: Trace, turn: Turn, variables: Variables) -> list[Value]:
 
 def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[Storage, Value]) -> None:
     """A carried array is passed on by value: nobody else may see it change, or change with it."""
-    leaves = zip(variables.leaf_names, variables.kinds, turn.after, variables.leaves, variables.entered)
-    for name, kind, after, before, entered in leaves:
+    leaves = zip(variables.leaf_names, variables.kinds, turn.after, variables.entered)
+    for k, (name, kind, after, entered) in enumerate(leaves):
         if kind is None or kind.shape is None:
             continue
         assert isinstance(after, Traced)
         if after.storage in outer or isinstance(after.storage, Choice):
             raise CannotStage(f"`{name}` becomes another existing array")
         written = entered is not None and entered[0].newest is not entered[1]
-        if written and isinstance(before, Traced) and shared(before, name):
+        if written and k in variables.known:
             raise CannotStage(f"`{name}` is both written in place and replaced")
         others = [x for x in turn.after if x is not after and isinstance(x, Traced)]
         if any(x.storage is after.storage for x in others if not x.is_scalar):
@@ -321,12 +362,13 @@ def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[S
 
 
 def _close(
-    trace: Trace, variables: Variables, storages: Sequence[Storage], results: Sequence[Value], after: Flat
+    trace: Trace, variables: Variables, storages: Sequence[Storage], results: Sequence[Value], after: Flat,
+    ran: Value | bool,
 ) -> None:
     count = len(variables.types)
     for storage, version in zip(storages, results[count:]):
         trace.advance(storage, version)
-    variables.leave(trace, results[:count], after)
+    variables.leave(trace, results[:count], after, ran)
 
 
 def _undo(trace: Trace, outer: dict[Storage, Value], variables: Variables) -> None:
@@ -381,19 +423,23 @@ def _while(
     _check_private(trace, turn, variables, outer)
     codes = codes_of(turn.signal) - {2}
     jumps = bool(codes & {BROKE, RETURNED})
-    shape = return_shape([turn.signal.value]) if returns(turn.signal) else None  # type: ignore[union-attr]
+    carrier = Carrier(trace, turn.block, outer)
+    shape = _returned(turn, carrier) if returns(turn.signal) else None
     storages = turn.block.changed(outer)
-    extra = [Kind(I64)] * jumps + list(shape.traced if shape else ())
+    extra = [Kind(I64)] * jumps + [kind for kind in (shape.traced if shape else ()) if isinstance(kind, Kind)]
+    extra += carrier.kinds
     for kind in extra:
         with turn.block.open():
             for type in kind.types:
                 turn.block.param(Value("", type))
     with turn.block.open():
         yields = _while_yields(trace, turn, variables, span, jumps, shape)
+        yields += [trace.op("copy", value) for value in carrier.values]
     renamed = version_params(turn.block, storages, outer)
     yields += [turn.block.versions[s] for s in storages]
     test_region = _test(trace, outer, cond, variables, head, extra, storages, jumps, span)
     trace.restore(outer)
+    ran = _ran(trace, variables, turn, lambda: cond(span.start if span is not None else None))
     initial = [
         *([span.values(trace)[0]] if span is not None else []),
         *variables.initial(trace),
@@ -406,9 +452,12 @@ def _while(
     width = sum(len(kind.types) for kind in extra)
     rest = results[count:]
     code = rest[0] if jumps else None
-    leaves = iter(rest[int(jumps) : width])
-    _close(trace, variables, storages, (*results[:count], *rest[width:]), turn.after)
-    value = None if shape is None else shape.build([variable(trace, leaves, k) for k in shape.traced])
+    own = width - len(carrier.values)
+    leaves, carried = iter(rest[int(jumps) : own]), rest[own:width]
+    _close(trace, variables, storages, (*results[:count], *rest[width:]), turn.after, ran)
+    value = None if shape is None else shape.build([
+        variable(trace, leaves, kind) if isinstance(kind, Kind) else kind.builds[0](carried) for kind in shape.traced
+    ])
     return None if code is None else Pending(Traced.scalar(trace, code, int), codes_of(turn.signal) | {GO_ON}, value)
 
 
@@ -429,8 +478,23 @@ def _while_yields(
     if shape is not None:
         assert isinstance(turn.signal, (Return, Pending))
         for leaf, kind in zip(leaves_of(turn.signal.value, shape), shape.traced):
-            out += values_as(trace, leaf, kind)
+            if isinstance(kind, Kind):
+                out += values_as(trace, leaf, kind)
     return out
+
+
+def _returned(turn: Turn, carrier: Carrier) -> ReturnShape:
+    """The form of what a turn returns. Arrays that others can see are handed on as what they are."""
+    assert isinstance(turn.signal, (Return, Pending))
+    held = Held(turn.signal.value, carrier.outer)
+
+    def by_reference(column: Sequence[Any]) -> Arrays | None:
+        (x,) = column
+        if any(s.maybe for s in storages_of(x)):
+            raise CannotStage("it returns an array that may be the one from before the loop")
+        return None if held.private(x, "") else Arrays((carrier.add(x),))
+
+    return return_shape([turn.signal.value], by_reference)
 
 
 def _test(

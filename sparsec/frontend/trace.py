@@ -35,7 +35,8 @@ class Storage:
     """One allocation. `newest` is its latest version; `param` its position among the parameters, or -1.
 
     `readonly` and `conflict` say why a write must be refused: the caller's flag, or an overlap with
-    another argument that one storage cannot express.
+    another argument that one storage cannot express. maybe: storages of arrays of which this is a copy, made
+    where control flow joins, while for the user it may be one of them.
     """
 
     newest: Value
@@ -44,6 +45,7 @@ class Storage:
     conflict: str = ""
     views: dict[tuple[str, tuple[Step, ...]], Value] = field(default_factory=dict)
     depth: int = 0  # how many loops that are being traced stood around its making
+    maybe: frozenset[Storage] = frozenset()
 
     @property
     def name(self) -> str:
