@@ -24,6 +24,7 @@ from sparsec.ir.call_record import (
     Check,
     Guard,
     Pair,
+    Param,
     Record,
     Result,
     Step,
@@ -117,8 +118,12 @@ def _guards(layout: Layout) -> Function:
 
 
 def _checks(layout: Layout) -> Function:
-    """i1 checks(record, values): whether every value is what the specialisation was made for."""
-    f = Function("i1", "checks", [("ptr", "record"), ("ptr", "values")])
+    """i1 checks(record, values, taken): whether every value is what the specialisation was made for.
+
+    What is found in containers and objects goes behind the values that there are; a reference to each is held, since
+    somebody else may empty a list while the function runs. `taken` counts all values so far.
+    """
+    f = Function("i1", "checks", [("ptr", "record"), ("ptr", "values"), ("ptr", "taken")])
     table = f.word("%record", Record.CHECKS, "ptr")
     miss = f.label("miss")
 
@@ -133,7 +138,8 @@ def _checks(layout: Layout) -> Function:
         kind = f.word(row, 0)
         done = f.label("done")
         for number, write in ((Check.ARRAY, _check_array), (Check.NUMBER, _check_number), (Check.SAME, _check_same),
-                              (Check.EQUAL, _check_equal), (Check.TUPLE, _check_tuple)):
+                              (Check.EQUAL, _check_equal), (Check.TUPLE, _check_tuple), (Check.LIST, _check_list),
+                              (Check.DICT, _check_dict), (Check.OBJECT, _check_object), (Check.INDEX, _check_index)):
             with f.when(f.compare("eq", "i64", kind, int(number))):
                 write(f, layout, row, value, must)
                 f.jump(done)
@@ -168,14 +174,79 @@ def _check_number(f: Function, layout: Layout, row: str, value: str, must: Must)
     must(_type_is(f, layout, row, value))
 
 
+def _take(f: Function, item: str, *, owned: bool = False) -> None:
+    """One more value."""
+    if not owned:
+        f.call("void", "sparsec_Py_IncRef", ("ptr", item))
+    count = f.load("i64", "%taken")
+    f.store("ptr", item, f.row("%values", count, 1))
+    f.store("i64", f.add(count, 1), "%taken")
+
+
 def _check_tuple(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
     must(_type_is(f, layout, row, value))
     count = f.word(row, 3)
     must(f.compare("eq", "i64", f.load("i64", value, layout.size), count))
-    target = f.row("%values", f.word(row, 4), 1)
     with f.loop(count) as k:
-        item = f.load("ptr", f.row(f.at(value, layout.items), k, 1))
-        f.store("ptr", item, f.row(target, k, 1))
+        _take(f, f.load("ptr", f.row(f.at(value, layout.items), k, 1)))
+
+
+def _check_list(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    must(_type_is(f, layout, row, value))
+    count = f.word(row, 3)
+    must(f.compare("eq", "i64", f.call("i64", "sparsec_PyList_Size", ("ptr", value)), count))
+    with f.loop(count) as k:
+        _take(f, f.call("ptr", "sparsec_PyList_GetItem", ("ptr", value), ("i64", k)))
+
+
+def _check_dict(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    must(_type_is(f, layout, row, value))
+    count, keys = f.word(row, 3), f.word(row, 5, "ptr")
+    must(f.compare("eq", "i64", f.call("i64", "sparsec_PyDict_Size", ("ptr", value)), count))
+    at, key, item = f.variable("i64", 0), f.variable("ptr", "null"), f.variable("ptr", "null")
+    with f.loop(count) as k:
+        more = f.call("i32", "sparsec_PyDict_Next", ("ptr", value), ("ptr", at.place), ("ptr", key.place),
+                      ("ptr", item.place))
+        must(f.compare("ne", "i32", more, 0))
+        wanted, found = f.word(f.row(keys, k, 1), 0, "ptr"), key.get()
+        with f.unless(f.compare("eq", "ptr", found, wanted)):  # equal numbers and texts: no code of others runs
+            must(f.compare("eq", "ptr", f.load("ptr", found, layout.type), f.load("ptr", wanted, layout.type)))
+            equal = f.call("i32", "sparsec_PyObject_RichCompareBool", ("ptr", found), ("ptr", wanted), ("i32", _EQ))
+            must(f.compare("eq", "i32", equal, 1))
+        _take(f, item.get())
+
+
+def _check_object(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    must(_type_is(f, layout, row, value))
+    names = f.word(row, 5, "ptr")
+    with f.loop(f.word(row, 3)) as k:
+        name = f.word(f.row(names, k, 1), 0, "ptr")
+        found = f.call("ptr", "sparsec_PyObject_GetAttr", ("ptr", value), ("ptr", name))
+        with f.when(f.is_null(found)):
+            f.call("void", "sparsec_PyErr_Clear")
+            must("false")
+        _take(f, found, owned=True)
+
+
+def _check_index(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
+    def length(array: str, axis: str | int = 0) -> str:
+        return f.word(f.row(f.load("ptr", array, layout.dims), axis, 1), 0)
+
+    def other(word: int) -> str:
+        return f.word(f.row("%values", f.word(row, word), 1), 0, "ptr")
+
+    live = length(value)
+    must(f.compare("sgt", "i64", live, 0))
+    must(f.compare("sle", "i64", live, f.word(row, 4)))
+    must(f.compare("eq", "i64", live, length(other(2), f.word(row, 3))))
+    must(f.compare("eq", "i64", live, length(other(6))))
+    numbers, before = f.load("ptr", value, layout.data), f.variable("i32", -1)
+    with f.loop(live) as k:
+        number = f.load("i32", f.op(f"getelementptr i32, ptr {numbers}, i64 {k}"))
+        must(f.compare("sgt", "i32", number, before.get()))
+        before.set(number)
+    last = f.op(f"sext i32 {before.get()} to i64")
+    must(f.compare("slt", "i64", last, f.word(row, 5)))
 
 
 def _check_array(f: Function, layout: Layout, row: str, value: str, must: Must) -> None:
@@ -196,7 +267,9 @@ def _check_array(f: Function, layout: Layout, row: str, value: str, must: Must) 
         stride = f.word(pair, 1)
         fits = f.either(f.compare("eq", "i64", f.word(f.row(strides, k, 1), 0), stride),
                         f.compare("eq", "i64", stride, ANY))
-        must(f.both(fits, f.compare("eq", "i64", f.word(f.row(dims, k, 1), 0), f.word(pair, 0))))
+        size = f.word(pair, 0)
+        long = f.either(f.compare("eq", "i64", f.word(f.row(dims, k, 1), 0), size), f.compare("eq", "i64", size, ANY))
+        must(f.both(fits, long))
 
 
 def _pairs(layout: Layout) -> Function:
@@ -300,10 +373,12 @@ def _attempt(layout: Layout) -> Function:
         f.branch(condition, after, miss)
         f.begin(after)
 
+    given = f.add("%count", f.word("%record", Record.CAPTURE_COUNT))
+    taken, held = f.variable("i64", given), f.variable("ptr", "%args")
     must(f.compare("eq", "i64", "%count", f.word("%record", Record.ARGUMENTS)))
     must(f.call("i1", "guards", ("ptr", "%record")))
-    values = _values(f)
-    must(f.call("i1", "checks", ("ptr", "%record"), ("ptr", values)))
+    values = _values(f, held)
+    must(f.call("i1", "checks", ("ptr", "%record"), ("ptr", values), ("ptr", taken.place)))
     must(f.call("i1", "pairs", ("ptr", "%record"), ("ptr", values)))
     pointers = f.array("ptr", MAX_POINTERS)
     arrays = f.array("ptr", MAX_POINTERS)  # of results; null for scratch
@@ -319,6 +394,7 @@ def _attempt(layout: Layout) -> Function:
     f.jump(finish)
     f.begin(finish)
     _drop(f, arrays, results)
+    _let_go(f, held, given, taken)
     f.ret("true")
     # A Python exception is set: that is the call's outcome.
     f.begin(failed)
@@ -331,14 +407,20 @@ def _attempt(layout: Layout) -> Function:
     _drop(f, arrays, results)
     f.jump(miss)
     f.begin(miss)
+    _let_go(f, held, given, taken)
     f.ret("false")
     return f
 
 
-def _values(f: Function) -> str:
-    """The arguments themselves, or a copy of them with captured arrays and room for tuples' items behind."""
+def _let_go(f: Function, values: Variable, given: str, taken: Variable) -> None:
+    """Gives up the references to what was found in containers."""
+    with f.loop(f.sub(taken.get(), given)) as k:
+        f.call("void", "sparsec_Py_DecRef", ("ptr", f.load("ptr", f.row(values.get(), f.add(given, k), 1))))
+
+
+def _values(f: Function, values: Variable) -> str:
+    """The arguments themselves, or a copy of them with captured arrays and room for what is in containers behind."""
     local = f.array("ptr", MAX_VALUES)
-    values = f.variable("ptr", "%args")
     with f.unless(f.compare("eq", "i64", "%count", f.word("%record", Record.VALUES))):
         values.set(local)
         with f.loop("%count") as k:
@@ -352,15 +434,23 @@ def _values(f: Function) -> str:
 
 def _params(f: Function, layout: Layout, values: str, pointers: str) -> None:
     table = f.word("%record", Record.PARAMS, "ptr")
+    sizes = f.array("i64", MAX_POINTERS)
     with f.loop(f.word("%record", Record.PARAM_COUNT)) as k:
         row = f.row(table, k, WORDS["param"])
         value = f.load("ptr", f.row(values, f.word(row, 0), 1))
-        place = f.variable("ptr")
-        number, after = f.label(), f.label()
+        place, after = f.variable("ptr"), f.label()
+        cases = {kind: f.label() for kind in Param}
+        f.switch(f.word(row, 1), [(int(kind), label) for kind, label in cases.items()], after)
+        f.begin(cases[Param.ARRAY])
         place.set(f.at(f.load("ptr", value, layout.data), f.word(row, 2)))
-        f.branch(f.compare("ne", "i64", f.word(row, 1), 0), number, after)
-        f.begin(number)
+        f.jump(after)
+        f.begin(cases[Param.NUMBER])
         place.set(f.at(value, layout.number))
+        f.jump(after)
+        f.begin(cases[Param.SIZE])
+        size = f.row(sizes, k, 1)
+        f.store("i64", f.word(f.row(f.load("ptr", value, layout.dims), f.word(row, 2), 1), 0), size)
+        place.set(size)
         f.begin(after)
         f.store("ptr", place.get(), f.row(pointers, k, 1))
 

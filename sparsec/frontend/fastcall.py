@@ -1,12 +1,13 @@
 """Calls without Python: the record of a specialisation, by which native code recognises its calls and runs them.
 
-`record_of` gives None for a specialisation that needs more than a record can say (keywords, lists among the
-arguments, results of run-time size, runs on copies); it is then served by `Specialisation.run` as ever.
+`record_of` gives None for a specialisation that needs more than a record can say (keywords, results of run-time
+size, runs on copies); it is then served by `Specialisation.run` as ever.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -19,6 +20,7 @@ from sparsec.config import settings
 from sparsec.errors import CompileError
 from sparsec.frontend.arguments import Arguments, ScalarSpec, Static
 from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View
+from sparsec.frontend.sparse_arguments import SparseSpec
 from sparsec.frontend.spec import ArraySpec
 from sparsec.frontend.tracing import TracedFunction
 from sparsec.frontend.tree import Tree
@@ -33,16 +35,20 @@ from sparsec.ir.call_record import (
     Check,
     Guard,
     Pair,
+    Param,
     Record,
     Result,
     Step,
 )
+from sparsec.ir.dims import Poly, as_sym, product, upper_bound
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.runtime import native
+from sparsec.runtime.sized import SizedRunner
+from sparsec.sparse.channel import ChannelSparse
 
 __all__ = ["NativeRecord", "accelerate", "record_of"]
 
-_WRITEABLE = 0x0400  # NPY_ARRAY_WRITEABLE
+_WRITEABLE, _CONTIGUOUS = 0x0400, 0x0001  # NPY_ARRAY_…
 
 #: Up to so many statements, a call is over before another thread could make use of the GIL.
 _SHORT = 20_000
@@ -87,6 +93,12 @@ class _Writer:
     arrays: list[int] = field(default_factory=list)  # array -> value
     scalars: list[int] = field(default_factory=list)  # scalar -> value
     checks: list[list[int]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)  # numbers of live channels -> value of an index
+
+    def room(self, count: int) -> int:
+        """Where that many more values begin."""
+        self.values.extend([None] * count)
+        return len(self.values) - count
 
     def ref(self, item: Any) -> int:
         """The address of an object, which the record keeps."""
@@ -115,6 +127,9 @@ def record_of(
     """
     try:
         runner = compilation.runner
+        pointers = len(traced.params) + len(traced.results.storages)
+        if isinstance(runner, SizedRunner) and len(runner.pointers) == pointers:
+            runner = runner.inner  # memory is planned by bounds: there is no scratch
         if not isinstance(runner, CpuRunner) or (runner.transactional and traced.written):
             return None
         w = _Writer(traced, call)
@@ -164,10 +179,8 @@ def _arguments(w: _Writer) -> int:
 def _value(w: _Writer, place: int, tree: Tree, leaves: Iterator[Any]) -> None:
     """The check of one value, then those of its items."""
     if tree.kind is not None:
-        _need(tree.kind is tuple)
-        first = len(w.values)
-        w.values.extend([None] * len(tree.children))
-        w.checks.append([Check.TUPLE, place, w.ref(tuple), len(tree.children), first])
+        first = w.room(len(tree.children))
+        w.checks.append(_container_check(w, place, tree, first))
         for k, child in enumerate(tree.children):
             _value(w, first + k, child, leaves)
         return
@@ -175,8 +188,9 @@ def _value(w: _Writer, place: int, tree: Tree, leaves: Iterator[Any]) -> None:
     w.values[place] = leaf
     match leaf, kind:
         case np.ndarray(), _:
-            w.checks.append(_array_check(w, place, w.traced.capture_specs[len(w.arrays)]))
-            w.arrays.append(place)
+            _array(w, place)
+        case ChannelSparse(), SparseSpec():
+            _channels(w, place, leaf)
         case _, ScalarSpec(weak=weak):
             cls: Any = type(leaf)
             _need(weak in (float, complex) if weak else native.scalar_in_place(cls))
@@ -186,6 +200,56 @@ def _value(w: _Writer, place: int, tree: Tree, leaves: Iterator[Any]) -> None:
             w.checks.append(_static_check(w, place, value))
         case _:
             raise _Unfit
+
+
+def _container_check(w: _Writer, place: int, tree: Tree, first: int) -> list[int]:
+    head = [place, w.ref(tree.kind), len(tree.children), first]
+    if issubclass(tree.kind, tuple):
+        return [Check.TUPLE, *head]
+    if tree.kind is list:
+        return [Check.LIST, *head]
+    if tree.kind is dict:
+        _need(all(type(key) in (str, int) for key in tree.keys))
+        return [Check.DICT, *head, w.list([w.ref(key) for key in tree.keys])]
+    return [Check.OBJECT, *head, w.list([w.ref(sys.intern(name)) for name in tree.keys])]
+
+
+def _array(w: _Writer, place: int) -> None:
+    """The next of the call's arrays."""
+    w.checks.append(_array_check(w, place, w.traced.capture_specs[len(w.arrays)]))
+    w.arrays.append(place)
+
+
+def _channels(w: _Writer, place: int, x: ChannelSparse) -> None:
+    """A sparse argument: how many channels are live may differ from call to call, but not be 0."""
+    names = ("data", "index", "full", "axis", "cap", "static")
+    first = w.room(len(names))
+    data, index, *facts, static = range(first, first + len(names))
+    w.checks.append([Check.OBJECT, place, w.ref(ChannelSparse), len(names), first,
+                     w.list([w.ref(name) for name in names])])
+    w.checks += [_static_check(w, k, value) for k, value in zip(facts, (x.full, x.axis, x.cap), strict=True)]
+    w.checks.append(_static_check(w, static, x.static))
+    _stored(w, data)
+    if x.static:
+        w.checks.append([Check.SAME, index, w.ref(x.index)])
+        return
+    _need(len(x.index) > 0)
+    spec = w.traced.capture_specs[len(w.arrays)]
+    _stored(w, index)
+    count = as_sym(spec.shape[0])
+    like = w.counts.setdefault(count.name, index) if count is not None else index
+    w.checks.append([Check.INDEX, index, data, x.axis, x.cap, x.full, like])
+
+
+def _stored(w: _Writer, place: int) -> None:
+    """An array of a sparse argument: contiguous, and nobody writes to it. Sizes that are free are for INDEX."""
+    spec = w.traced.capture_specs[len(w.arrays)]
+    _need(not spec.conflict)
+    dtype = np.dtype(spec.dtype)
+    axes = [[d if type(d) is int else ANY, ANY] for d in spec.shape]
+    w.checks.append([Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), _CONTIGUOUS, _CONTIGUOUS,
+                     dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)])
+    w.arrays.append(place)
 
 
 def _static_check(w: _Writer, place: int, value: Any) -> list[int]:
@@ -245,6 +309,10 @@ def _reach(spec: ArraySpec) -> tuple[int, ...]:
     if 0 in spec.shape:
         return ()
     size = np.dtype(spec.dtype).itemsize
+    if any(isinstance(d, Poly) for d in spec.shape):  # stored channels, which lie together
+        most = upper_bound(product(spec.shape))
+        _need(most is not None)
+        return 0, int(most or 0) * size
     steps = [(d - 1) * s * size for d, s in zip(spec.shape, spec.strides, strict=True)]
     return sum(min(s, 0) for s in steps), sum(max(s, 0) for s in steps) + size
 
@@ -255,11 +323,14 @@ def _reach(spec: ArraySpec) -> tuple[int, ...]:
 def _params(w: _Writer) -> Iterator[list[int]]:
     for p in w.traced.params:
         if p.array >= 0:
+            _need(type(p.offset) is int)
             size = np.dtype(w.traced.capture_specs[p.array].dtype).itemsize
-            yield [w.arrays[p.array], 0, -p.offset * size]
+            yield [w.arrays[p.array], Param.ARRAY, -p.offset * size]
+        elif p.scalar >= 0:
+            yield [w.scalars[p.scalar], Param.NUMBER, 0]
         else:
-            _need(p.scalar >= 0)
-            yield [w.scalars[p.scalar], 1, 0]
+            _need(p.size in w.counts)
+            yield [w.counts[p.size], Param.SIZE, 0]
 
 
 def _results(w: _Writer) -> Iterator[list[int]]:

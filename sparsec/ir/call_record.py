@@ -5,7 +5,8 @@ where Python and NumPy keep their fields. A record is a `Record`-shaped table; t
 rows of `GUARD`, `CHECK`, `PAIR`, `PARAM`, `RESULT` and `STEP` words. Objects are held by whoever made the record.
 
     guards    what the trace read from outside: the same objects must still be there
-    checks    what each value must be; a value is a positional argument, a captured array or a tuple's item
+    checks    what each value must be; a value is a positional argument, a captured array, an item of a container
+              or an attribute of an object
     pairs     arrays that must not meet, or must lie at a fixed distance
     params    where the pointers of the compiled function come from
     results   the arrays, or scratch words, that it fills
@@ -17,15 +18,15 @@ from __future__ import annotations
 from enum import IntEnum
 
 __all__ = ["ANY", "MAX_LEAVES", "MAX_POINTERS", "MAX_VALUES", "SCRATCH_BYTES", "WORDS", "Check", "Guard", "Pair",
-           "Record", "Result", "Step"]
+           "Param", "Record", "Result", "Step"]
 
 #: Sizes of the tables that a call keeps on the stack.
-MAX_VALUES, MAX_POINTERS, MAX_LEAVES = 48, 48, 32
+MAX_VALUES, MAX_POINTERS, MAX_LEAVES = 512, 256, 32
 
 #: Bytes for a scalar result.
 SCRATCH_BYTES = 16
 
-#: A stride that does not matter: its axis has at most one element.
+#: A stride that does not matter, since its axis has at most one element; a size that another check is about.
 ANY = -(1 << 63)
 
 #: Words in a row of each table.
@@ -36,7 +37,7 @@ class Record(IntEnum):
     """Positions in a record. A table is its address and its number of rows."""
 
     ARGUMENTS = 0  # how many positional arguments
-    VALUES = 1  # how many values: arguments, captured arrays, items of tuples
+    VALUES = 1  # how many values: arguments, captured arrays, items and attributes
     ENTRY = 2  # address of the compiled function
     ARENA = 3  # bytes for temporaries
     RELEASE = 4  # 1: the GIL is released while it runs
@@ -76,7 +77,19 @@ class Check(IntEnum):
     EQUAL = 1  # type, object: of exactly that type, and equal
     NUMBER = 2  # type
     TUPLE = 3  # type, size, first: the items become values from `first` on
-    ARRAY = 4  # type, descr, rank, flag mask, flags, address mask, table of (dim, stride or ANY)
+    ARRAY = 4  # type, descr, rank, flag mask, flags, address mask, table of (dim or ANY, stride or ANY)
+    LIST = 5  # type, size, first: as for a tuple
+    DICT = 6  # type, size, first, table of keys: in this order
+    OBJECT = 7  # type, count, first, table of names: the attributes become values
+    INDEX = 8  # data, axis, cap, full, like: sorted unique numbers below `full`, as many as `data` and `like` have
+
+
+class Param(IntEnum):
+    """[value, kind, number]."""
+
+    ARRAY = 0  # the data pointer, moved by so many bytes
+    NUMBER = 1  # a scalar by value
+    SIZE = 2  # the length of an axis
 
 
 class Pair(IntEnum):

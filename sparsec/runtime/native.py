@@ -260,10 +260,11 @@ address_of = _address_of()
 
 _PYTHON = (
     "PyBool_FromLong", "PyComplex_FromDoubles", "PyContextVar_Get", "PyDict_GetItemWithError", "PyDict_New",
-    "PyDict_SetItem", "PyErr_Clear", "PyErr_NoMemory", "PyEval_RestoreThread", "PyEval_SaveThread",
-    "PyFloat_FromDouble", "PyList_New", "PyList_SetItem", "PyLong_FromLongLong", "PyObject_CallOneArg",
-    "PyObject_GetAttr", "PyObject_GetItem", "PyObject_RichCompareBool", "PyObject_VectorcallMethod",
-    "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size", "Py_DecRef", "Py_IncRef",
+    "PyDict_Next", "PyDict_SetItem", "PyDict_Size", "PyErr_Clear", "PyErr_NoMemory", "PyEval_RestoreThread",
+    "PyEval_SaveThread", "PyFloat_FromDouble", "PyList_GetItem", "PyList_New", "PyList_SetItem",
+    "PyList_Size", "PyLong_FromLongLong", "PyObject_CallOneArg", "PyObject_GetAttr", "PyObject_GetItem",
+    "PyObject_RichCompareBool", "PyObject_VectorcallMethod", "PyTuple_New", "PyTuple_SetItem", "PyTuple_Size",
+    "Py_DecRef", "Py_IncRef",
 )  # fmt: skip
 
 # Positions in NumPy's table of functions, which NumPy 2 keeps as they are.

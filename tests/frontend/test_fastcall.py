@@ -14,9 +14,10 @@ import pytest
 
 import sparsec
 from sparsec.config import settings
-from sparsec.errors import IndexOutOfRange
+from sparsec.errors import ChannelError, IndexOutOfRange
 from sparsec.frontend.jit import Jitted
 from sparsec.runtime import native
+from sparsec.sparse import ChannelSparse
 
 pytestmark = pytest.mark.skipif(not native.enable(Jitted), reason="this interpreter's calls stay in Python")
 
@@ -144,14 +145,106 @@ def test_keywords_wrong_counts_and_defaults_are_pythons_business():
 
 def test_many_arguments():
     def f(*xs):
-        return sum(xs[1:], xs[0])
+        return sum(xs[1:20], xs[0])
 
-    few, many = [np.full(3, float(k)) for k in range(20)], [np.full(3, float(k)) for k in range(90)]
+    few, many = [np.full(3, float(k)) for k in range(20)], [np.full(3, float(k)) for k in range(300)]
     g = Counted(f).warm(*few)
     assert np.array_equal(g(*few), f(*few)) and g.python == 0
     for _ in range(3):  # more than a record can hold
         assert np.array_equal(g(*many), f(*many))
     assert g.python == 3
+
+
+class Scaled(NamedTuple):
+    scale: float
+    arrays: list
+
+
+def _weighted(x, layers):
+    for layer in layers:
+        x = x * layer["scaled"].scale + layer["scaled"].arrays[0] - layer["b"]
+    return x
+
+
+def _layers(*scales):
+    return [{"scaled": Scaled(scale, [X + scale]), "b": Y * scale} for scale in scales]
+
+
+def test_containers_are_taken_apart():
+    f, one = Counted(_weighted), _layers(2.0, 3.0)
+    for _ in range(2):
+        f(X, one)
+    f.python = 0
+    for layers in (one, _layers(0.5, -1.0)):
+        np.testing.assert_array_equal(f(X, layers), _weighted(X, layers))
+    assert f.python == 0
+    turned, longer, other = _layers(2.0, 3.0), _layers(1.0, 2.0, 3.0), _layers(2.0, 3.0)
+    turned[1] = dict(reversed(turned[1].items()))  # a program may ask for the order of keys
+    other[0]["scaled"] = Scaled(2, [X])
+    for count, layers in enumerate((turned, longer, other), 1):
+        np.testing.assert_array_equal(f(X, layers), _weighted(X, layers))
+        assert f.python == count
+
+
+def test_items_are_neither_lost_nor_kept():
+    f, layers = Counted(_weighted), _layers(2.0, 3.0)
+    parts = [part for layer in layers for part in (layer, *layer.values(), *layer["scaled"].arrays)]
+    for _ in range(2):
+        f(X, layers)
+    for wrong in (False, True):
+        if wrong:
+            layers[1]["b"] = layers[1]["b"].astype("f8")  # noticed last of all
+        before = [sys.getrefcount(part) for part in parts]
+        for _ in range(20):
+            f(X, layers)
+        gc.collect()
+        assert [sys.getrefcount(part) for part in parts] == before
+
+
+def _channels(index, cap=4):
+    data = np.arange(1, 1 + 3 * len(index), dtype=np.float32).reshape(len(index), 3)
+    return ChannelSparse(data, np.array(index, np.int32), 8, 0, cap=cap)
+
+
+def _two_sparse(a, b):
+    return (a + b).sum(axis=0) + a[5]
+
+
+def test_any_number_of_channels_under_the_cap_is_native():
+    f = Counted(_two_sparse)
+    for _ in range(2):
+        f(_channels([0, 5]), _channels([1, 2, 5]))
+    f.python = 0
+    for first, second in (([5], [0, 1, 2, 7]), ([0, 1, 2, 3], [5]), ([4, 5, 7], [4, 5, 7])):
+        a, b = _channels(first), _channels(second)
+        np.testing.assert_array_equal(f(a, b), _two_sparse(a.to_dense(), b.to_dense()))
+    assert f.python == 0
+    a = _channels([0, 1])
+    for k, other in enumerate((_channels([]), _channels([0, 1], cap=5)), 1):
+        np.testing.assert_array_equal(f(a, other), _two_sparse(a.to_dense(), other.to_dense()))
+        assert f.python == k
+
+
+@pytest.mark.parametrize("index", [[1, 1], [2, 1], [0, 8], [-1, 3]])
+def test_a_broken_index_is_the_same_error(index):
+    f, x = Counted(_two_sparse), _channels([0, 1])
+    for _ in range(3):
+        f(x, _channels([2, 3]))
+    x.index[:] = index
+    with pytest.raises(ChannelError):
+        f(x, _channels([2, 3]))
+
+
+def test_one_index_is_one_index():
+    f = Counted(_two_sparse)
+    index = np.array([1, 5, 6], np.int32)
+    a, b = (ChannelSparse(np.full((3, 3), k, np.float32), index, 8, 0, cap=4) for k in (1, 2))
+    for _ in range(3):
+        f(a, b)
+    assert f.python == 2
+    short = ChannelSparse(np.ones((2, 3), np.float32), index[:2], 8, 0, cap=4)  # the same memory, not all of it
+    for other in (short, _channels([0, 5])):
+        np.testing.assert_array_equal(f(a, other), _two_sparse(a.to_dense(), other.to_dense()))
 
 
 # --- memory ------------------------------------------------------------------------------------------------
