@@ -521,6 +521,8 @@ def test_f49_arrays_promote(backend):
         return x + y, x * y, np.maximum(x, y), x == y
 
     kinds = ["?", "i1", "u1", "i4", "u4", "i8", "u8", "f4", "f8"]
+    if backend == "opencl":  # promotion is the frontend's, and a device takes long to build each pair
+        kinds = kinds[::3]
 
     def pair(one, other):
         return lambda: (np.array([1, 0, 1], one), np.array([1, 1, 0], other))

@@ -114,8 +114,8 @@ hits = 0
 for delay in (0.001, 0.01, 0.03, 0.06, 0.1, 0.2):
     f = sparsec.jit(long_to_compile)
     timer = threading.Timer(delay, lambda: os.kill(os.getpid(), signal.SIGINT))
-    timer.start()
     try:
+        timer.start()  # may be interrupted, too
         f(x)
         time.sleep(0.5)
     except KeyboardInterrupt:
