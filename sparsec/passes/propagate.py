@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from sparsec.ir.builder import Names
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Func, Op, Value, free_values
+from sparsec.ir.graph import Func, Op, Value, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.passes.base import Pass
 from sparsec.passes.channels.flow import Flow, whole
@@ -41,7 +41,7 @@ class Densified:
 
 @dataclass(frozen=True)
 class Propagate(Pass):
-    """One walk over the function's own ops. Control flow is not entered: what it takes is spread before it."""
+    """One walk over the function, regions included; those of loops until what they carry is known."""
 
     name: ClassVar[str] = "propagate"
     requires: ClassVar[Form] = Form.CANONICAL
@@ -53,9 +53,9 @@ class Propagate(Pass):
 
 def propagate_with_reasons(func: Func) -> tuple[Func, tuple[Densified, ...]]:
     """The function on compact data, and for every spread that is left who needs it."""
-    if not any(op.name == "spread" for op in func.ops):
+    if not any(op.name == "spread" for op in walk(func.ops)):
         return func, ()
-    flow = Flow(Names(all_names(func)), ChannelRules(), func.params, kept_whole(func))
+    flow = Flow(Names(all_names(func)), ChannelRules(), func.params, (p.storage for p in func.params))
     for op in index_flow(func):
         flow.adopt(op)
     for op in func.ops:
@@ -63,7 +63,7 @@ def propagate_with_reasons(func: Func) -> tuple[Func, tuple[Densified, ...]]:
     results = _own_storages(flow, func)
     writes = tuple(flow.rooted(v) for v in func.writes)
     made = Dce().run(replace(func, ops=flow.ops, results=results, writes=writes))
-    left = [op for op in made.ops if op.name == "spread" and op.result.name in flow.reasons]
+    left = [op for op in walk(made.ops) if op.name == "spread" and op.result.name in flow.reasons]
     return made, tuple(Densified(op, *flow.reasons[op.result.name]) for op in left)
 
 
@@ -80,15 +80,6 @@ def _own_storages(flow: Flow, func: Func) -> tuple[Value, ...]:
             new = flow.emit("copy", new)
         found.append(new)
     return tuple(found)
-
-
-def kept_whole(func: Func) -> set[str]:
-    """Storages of arguments, and those that control flow carries."""
-    found = {p.storage for p in func.params}
-    for op in func.ops:
-        if record(op.name).kind is Kind.CONTROL:
-            found.update(v.storage for v in (*op.operands, *op.results, *free_values(op)))
-    return found
 
 
 def index_flow(func: Func) -> Sequence[Op]:

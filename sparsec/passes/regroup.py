@@ -18,9 +18,8 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sparsec.ir.builder import Names
-from sparsec.ir.graph import Op, Region, Value, free_values
+from sparsec.ir.graph import Op, Region, Value, free_values, symbol_uses, value_symbols
 from sparsec.ir.ops.record import Kind, record
-from sparsec.passes.accesses import symbol_names
 from sparsec.passes.groups import Group, is_metadata
 from sparsec.passes.rebuild import rename_region
 
@@ -152,15 +151,11 @@ class Regroup:
         return found
 
     def _define_symbols(self, op: Op, scope: Scope, out: list[Op]) -> None:
-        """Literals that the op names as symbols or channel indexes stand before it."""
-        for value in (*op.operands, *op.results):
-            ref, channels = value.type.ref, value.type.channels
-            dims = (*value.type.shape, *((ref.offset, *ref.strides) if ref is not None else ()))
-            indexes = (channels.index.removeprefix("%"),) if channels is not None else ()
-            for name in (*symbol_names(dims), *indexes):
-                source = self._definitions.get(name)
-                if source is not None and is_metadata(source):
-                    self._resolve(source.results[0], scope, out)
+        """Literals that the op, regions included, names as symbols or channel indexes stand before it."""
+        for name in dict.fromkeys((*value_symbols(*op.operands), *symbol_uses(op))):
+            source = self._definitions.get(name)
+            if source is not None and is_metadata(source):
+                self._resolve(source.results[0], scope, out)
 
     # --- control ops ---
 
@@ -168,6 +163,7 @@ class Regroup:
         """A control op with its (already fused) regions, under the names of this place."""
         operands = tuple(self._resolve(v, scope, out) for v in op.operands)
         mapping = {v.name: self._resolve(v, scope, out) for v in free_values(op)}
+        self._define_symbols(op, scope, out)
         regions = tuple(rename_region(r, mapping) for r in op.regions)
         for result in op.results:
             if result.type.ref is not None:

@@ -59,7 +59,7 @@ KEPT: dict[str, Callable[[Any], Any]] = {
     "hardswish": nn.hardswish, "hardtanh": nn.hardtanh, "clip": lambda x: np.clip(x, -0.5, 1.5),
     "in_place": _in_place, "instance": lambda x: nn.layer_norm(x, tuple(x.shape[2:])),
     "permute": lambda x: np.tanh(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
-    # "branch": _branch, "loop": _loop,
+    "branch": _branch, "loop": _loop,
 }
 
 #: Steps that keep the shape and fill all channels.

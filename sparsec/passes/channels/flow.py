@@ -8,11 +8,15 @@ Every value of the old program is one of two things in the new one: a value (`en
 of which only some channels are stored. An op of which an operand is live is handed to the rule of its kind; where no
 rule takes it, the operand is spread: that is what densifying is, and `reasons` says why. A spread is written where
 it is first needed, once, and keeps the name of the value.
+
+Regions are walked as the function is (`control.py`). What is computed of a value for its channels' sake alone, a
+spread or a selection, is written down where the value is: in a loop, once before it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -20,13 +24,13 @@ import numpy as np
 
 from sparsec.ir.builder import Names, infer_types
 from sparsec.ir.dims import Dim
-from sparsec.ir.graph import Op, Value, free_values
+from sparsec.ir.graph import Op, Value, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.types import I32, TensorType
 from sparsec.passes.channels.index_flow import IndexFlow
 from sparsec.passes.channels.live import Live, annotated
-from sparsec.passes.rebuild import rename_op, retyped
+from sparsec.passes.rebuild import retyped
 
 __all__ = ["Flow", "Later", "Refused", "Rule", "Rules", "State", "channels_of", "whole"]
 
@@ -67,16 +71,18 @@ class Flow:
     def __init__(self, names: Names, rules: Rules, params: Iterable[Value] = (), fixed: Iterable[str] = ()) -> None:
         self.rules = rules
         self.head: list[Op] = []  # index flow that needs no data: it stands first
-        self.out: list[Op] = []
         self.made: dict[str, Op] = {}  # the op behind each value of the new program
         self.env: dict[str, State] = {}
         self.names = names
         self.reasons: dict[str, tuple[Op, str]] = {}  # spread -> the op that needs it, and why
         self.views: dict[str, Op] = {}  # views of the old program
-        self.fixed = frozenset(fixed)  # storages that stay whole: arguments, and what control flow carries
+        self.fixed = set(fixed)  # storages that stay whole: arguments, and what loops carry whole
         self.mixed: dict[str, Op] = {}  # dense results of elementwise ops on live operands -> the op
         self.indexes = IndexFlow(self._emit_index, self._emit_literal)
         self._like: Op | None = None
+        self._blocks: list[list[Op]] = [[]]  # the op lists that are open, from the function's own to the innermost
+        self._at = 0  # which of them is written to
+        self._home: dict[str, int] = {}  # which of them a value is of, old and new ones
         self._early = {p.name for p in params}
         self._spread: dict[str, Value] = {}
         self._taken: dict[tuple[str, str, int], Value] = {}
@@ -91,7 +97,8 @@ class Flow:
         """What a value of the old program is in the new one."""
         found = self.peek(value)
         if isinstance(found, Later):
-            self._settle(value, found)
+            with self.at(self.home(value)):
+                self._settle(value, found)
             found = self.peek(value)
             assert not isinstance(found, Later)
         return found
@@ -135,17 +142,20 @@ class Flow:
         if not isinstance(found, Live):
             return found
         if value.name not in self._spread:
-            view = self.views.get(value.name)
-            if view is not None:  # of the storage that it was taken of: what it lies in is seen elsewhere, too
-                source = self.rooted(view.operands[0], why, user)
-                again = retyped(view, (source,))
-                self._append(again)
-                self._spread[value.name] = again.result
-                return again.result
-            self._spread[value.name] = self._written_out(value, found)
-            if user is not None:
-                self.reasons[self._spread[value.name].name] = user, why
+            with self.at(self.home(value)):
+                self._spread[value.name] = self._in_full(value, found, why, user)
         return self._spread[value.name]
+
+    def _in_full(self, value: Value, live: Live, why: str, user: Op | None) -> Value:
+        view = self.views.get(value.name)
+        if view is not None:  # of the storage that it was taken of: what it lies in is seen elsewhere, too
+            again = retyped(view, (self.rooted(view.operands[0], why, user),))
+            self._append(again)
+            return again.result
+        made = self._written_out(value, live)
+        if user is not None:
+            self.reasons[made.name] = user, why
+        return made
 
     def _written_out(self, value: Value, live: Live) -> Value:
         type = TensorType(value.type.dtype, value.type.shape)
@@ -163,11 +173,51 @@ class Flow:
     @property
     def ops(self) -> tuple[Op, ...]:
         """The new program."""
-        return (*self.head, *self.out)
+        return (*self.head, *self._blocks[0])
+
+    def home(self, *values: Value) -> int:
+        """The innermost of the blocks that values are of."""
+        return max(self._home.get(v.name, 0) for v in values)
+
+    @contextmanager
+    def at(self, block: int) -> Iterator[None]:
+        """Ops go into that block for now, one that is open."""
+        before, self._at = self._at, block
+        try:
+            yield
+        finally:
+            self._at = before
+
+    @contextmanager
+    def block(self, ops: list[Op], params: Iterable[Value] = ()) -> Iterator[None]:
+        """The op list of a region, for now the innermost."""
+        self._blocks.append(ops)
+        self._home.update((p.name, len(self._blocks) - 1) for p in params)
+        with self.at(len(self._blocks) - 1):
+            yield
+        self._blocks.pop()
+
+    def define(self, value: Value, state: State) -> None:
+        """Says what a value of the old program is in the new one."""
+        self.env[value.name] = state
+
+    def write_down(self, op: Op) -> None:
+        """Appends an op of the new program."""
+        self._append(op)
+
+    def forget(self, op: Op) -> None:
+        """Regions of `op` are walked again: nothing is known of what they make."""
+        inside = [r for part in walk([op]) for r in (*part.results, *(p for x in part.regions for p in x.params))]
+        names = {r.name for r in inside} - self._early
+        for table in (self.env, self.made, self.views, self.mixed, self._spread):
+            for name in names & table.keys():
+                del table[name]  # type: ignore[attr-defined]
+        self._taken = {key: value for key, value in self._taken.items() if key[0] not in names}
 
     def _append(self, op: Op, *, first: bool = False) -> None:
-        (self.head if first else self.out).append(op)
+        (self.head if first else self._blocks[self._at]).append(op)
         self.made.update((r.name, op) for r in op.results)
+        self._home.update((r.name, 0 if first else self._at) for r in op.results)
 
     def emit(self, name: str, *operands: Value, stem: str = "", channels: Live | None = None, **attrs: Any) -> Value:
         """Appends an op; `channels`: the result has the channels of this value, along its axis."""
@@ -220,6 +270,14 @@ class Flow:
 
     def adopt(self, op: Op) -> None:
         """Takes over an op that needs no look (literals, index flow of the program)."""
+        is_index = op.name != "const" or (op.result.type.dtype == I32 and op.result.type.rank == 1)
+        if self._at and not is_index:
+            self._append(op)
+            return
+        known = self.indexes.known(op) if self._at else None
+        if known is not None:
+            self.env[op.result.name] = known
+            return
         early = all(v.name in self._early for v in op.operands)
         self._append(op, first=early)
         if early:
@@ -233,6 +291,7 @@ class Flow:
         if op.results and op.results[0].name in self.made:
             return  # index flow that stands at the top already
         self._like = op
+        self._home.update((r.name, self._at) for r in op.results)
         if op.name == "spread":
             self._take_spread(op)
             return
@@ -241,7 +300,7 @@ class Flow:
             self.adopt(self._renamed(op))
             return
         if kind is Kind.CONTROL:
-            self.copy(op, "control flow takes whole arrays")
+            self.rules.control(self, op)
             return
         if kind is Kind.VIEW:
             self.views[op.result.name] = op
@@ -290,10 +349,10 @@ class Flow:
     def copy(self, op: Op, why: str) -> None:
         """The op as it is, on whole operands."""
         kind = record(op.name).kind
-        placed = op.operands if kind in (Kind.VIEW, Kind.CONTROL) else op.operands[:2] if kind is Kind.UPDATE else ()
+        placed = op.operands if kind is Kind.VIEW else op.operands[:2] if kind is Kind.UPDATE else ()
         swapped = {
             v.name: (self.rooted if v in placed else self.dense)(v, why, op)
-            for v in free_values(op) if v.name in self.env
+            for v in op.operands if v.name in self.env
         }
         new = self._renamed(op, swapped)
         self._append(new)
@@ -306,8 +365,6 @@ class Flow:
             swapped = {v.name: self.dense(v) for v in op.operands if v.name in self.env}
         if not swapped:
             return op
-        if op.regions:
-            return rename_op(op, swapped)
         return retyped(op, tuple(swapped.get(v.name, v) for v in op.operands))
 
     # --- what rules ask for ------------------------------------------------------------------------------
@@ -338,10 +395,11 @@ class Flow:
         key = (live.data.name, at.name, live.axis)
         if key not in self._taken:
             fill = None if self.indexes.within(index, live.index) else live.element()
-            self._taken[key] = self.emit(
-                "take_channels", live.data, at, axis=live.axis, fill=fill, stem=f"{live.data.name}.at",
-                channels=replace(live, index=index),
-            )
+            with self.at(self.home(live.data, at)):
+                self._taken[key] = self.emit(
+                    "take_channels", live.data, at, axis=live.axis, fill=fill, stem=f"{live.data.name}.at",
+                    channels=replace(live, index=index),
+                )
         return self._taken[key]
 
     def gathered(self, value: Value, index: Value, axis: int) -> Value:
@@ -359,7 +417,8 @@ class Flow:
             return value
         key = (value.name, index.name, axis)
         if key not in self._taken:
-            self._taken[key] = self._pushed(value, index, axis)
+            with self.at(self.home(value, index)):
+                self._taken[key] = self._pushed(value, index, axis)
         return self._taken[key]
 
     def _pushed(self, value: Value, index: Value, axis: int) -> Value:
@@ -386,6 +445,9 @@ class Rules(Protocol):
 
     def pushed(self, flow: Flow, value: Value, index: Value, axis: int) -> Value | None:
         """Channels of a dense value, taken further up; None where they are best taken here."""
+
+    def control(self, flow: Flow, op: Op) -> None:
+        """A loop or a branch, and all that is in it."""
 
 
 def whole(value: Value) -> bool:

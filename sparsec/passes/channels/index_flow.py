@@ -45,26 +45,24 @@ class IndexFlow:
         """These are indexes."""
         self._indexes.update(i.name for i in indexes)
 
+    def known(self, op: Op) -> Value | None:
+        """What an index op of the program is already, under another name."""
+        key = _key(op)
+        return self._made.get(key) if key is not None and key[0] != "size" else None
+
     def adopt(self, op: Op) -> None:
         """Takes an index op of the program itself for what this class would have made."""
         if op.name in ("index_union", "index_intersect", "index_concat", "index_expand"):
             self.note(op.result, *op.operands)
-        names = [v.name for v in op.operands]
+        key = _key(op)
+        if key is not None:
+            self._made.setdefault(key, op.result)
         match op.name:
-            case "index_size":
-                self._made.setdefault(("size", op.attrs["join"], *sorted(names)), op.result)
             case "index_union":
-                self._made.setdefault(("union", *sorted(names)), op.result)
                 self._note_union(op.result, *op.operands)
             case "index_intersect":
-                self._made.setdefault(("intersect", *sorted(names)), op.result)
                 self._note_intersection(op.result, *op.operands)
-            case "index_positions":
-                self._made.setdefault(("positions", *names), op.result)
-            case "index_concat":
-                self._made.setdefault(("concat", op.attrs["offsets"], *names), op.result)
             case "index_expand":
-                self._made.setdefault(("expand", op.attrs["by"], *names), op.result)
                 self._expanded[op.result.name] = op.operands[0], op.attrs["by"]
 
     # --- sets --------------------------------------------------------------------------------------------
@@ -186,6 +184,25 @@ class IndexFlow:
         ref = record(name).ref
         assert ref is not None
         return self.literal(np.asarray(ref(*(self.literals[v.name] for v in operands), **attrs)))
+
+
+def _key(op: Op) -> Key | None:
+    """The name that an index op goes by here."""
+    names = [v.name for v in op.operands]
+    match op.name:
+        case "index_size":
+            return ("size", op.attrs["join"], *sorted(names))
+        case "index_union":
+            return ("union", *sorted(names))
+        case "index_intersect":
+            return ("intersect", *sorted(names))
+        case "index_positions":
+            return ("positions", *names)
+        case "index_concat":
+            return ("concat", op.attrs["offsets"], *names)
+        case "index_expand":
+            return ("expand", op.attrs["by"], *names)
+    return None
 
 
 def _size(index: Value) -> Dim:

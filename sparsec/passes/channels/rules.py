@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from sparsec.ir.graph import Op, Value
 from sparsec.ir.ops.record import Kind, Sparse, record
+from sparsec.passes.channels.control import control
 from sparsec.passes.channels.convolution import convolution
 from sparsec.passes.channels.elementwise import elementwise
 from sparsec.passes.channels.flow import Flow, Refused, Rule
@@ -52,3 +53,6 @@ class ChannelRules:
 
     def pushed(self, flow: Flow, value: Value, index: Value, axis: int) -> Value | None:
         return pushed(flow, value, index, axis)
+
+    def control(self, flow: Flow, op: Op) -> None:
+        control(flow, op)
