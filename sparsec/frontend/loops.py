@@ -77,15 +77,22 @@ class Variables:
     same_length: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
     entered: list[tuple[Storage, Value] | None] = field(default_factory=list)
     known: tuple[int, ...] = ()  # the leaves that are arrays which others can see
+    _conflicts: dict[Storage, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.leaves, self.trees = _leaves(self.before)
         self.kinds = [kind_of(x) if is_scalar(x) else None for x in self.leaves]
 
-    def look_around(self) -> None:
+    def look_around(self, trace: Trace) -> None:
         """Notes which arrays others can see, while all variables still are as they were before the loop."""
+        self._conflicts = {s: s.conflict for s in trace.live}
         self.known = tuple(k for k, (x, name) in enumerate(zip(self.leaves, self.leaf_names))
                            if is_array(x) and shared(x, name))
+
+    def forget(self) -> None:
+        """Takes back what a traced body, which is not used, has said about writes to arrays from before the loop."""
+        for storage, conflict in self._conflicts.items():
+            storage.conflict = conflict
 
     @property
     def leaf_names(self) -> list[str]:
@@ -212,6 +219,7 @@ class Variables:
         if isinstance(ran, Value) and not self.stays(k, after) and alike(made, before):
             return choose(trace, ran, made, before)
         mark_choice(made, self.leaf_names[k], [before])
+        made.storage.maybe = frozenset(storages_of(before))
         return made
 
     def leave(self, trace: Trace, results: Sequence[Value], after: Flat, ran: Value | bool) -> None:
@@ -313,9 +321,10 @@ def _stable(
     counter: bool = True,
 ) -> Turn:
     """Traces the body until the kinds of the carried variables no longer change."""
-    variables.look_around()
+    variables.look_around(trace)
     for _ in range(_ATTEMPTS):
         trace.restore(outer)
+        variables.forget()
         block = Block(trace)
         trace.loops += 1
         try:
@@ -346,6 +355,7 @@ def _next_values(trace: Trace, turn: Turn, variables: Variables) -> list[Value]:
 
 def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[Storage, Value]) -> None:
     """A carried array is passed on by value: nobody else may see it change, or change with it."""
+    changed = turn.block.changed(outer)
     leaves = zip(variables.leaf_names, variables.kinds, turn.after, variables.entered)
     for k, (name, kind, after, entered) in enumerate(leaves):
         if kind is None or kind.shape is None:
@@ -353,6 +363,8 @@ def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[S
         assert isinstance(after, Traced)
         if after.storage in outer or isinstance(after.storage, Choice):
             raise CannotStage(f"`{name}` becomes another existing array")
+        if after.storage is not None and any(s in after.storage.maybe for s in changed):
+            raise CannotStage(f"`{name}` may become another existing array, which is written")
         written = entered is not None and entered[0].newest is not entered[1]
         if written and k in variables.known:
             raise CannotStage(f"`{name}` is both written in place and replaced")
@@ -373,6 +385,7 @@ def _close(
 
 def _undo(trace: Trace, outer: dict[Storage, Value], variables: Variables) -> None:
     trace.restore(outer)
+    variables.forget()
     variables.set(variables.before)
 
 

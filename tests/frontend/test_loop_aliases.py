@@ -62,6 +62,18 @@ def row_of_an_argument(a, n):
     return grid[1]
 
 
+def anew_in_each_turn(a, n):
+    total = a[1] * 0
+    for t in range(n):
+        a[0] = t
+        v = a
+        for k in range(n):
+            if a[k] > 5:
+                v = v * 2
+        total = total + v.sum()
+    return total
+
+
 def sometimes_replaced(a, n):
     v = a
     for i in range(n):
@@ -74,6 +86,7 @@ def sometimes_replaced(a, n):
 @pytest.mark.parametrize("backend", backends("numpy", "interp", "cpu"))
 @pytest.mark.parametrize("program", [
     original_is_written, replaced_is_written, two_names, until_large, view_out_of_a_loop, row_of_an_argument,
+    anew_in_each_turn,
 ])
 def test_the_very_array(program, backend):
     check_calls(program, [lambda n=n: (np.array([5.0, 10.0, -3.0]), np.int64(n)) for n in (0, 1, 2)], backend)
@@ -82,3 +95,20 @@ def test_the_very_array(program, backend):
 @pytest.mark.parametrize("backend", backends("numpy", "interp"))
 def test_which_array_only_the_turns_tell(backend):
     check_refused(sometimes_replaced, lambda: (np.array([5.0, 10.0]), np.int64(1)), backend, "ReadOnlyError")
+
+
+def kept_over_turns(a, n):
+    v, s = np.ones(3), 0.0
+    for t in range(n):
+        a[0] = t
+        s = s + v[0]
+        v = a
+        for k in range(n):
+            if a[k] > 5:
+                v = v * 2
+    return s
+
+
+@pytest.mark.parametrize("backend", backends("numpy", "interp"))
+def test_a_copy_is_not_kept_where_the_array_is_written(backend):
+    check_refused(kept_over_turns, lambda: (np.array([5.0, 10.0]), np.int64(2)), backend, "ConcretizationError")
