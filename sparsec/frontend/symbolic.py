@@ -155,8 +155,8 @@ def _slice_dims(trace: Trace, part: slice, step: int, dim: Dim) -> tuple[Dim, Di
     most: Dim = dim if step > 0 else dim - 1
     first = _bound(trace, part.start, dim, least, most, least if step > 0 else most)
     last = _bound(trace, part.stop, dim, least, most, most if step > 0 else least)
-    if first == -1:
-        return 0, 0, 1  # backwards from before the first element: nothing
+    if first == (most if step > 0 else least):
+        return 0, 0, 1  # from behind the last element, or backwards from before the first: nothing
     distance = last - first if step > 0 else first - last
     return first, _count(trace, distance, abs(step), dim), step
 

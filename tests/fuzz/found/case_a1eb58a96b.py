@@ -5,10 +5,10 @@ from tests.fuzz.recipe import Buffer, Recipe, View
 CALLS = (
     Recipe(
         buffers=(
-            Buffer('f8', (1.0,)),
+            Buffer('f8', (1.0, 2.0, 3.0)),
         ),
         args=(
-            View(0, 0, (0,), (1,)),
+            View(0, 0, (3,), (1,)),
         ),
     ),
 )
@@ -16,5 +16,8 @@ INEXACT = False
 
 
 def f(a0):
+    v1 = a0[:0]
+    v2 = a0[None, ::-1]
     for i9 in range(17):
-        a0[:i9] = a0[:i9:-1]
+        v1[:i9] = v1[:i9:-1]
+        v2[1:i9, :] = 0
