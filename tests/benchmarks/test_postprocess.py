@@ -12,9 +12,13 @@ DATA_FLOW = [case for case in CASES.values() if case.data_dependent]
 SLOW_SIZES = ("large", "ref0", "ref1", "ref2", "ref3", "ref4", "offset0", "offset1", "offset2")
 
 
-def sized(cases, *, slow):
-    pairs = [(case, size) for case in cases for size in case.all_sizes if (size in SLOW_SIZES) == slow]
-    return [pytest.param(case, size, id=f"{case.name}-{size}") for case, size in pairs]
+def runs(cases, *wanted, slow):
+    """Every size on every backend. A device takes seconds to build a program: "tiny" runs there by `-m long` only."""
+    return [
+        pytest.param(case, size, backend, id=f"{case.name}-{size}-{backend}",
+                     marks=[pytest.mark.long] if (size, backend) == ("tiny", "opencl") else [])
+        for case in cases for size in case.all_sizes if (size in SLOW_SIZES) == slow for backend in backends(*wanted)
+    ]
 
 
 def check_case(case, size, backend):
@@ -28,20 +32,17 @@ def check_case(case, size, backend):
     )
 
 
-@pytest.mark.parametrize("backend", backends())
-@pytest.mark.parametrize(("case", "size"), sized(STATIC_FLOW, slow=False))
+@pytest.mark.parametrize(("case", "size", "backend"), runs(STATIC_FLOW, slow=False))
 def test_small(case, size, backend):
     check_case(case, size, backend)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", backends("cpu", "opencl"))
-@pytest.mark.parametrize(("case", "size"), sized(STATIC_FLOW, slow=True))
+@pytest.mark.parametrize(("case", "size", "backend"), runs(STATIC_FLOW, "cpu", "opencl", slow=True))
 def test_large(case, size, backend):
     check_case(case, size, backend)
 
 
-@pytest.mark.parametrize("backend", backends())
-@pytest.mark.parametrize(("case", "size"), sized(DATA_FLOW, slow=False))
+@pytest.mark.parametrize(("case", "size", "backend"), runs(DATA_FLOW, slow=False))
 def test_data_dependent(case, size, backend):
     check_case(case, size, backend)
