@@ -118,6 +118,7 @@ def run_pipeline(
     verify = settings.verify if verify is None else verify
     verify_ir(func)
     form = start
+    checked = func, form  # a pass that changes nothing leaves nothing to check
     for number, step in enumerate(passes, 1):
         began = perf_counter()
         func = step.run(func)
@@ -125,8 +126,9 @@ def run_pipeline(
         _tell(step, func, perf_counter() - began)
         if settings.dump is not None:
             _write_dump(settings.dump, f"{number:02d}-{step.name}.sir", func)
-        if verify or number == len(passes):
+        if (verify or number == len(passes)) and (func, form) != checked:
             _verify(func, form, step)
+            checked = func, form
         if observe is not None:
             observe(step, func)
     return func
