@@ -11,12 +11,14 @@ there: a pruned channel is not computed with.
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import numpy as np
 
 from sparsec.ir.graph import Op, Value
 from sparsec.ir.ops.record import Sparse, record
+from sparsec.ir.types import BOOL
 from sparsec.passes.channels.flow import Flow, Refused, channels_of
 from sparsec.passes.channels.live import Live
 
@@ -72,19 +74,23 @@ def _by_zero(flow: Flow, op: Op, states: list[Any]) -> tuple[Value, Any] | None:
 
 
 def _by_fills(flow: Flow, op: Op, states: list[Any], full: int) -> tuple[Value, Any] | None:
-    """Where all that the op takes outside the live channels is known."""
-    fills: list[Any] = []
-    for s in states:
+    """Where all that the op takes outside the live channels is known, or gives one number whatever it is: a bool
+    has two values only (`where(mask, x, 0)`)."""
+    fills: list[tuple[Any, ...]] = []
+    for s, value in zip(states, op.operands, strict=True):
         fill = s.fill if isinstance(s, Live) else flow.known(s)
-        if fill is None:
+        if fill is None and value.type.dtype != BOOL:
             return None
-        fills.append(np.asarray([fill]))
+        fills.append((False, True) if fill is None else (fill,))
+    ref = record(op.name).ref
+    assert ref is not None
+    with np.errstate(all="ignore"):
+        made = [np.asarray(ref(*(np.asarray([f]) for f in each), **op.attrs)) for each in product(*fills)]
+    numbers = [m.astype(op.result.type.dtype).reshape(-1)[0] for m in made]
+    if any(n.tobytes() != numbers[0].tobytes() for n in numbers):
+        return None
     lives = [s for s in states if isinstance(s, Live)]
     index = lives[0].index
     for other in lives[1:]:
         index = flow.indexes.union(index, other.index, full)
-    ref = record(op.name).ref
-    assert ref is not None
-    with np.errstate(all="ignore"):
-        made = np.asarray(ref(*fills, **op.attrs)).astype(op.result.type.dtype)
-    return index, made.reshape(-1)[0]
+    return index, numbers[0]
