@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sparsec.codegen.llvm import LlvmBuilder, _constant, _memory_type, _suffix, _type, has_intrinsic
+from sparsec.codegen.llvm_builder import LlvmBuilder
+from sparsec.codegen.llvm_values import constant, has_intrinsic, memory_type, suffix, value_type
 from sparsec.ir.loops import Buffer, Const, For, Store, walk_stmts
 from sparsec.ir.types import BOOL, DTYPES, I64, DType
 from sparsec.ir.varying import in_lockstep, varying_names
@@ -80,11 +81,11 @@ class LaneBuilder(LlvmBuilder):
     # --- parts ---
 
     def _kind(self, dtype: DType) -> str:
-        return f"<{self._width} x {_type(dtype)}>" if self._width else _type(dtype)
+        return f"<{self._width} x {value_type(dtype)}>" if self._width else value_type(dtype)
 
     def _literal(self, value: Any, dtype: DType) -> str:
-        plain = _constant(value, dtype)
-        return f"splat ({_type(dtype)} {plain})" if self._width else plain
+        plain = constant(value, dtype)
+        return f"splat ({value_type(dtype)} {plain})" if self._width else plain
 
     def _each(self, compute: Callable[..., str], *args: tuple[str, DType]) -> str:
         """`compute` on the operands of each part in turn; operands are scalars if none differs."""
@@ -114,7 +115,7 @@ class LaneBuilder(LlvmBuilder):
         """The registers of a value; a scalar is spread over them."""
         if isinstance(value, _Lanes):
             return value.parts
-        kind = _type(dtype)
+        kind = value_type(dtype)
         if isinstance(value, _Ramp):
             return tuple(self._ramp_part(value, kind, number) for number in range(len(self._sizes)))
         if not value.startswith("%"):
@@ -190,13 +191,13 @@ class LaneBuilder(LlvmBuilder):
     def cast(self, x: str, source: DType, dtype: DType) -> str:
         scalar = super().cast
         if isinstance(x, _Ramp) and dtype.kind in "iu" and dtype.itemsize < 8:
-            narrow, kind = _Ramp(scalar(x.base, source, dtype), x.step), _type(dtype)
+            narrow, kind = _Ramp(scalar(x.base, source, dtype), x.step), value_type(dtype)
             return _Lanes(tuple(self._ramp_part(narrow, kind, number) for number in range(len(self._sizes))))
 
         def convert(value: str) -> str:
             if self._width and (source.kind, dtype.kind, source.itemsize, dtype.itemsize) == ("f", "f", 8, 2):
                 lane: Callable[..., str] = lambda x: scalar(x, source, dtype)  # noqa: E731
-                return self._each_lane(lane, [_type(source)], _type(dtype), [value])
+                return self._each_lane(lane, [value_type(source)], value_type(dtype), [value])
             return scalar(value, source, dtype)
 
         return self._each(convert, (x, source))
@@ -210,7 +211,7 @@ class LaneBuilder(LlvmBuilder):
 
         def compute(*xs: str) -> str:
             if self._width and not has_intrinsic(fn):
-                kind = _type(dtype)
+                kind = value_type(dtype)
                 return self._each_lane(lambda *ys: scalar(fn, ys, dtype), [kind] * len(xs), kind, xs)
             return scalar(fn, xs, dtype)
 
@@ -221,8 +222,8 @@ class LaneBuilder(LlvmBuilder):
     def mut(self, name: str, value: str, dtype: DType) -> str:
         if name not in self._varying:
             return super().mut(name, value, dtype)
-        kind = _type(dtype)
-        parts = tuple(self._alloca(f"<{size} x {kind}>", 1, 64) for size in self._sizes)
+        kind = value_type(dtype)
+        parts = tuple(self.alloca(f"<{size} x {kind}>", 1, 64) for size in self._sizes)
         cell = _Cell(parts, self._mask)
         self.assign(cell, value, dtype)
         return cell
@@ -230,7 +231,7 @@ class LaneBuilder(LlvmBuilder):
     def get(self, place: str, dtype: DType) -> str:
         if not isinstance(place, _Cell):
             return super().get(place, dtype)
-        kind = _type(dtype)
+        kind = value_type(dtype)
         return _Lanes(tuple(
             self.op(f"load <{size} x {kind}>, ptr {part}, align 64") for size, part in zip(self._sizes, place.parts)
         ))  # fmt: skip
@@ -242,7 +243,7 @@ class LaneBuilder(LlvmBuilder):
         if self._mask is not None and self._mask is not place.mask:
             value = self.select(_Lanes(self._mask), value, self.get(place, dtype), dtype)
         for size, part, new in zip(self._sizes, place.parts, self._parts(value, dtype)):
-            self._line(f"store <{size} x {_type(dtype)}> {new}, ptr {part}, align 64")
+            self.line(f"store <{size} x {value_type(dtype)}> {new}, ptr {part}, align 64")
 
     # --- memory ---
 
@@ -250,7 +251,7 @@ class LaneBuilder(LlvmBuilder):
         if not _differs(index):
             self._needs_lane = self._needs_lane or self._mask is not None
             return super().load(buffer, index, dtype)
-        memory, found = _memory_type(dtype), []
+        memory, found = memory_type(dtype), []
         for number, (place, together) in enumerate(self._places(buffer, index, dtype)):
             kind = f"<{self._sizes[number]} x {memory}>"
             if together and self._mask is None:
@@ -266,17 +267,17 @@ class LaneBuilder(LlvmBuilder):
             self._needs_lane = self._needs_lane or self._mask is not None
             super().store(buffer, index, value, dtype)
             return
-        parts, memory = self._parts(value, dtype), _memory_type(dtype)
+        parts, memory = self._parts(value, dtype), memory_type(dtype)
         for number, (place, together) in enumerate(self._places(buffer, index, dtype)):
             size, part = self._sizes[number], parts[number]
             kind = f"<{size} x {memory}>"
             if dtype.kind == "b":
                 part = self.op(f"zext <{size} x i1> {part} to {kind}")
             if together and self._mask is None:
-                self._line(f"store {kind} {part}, ptr {place}, align {self._align(buffer, dtype)}")
+                self.line(f"store {kind} {part}, ptr {place}, align {self._align(buffer, dtype)}")
             else:
                 name = "store" if together else "scatter"
-                self._line(f"call void {self._masked(name, kind, buffer, place, dtype, number, part)})")
+                self.line(f"call void {self._masked(name, kind, buffer, place, dtype, number, part)})")
 
     def _masked(
         self, name: str, kind: str, buffer: Buffer, place: str, dtype: DType, number: int, value: str = ""
@@ -286,7 +287,7 @@ class LaneBuilder(LlvmBuilder):
         bits = f"<{size} x i1>"
         mask = self._mask[number] if self._mask is not None else "splat (i1 true)"
         pointer, mangled = ("ptr", "p0") if name in ("load", "store") else (f"<{size} x ptr>", f"v{size}p0")
-        symbol = f"@llvm.masked.{name}.{_suffix(kind)}.{mangled}"
+        symbol = f"@llvm.masked.{name}.{suffix(kind)}.{mangled}"
         if value:
             self._module.declare(f"void {symbol}({kind}, {pointer}, i32, {bits})")
         else:
@@ -296,7 +297,7 @@ class LaneBuilder(LlvmBuilder):
 
     def _places(self, buffer: Buffer, index: str, dtype: DType) -> list[tuple[str, bool]]:
         """For each part the address of its first element, where they are neighbours, or else those of all."""
-        kind, base = _memory_type(dtype), self.pointers[buffer.name]
+        kind, base = memory_type(dtype), self.pointers[buffer.name]
         if isinstance(index, _Ramp) and index.step == 1:
             # Lanes that do not run may lie outside of the buffer, and so may the first of them.
             first = self.op(f"getelementptr {kind}, ptr {base}, i64 {index.base}")
@@ -348,7 +349,7 @@ class LaneBuilder(LlvmBuilder):
         if outer is not None:
             cond = self.bits("and", [_Lanes(outer), cond], BOOL)
         self._mask, self._needs_lane = self._parts(cond, BOOL), False
-        inside, done = self._fresh("then"), self._fresh("done")
+        inside, done = self.fresh("then"), self.fresh("done")
         at = len(self._lines)
         self._jump(inside)
         self._label(inside)
@@ -357,7 +358,7 @@ class LaneBuilder(LlvmBuilder):
         self._label(done)
         if self._needs_lane:
             after, self._lines[at:] = self._lines[at + 1 :], []
-            self._line(f"br i1 {self._any(self._mask)}, label %{inside}, label %{done}")
+            self.line(f"br i1 {self._any(self._mask)}, label %{inside}, label %{done}")
             self._lines += after
         self._mask, self._needs_lane = outer, needed
 

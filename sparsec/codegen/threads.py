@@ -48,7 +48,7 @@ from sparsec.ir.scalar import var
 from sparsec.ir.types import I64
 
 if TYPE_CHECKING:
-    from sparsec.codegen.llvm import LlvmBuilder
+    from sparsec.codegen.llvm_builder import LlvmBuilder
 
 __all__ = ["Shared", "ThreadEmitter", "sharing_functions"]
 

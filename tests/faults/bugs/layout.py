@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.codegen.llvm import LlvmBuilder
+from sparsec.codegen.llvm_builder import LlvmBuilder
 from sparsec.frontend import arguments, indexing, jit, spec, ufunc_methods, ufuncs
 from sparsec.frontend.arguments import Arguments, Binder, Static
 from sparsec.ir.tensorref import contiguous_strides

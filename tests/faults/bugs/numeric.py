@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.codegen import llvm as llvm_code
+from sparsec.codegen import llvm_values
 from sparsec.config import settings
 from sparsec.errors import DTypeError
 from sparsec.frontend import convert, fastcall, jit, ufunc_methods, ufunc_rules, ufuncs
@@ -75,8 +75,8 @@ def _(plant):
 
 @bug("LLVM is told that integers do not overflow", 39)
 def _(plant):
-    integer = llvm_code.LlvmBuilder._integer
-    plant.setattr(llvm_code.LlvmBuilder, "_integer",
+    integer = llvm_values.LlvmValues._integer
+    plant.setattr(llvm_values.LlvmValues, "_integer",
                   lambda self, fn, args, dtype, nsw: integer(self, fn, args, dtype, " nsw"))
 
 
@@ -178,12 +178,12 @@ def _control_word_setter(bits: int) -> Callable[[], None]:
 
 @bug("LLVM may reorder float arithmetic", 45)
 def _(plant):
-    plant.setattr(llvm_code, "_FLOAT_OPS", {fn: f"{op} fast" for fn, op in llvm_code._FLOAT_OPS.items()})
+    plant.setattr(llvm_values, "_FLOAT_OPS", {fn: f"{op} fast" for fn, op in llvm_values._FLOAT_OPS.items()})
 
 
 @bug("LLVM may contract x * y + z", 45)
 def _(plant):
-    plant.setattr(llvm_code, "_FLOAT_OPS", {fn: f"{op} contract" for fn, op in llvm_code._FLOAT_OPS.items()})
+    plant.setattr(llvm_values, "_FLOAT_OPS", {fn: f"{op} contract" for fn, op in llvm_values._FLOAT_OPS.items()})
 
 
 @bug("floats that no integer holds saturate", 46)

@@ -1,0 +1,105 @@
+"""What LLVM may be told of a loop, beyond what its text shows."""
+
+from __future__ import annotations
+
+from sparsec.codegen.emit import post_order
+from sparsec.ir.loop_rewrite import index_step, reads, simplify, writes
+from sparsec.ir.loops import (
+    Apply,
+    Assign,
+    Body,
+    Const,
+    Expr,
+    For,
+    Let,
+    Load,
+    Mut,
+    Stmt,
+    Store,
+    While,
+    exprs,
+    walk_stmts,
+)
+from sparsec.ir.types import I64
+
+__all__ = ["INDEPENDENT", "order_free", "order_shows", "wants_masked_tail"]
+
+#: Bindings of loops whose turns do not depend on each other.
+INDEPENDENT = ("parallel", "vector", "group", "local")
+
+
+def order_shows(body: Body) -> bool:
+    """Whether no turn comes back to what it has stored, as far as indexes tell.
+
+    LLVM takes a loop whose turns are independent for one without any dependence, also inside a turn: when it
+    joins strided accesses into wide ones, it moves them past each other.
+    """
+    stored: list[tuple[str, Expr]] = []
+
+    def apart(buffer: str, at: Expr) -> bool:
+        return all(name != buffer or _differ(index, at) for name, index in stored)
+
+    for stmt in walk_stmts(body):
+        inner = stmt.body if isinstance(stmt, (For, While)) else ()
+        carries = isinstance(stmt, While) or (isinstance(stmt, For) and stmt.bind not in INDEPENDENT)
+        if carries and set(reads(inner)) & set(writes(inner)):
+            return False
+        for node in post_order(exprs(stmt)):
+            if isinstance(node, Load) and not apart(node.buffer, node.index):
+                return False
+        if isinstance(stmt, Store):
+            if not apart(stmt.buffer, stmt.index):
+                return False
+            stored.append((stmt.buffer, stmt.index))
+    return True
+
+
+def _differ(a: Expr, b: Expr) -> bool:
+    """Whether two positions are a known distance apart, other than none."""
+    distance = simplify(Apply("sub", (a, b), I64))
+    return isinstance(distance, Const) and distance.value != 0
+
+
+def order_free(loop: For) -> bool:
+    """Whether LLVM may be told to vectorise: that also allows it to reorder sums and memory accesses, so
+    nothing may be carried from one turn to the next."""
+    declared: set[str] = set()
+    stored: set[str] = set()
+    loaded: set[str] = set()
+    for stmt in walk_stmts(loop.body):
+        loaded.update(_loaded(stmt))
+        match stmt:
+            case Mut(var=var):
+                declared.add(var.name)
+            case Assign(var=var) if var.name not in declared:
+                return False
+            case Store(buffer=buffer):
+                if buffer in stored:
+                    return False
+                stored.add(buffer)
+    return not stored & loaded
+
+
+def wants_masked_tail(loop: For) -> bool:
+    """Whether the last vector of a loop had better be a masked one than single elements: in a short loop whose
+    length no vector divides, over neighbouring elements (of others, masks make gathers)."""
+    if not (isinstance(loop.start, Const) and isinstance(loop.stop, Const)) or loop.step != 1:
+        return False
+    turns = int(loop.stop.value.real - loop.start.value.real)
+    if not 16 < turns < 512 or turns % 16 == 0:
+        return False
+    for stmt in loop.body:
+        if not isinstance(stmt, Let | Store):
+            return False
+        places = [node for node in post_order(exprs(stmt)) if isinstance(node, Load)]
+        sizes = [(node.index, node.dtype) for node in places]
+        if isinstance(stmt, Store):
+            sizes.append((stmt.index, stmt.value.dtype))
+        if any(dtype.itemsize < 4 or index_step(at, loop.var) not in (0, 1) for at, dtype in sizes):
+            return False
+    return True
+
+
+def _loaded(stmt: Stmt) -> set[str]:
+    """Buffers that the expressions of `stmt` read."""
+    return {node.buffer for node in post_order(exprs(stmt)) if isinstance(node, Load)}
