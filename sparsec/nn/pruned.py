@@ -7,8 +7,16 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import WeightError
+from sparsec.ir.ops.planes import plane_layout
 from sparsec.nn.program import op
-from sparsec.sparse.weights import BlockWeight, ColumnWeight, PatternWeight, SparseWeight, TapWeight
+from sparsec.sparse.weights import (
+    BlockWeight,
+    ColumnWeight,
+    PatternGroups,
+    PatternWeight,
+    SparseWeight,
+    TapWeight,
+)
 
 __all__ = ["pruned_conv2d", "pruned_linear"]
 
@@ -21,27 +29,36 @@ def pruned_conv2d(x: Any, weight: SparseWeight, *, stride: Any, padding: Any, di
             f"a {type(weight).__name__} of shape {tuple(weight.shape)} does not convolve {x.shape[1]} channels in "
             f"{groups} groups"
         )
-    window = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    packed = isinstance(weight, PatternGroups)
+    window = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "packed": packed}
+    made = plane_layout(tuple(x.shape[2:]), kernel, window)
     planes = op("window_planes", x, **window)
-    size = {"size": tuple(_outputs(x.shape[2 + axis], axis, window) for axis in (0, 1))}
+    taps, together = kernel[0] * kernel[1], made.together(x.dtype.itemsize)
+    parts = -(-weight.shape[1] // together)
+    size = {"size": made.size}
 
     def offsets(columns: Any) -> Any:
         return op("tap_offsets", columns, extent=tuple(x.shape[2:]), **window)
 
+    def bounds(columns: Any, rows: Any, step: int) -> Any:
+        return op("tap_bounds", columns, rows, step=step, parts=parts)
+
     match weight:
         case PatternWeight(values, channels, patterns, rows, library):
-            starts = offsets(channels * np.int32(kernel[0] * kernel[1]))
-            return op("pattern_conv2d", planes, values, starts, patterns, rows, offsets(library), **size)
+            starts, among = offsets(channels * np.int32(taps)), bounds(channels, rows, together)
+            y = op("pattern_conv2d", planes, values, starts, patterns, among, offsets(library), **size)
+        case PatternGroups(values, filters, ends, library):
+            y = op("grouped_conv2d", planes, values, filters, ends, offsets(library), outputs=weight.shape[0], **size)
         case ColumnWeight(values, columns):
-            return op("column_conv2d", planes, values, offsets(columns), **size)
+            among = bounds(columns, np.array([0, columns.shape[0]], np.int32), together * taps)
+            y = op("column_conv2d", planes, values, offsets(columns), among, **size)
         case TapWeight(values, columns, rows):
-            return op("tap_conv2d", planes, values, offsets(columns), rows, **size)
-    raise WeightError(f"conv2d does not take a {type(weight).__name__}")
-
-
-def _outputs(extent: int, axis: int, window: dict[str, Any]) -> int:
-    reach = window["dilation"][axis] * (window["kernel"][axis] - 1)
-    return int((extent + sum(window["padding"][axis]) - reach - 1) // window["stride"][axis] + 1)
+            y = op("tap_conv2d", planes, values, offsets(columns), bounds(columns, rows, together * taps), **size)
+        case _:
+            raise WeightError(f"conv2d does not take a {type(weight).__name__}")
+    height, width = made.size
+    rows_of_lanes = y[:, :, : height * made.pitch].reshape(*y.shape[:2], height, made.pitch)
+    return rows_of_lanes[:, :, :, :width]
 
 
 def pruned_linear(x: Any, weight: SparseWeight) -> Any:

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from sparsec.sparse.channel import ChannelSparse, from_dense
 from sparsec.sparse.pruning import prune
-from sparsec.sparse.weights import BlockWeight, ColumnWeight, PatternWeight, TapWeight
+from sparsec.sparse.weights import BlockWeight, ColumnWeight, PatternGroups, PatternWeight, TapWeight
 
 __all__ = [
-    "BlockWeight", "ChannelSparse", "ColumnWeight", "PatternWeight", "TapWeight", "from_dense", "prune",
+    "BlockWeight", "ChannelSparse", "ColumnWeight", "PatternGroups", "PatternWeight", "TapWeight", "from_dense",
+    "prune",
 ]  # fmt: skip

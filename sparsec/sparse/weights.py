@@ -7,6 +7,7 @@ element in its filter.
 | format | what is stored |
 |---|---|
 | `PatternWeight` | whole kernels (o, i), each with the taps of one pattern out of a small library |
+| `PatternGroups` | the same, kernels of one input channel and one pattern side by side |
 | `ColumnWeight` | the same columns of every filter |
 | `TapWeight` | any elements, filter by filter |
 | `BlockWeight` | blocks of a matrix |
@@ -21,8 +22,9 @@ from typing import Any, Self
 import numpy as np
 
 from sparsec.errors import WeightError
+from sparsec.ir.ops.planes import OUTPUTS
 
-__all__ = ["BlockWeight", "ColumnWeight", "PatternWeight", "SparseWeight", "TapWeight"]
+__all__ = ["BlockWeight", "ColumnWeight", "PatternGroups", "PatternWeight", "SparseWeight", "TapWeight"]
 
 Array = np.ndarray[Any, Any]
 
@@ -114,6 +116,71 @@ class PatternWeight(SparseWeight):
         dense = np.zeros((outputs, inputs, kernel[0] * kernel[1]), self.values.dtype)
         filters = _row_of_each(self.rows)
         dense[filters[:, None], self.channels[:, None], self.library[self.patterns]] = self.values
+        return dense.reshape(self.shape)
+
+
+@dataclass(frozen=True, eq=False)
+class PatternGroups(SparseWeight):
+    """Kernels with a pattern each, in the order in which they are computed: filters in portions of `OUTPUTS`; in a
+    portion by input channel, then by pattern. What the kernels of such a group read of the input is the same, and is
+    loaded once for all of them.
+
+    values: [K, E]. filters: i32[K], the filter of each kernel. bounds: i32[Q, I * P + 1], the kernels bounds[q, g] to
+    bounds[q, g + 1] are group g = channel * P + pattern of portion q. library: [P, E] taps, sorted. shape:
+    (O, I, R, S). Raises WeightError where these do not fit together.
+    """
+
+    values: Array
+    filters: Array
+    bounds: Array
+    library: Array
+    shape: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, weight: PatternWeight) -> PatternGroups:
+        """A weight with its kernels in another order."""
+        outputs, inputs, *_ = weight.shape
+        portions, patterns = -(-outputs // OUTPUTS), len(weight.library)
+        filters = _row_of_each(weight.rows)
+        group = (filters // OUTPUTS * inputs + weight.channels) * patterns + weight.patterns
+        order = np.argsort(group, kind="stable")
+        ends = np.searchsorted(group[order], np.arange(portions * inputs * patterns + 1)).astype(np.int32)
+        first = np.arange(portions)[:, None] * inputs * patterns
+        bounds = ends[first + np.arange(inputs * patterns + 1)]
+        return cls(weight.values[order], filters[order], bounds, weight.library, weight.shape)
+
+    def check(self) -> None:
+        outputs, inputs, *kernel = self.shape
+        kernels, patterns = len(self.filters), len(self.library)
+        portions = -(-outputs // OUTPUTS)
+        if self.values.shape != (kernels, self.library.shape[1]) or self.bounds.shape != (
+                portions, inputs * patterns + 1):
+            raise WeightError(
+                f"{kernels} kernels of {self.library.shape[1]} taps with values {self.values.shape} and bounds "
+                f"{self.bounds.shape}"
+            )
+        ends = self.bounds.reshape(-1)
+        if (np.diff(ends) < 0).any() or (portions and (ends[0] != 0 or ends[-1] != kernels)):
+            raise WeightError("the bounds of groups do not go from 0 up to the number of kernels")
+        if (self.bounds[1:, 0] != self.bounds[:-1, -1]).any():
+            raise WeightError("a portion does not begin where the one before it ends")
+        _check_range("tap", self.library, kernel[0] * kernel[1])
+        _check_range("filter", self.filters, outputs)
+        portion, _ = self._group_of_each()
+        if (self.filters // OUTPUTS != portion).any():
+            raise WeightError("a filter is not of the portion that its kernel is in")
+
+    def _group_of_each(self) -> tuple[Array, Array]:
+        counts = np.diff(self.bounds, axis=1)
+        found = np.repeat(np.arange(counts.size), counts.reshape(-1))
+        return found // max(counts.shape[1], 1), found % max(counts.shape[1], 1)
+
+    def to_dense(self) -> Array:
+        outputs, inputs, *kernel = self.shape
+        dense = np.zeros((outputs, inputs, kernel[0] * kernel[1]), self.values.dtype)
+        _, group = self._group_of_each()
+        channels, patterns = np.divmod(group, len(self.library))
+        dense[self.filters[:, None], channels[:, None], self.library[patterns]] = self.values
         return dense.reshape(self.shape)
 
 

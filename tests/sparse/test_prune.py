@@ -5,7 +5,7 @@ import pytest
 
 from sparsec.errors import WeightError
 from sparsec.sparse.pruning import METHODS, pattern_library, prune
-from sparsec.sparse.weights import ColumnWeight, PatternWeight, TapWeight
+from sparsec.sparse.weights import ColumnWeight, PatternGroups, PatternWeight, TapWeight
 
 RNG = np.random.default_rng(7)
 CONV = RNG.normal(size=(8, 6, 3, 3)).astype(np.float32)
@@ -111,3 +111,14 @@ def test_malformed_weights_are_typed_errors():
     with pytest.raises(WeightError, match="pattern 1"):
         one = good[:1]
         PatternWeight(np.ones((1, 2), np.float32), one, one, np.array([0, 1]), np.array([[0, 1]]), (1, 2, 1, 2))
+
+
+def test_groups_are_the_same_kernels_in_another_order():
+    weight = RNG.normal(size=(70, 6, 3, 3)).astype(np.float32)
+    plain, groups = (prune(weight, "pattern", connectivity=0.4, reorder=r) for r in (False, True))
+    np.testing.assert_array_equal(groups.to_dense(), plain.to_dense())
+    assert groups.bounds.shape == (2, 6 * 8 + 1) and groups.density == plain.density
+    with pytest.raises(WeightError, match="portion"):
+        PatternGroups(groups.values, groups.filters[::-1], groups.bounds, groups.library, groups.shape)
+    with pytest.raises(WeightError, match="bounds"):
+        PatternGroups(groups.values, groups.filters, groups.bounds[:, ::-1], groups.library, groups.shape)

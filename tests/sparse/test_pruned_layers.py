@@ -11,6 +11,7 @@ from sparsec.sparse import prune
 RNG = np.random.default_rng(3)
 METHODS = {
     "pattern": {}, "connectivity": {"ratio": 0.5}, "column": {"ratio": 0.6}, "unstructured": {"ratio": 0.8},
+    "pattern groups": {"reorder": True, "connectivity": 0.3},
 }
 WINDOWS = [
     {"padding": 1}, {"stride": 2, "padding": 1}, {"padding": (0, 2), "dilation": 2}, {"stride": (3, 1)},
@@ -23,7 +24,7 @@ WINDOWS = [
 @pytest.mark.parametrize("method", METHODS)
 def test_convolution(backend, method, window):
     x = RNG.normal(size=(2, 5, 9, 11)).astype(np.float32)
-    weight = prune(RNG.normal(size=(4, 5, 3, 3)).astype(np.float32), method, **METHODS[method])
+    weight = prune(RNG.normal(size=(4, 5, 3, 3)).astype(np.float32), method.split()[0], **METHODS[method])
     bias = RNG.normal(size=4).astype(np.float32)
     layer = sparsec.jit(lambda x, w, b: nn.conv2d(x, w, b, **window), backend=backend)
     dense = nn.conv2d(x, weight.to_dense(), bias, **window)
@@ -39,6 +40,16 @@ def test_linear(backend, method):
     weight = prune(RNG.normal(size=(16, 24)).astype(np.float32), method, ratio=0.6, **options)
     layer = sparsec.jit(nn.linear, backend=backend)
     np.testing.assert_allclose(layer(x, weight), x @ weight.to_dense().T, rtol=1e-5, atol=1e-5)
+
+
+def test_more_filters_and_channels_than_one_portion():
+    x = RNG.normal(size=(1, 20, 15, 16)).astype(np.float32)
+    weight = RNG.normal(size=(67, 20, 3, 3)).astype(np.float32)
+    run = sparsec.jit(lambda x, w: nn.conv2d(x, w, padding=1))
+    for method, options in (("pattern", {}), ("pattern", {"reorder": True}), ("column", {"ratio": 0.5})):
+        made = prune(weight, method, **options)
+        dense = nn.conv2d(x, made.to_dense(), padding=1)
+        np.testing.assert_allclose(run(x, made), dense, rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_of_them_shares_the_work_on_offsets():

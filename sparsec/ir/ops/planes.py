@@ -3,16 +3,22 @@
 A convolution reads its input at `R * S` shifts. `window_planes` lays those out once, padded, so that every tap
 (c, r, s) of every output becomes one run of consecutive elements that begins at a fixed offset:
 
-    y[n, o, i, j] = sum over taps t of o of  values[t] * planes[n].flat[offsets[t] + i * pitch + j]
+    y[n, o, lane] = sum over taps t of o of  values[t] * planes[n].flat[offsets[t] + lane]
 
 so the weight's element ids are stretched to offsets ahead of time (`tap_offsets`), and the loops below know
-nothing of channels, kernels, strides or padding. Lanes run along i and j; there is no branch inside.
+nothing of channels, kernels, strides or padding. There is no branch inside. Lane `i * pitch + j` is the output at
+row i and column j; lanes behind a row are nobody's.
+
+A step of the sum is one load and one multiply-add, so what matters is where the load comes from. Rows of planes begin
+at cache lines, whatever the tap. The input channels are taken in parts, so few that their planes stay in the nearest
+cache while every output adds its taps of them; `tap_bounds` says where the parts begin in each filter.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,15 +31,24 @@ from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.conv import Pair, windows
 from sparsec.ir.ops.record import Kind, OpRecord, case, register
 from sparsec.ir.scalar import S, ScalarBuilder, const, index
-from sparsec.ir.types import F32, F64, I32, I64, TensorType, dtype_name
+from sparsec.ir.types import BOOL, F32, F64, I32, I64, TensorType, dtype_name
 
-__all__ = ["LANES", "PlaneLayout", "plane_layout"]
+__all__ = ["LANES", "OUTPUTS", "PlaneLayout", "plane_layout"]
 
 #: Output elements that one pass over the taps of a filter computes: fourteen 512-bit registers of float32.
 LANES = 224
 
-#: Rows of planes are a multiple of this, so that most runs begin at the start of a cache line or half-way.
-_PITCH = 8
+#: Rows of planes are a multiple of this, so that runs begin at the start of a cache line, unless they are `packed`.
+_PITCH = 16
+
+#: Lanes of packed planes are a multiple of this, and so many vectors of as many lanes are worked on together.
+_VECTOR, _VECTORS = 16, 6
+
+#: Bytes of planes that a part of the channels may have: they stay in the nearest cache.
+_NEAR = 28 << 10
+
+#: Outputs that are added to together: their lanes stay in the nearest cache.
+OUTPUTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +66,21 @@ class PlaneLayout:
     pitch: int
     rows: int
     phases: int
+    packed: bool
 
     @property
     def plane(self) -> int:
         return self.rows * self.pitch
+
+    @property
+    def lanes(self) -> int:
+        """Elements of an output, those that are nobody's included."""
+        return _lanes(self.size, self.pitch, packed=self.packed)
+
+    def together(self, itemsize: int) -> int:
+        """Input channels of a part."""
+        reach = self.rows - -(-self.lanes // self.pitch)
+        return max(_NEAR // (self.phases * self.kernel[1] * (LANES + reach * self.pitch) * itemsize), 1)
 
     @property
     def channel(self) -> int:
@@ -70,23 +96,29 @@ class PlaneLayout:
         return channel * self.channel + (phase * width + tap % width) * self.plane + row * self.pitch
 
 
+def _lanes(size: Pair, pitch: int, *, packed: bool = False) -> int:
+    together = _VECTOR if packed else LANES
+    return -(-size[0] * pitch // together) * together
+
+
 def plane_layout(extent: Sequence[Dim], kernel: Sequence[int], attrs: Attrs) -> PlaneLayout:
     """The layout for an input of height and width `extent`. Raises ShapeError for a window that does not fit."""
     if any(isinstance(d, Poly) for d in extent):
         raise ShapeError(f"a pruned convolution needs a fixed height and width, not {tuple(extent)}")
     y, x = windows(kernel, attrs)
     size = int(y.size(extent[0])), int(x.size(extent[1]))  # type: ignore[arg-type]
-    pitch = -(-size[1] // _PITCH) * _PITCH
+    packed = attrs.get("packed", False)
+    pitch = size[1] if packed else -(-size[1] // _PITCH) * _PITCH
     reach = (y.taps - 1) * y.dilation // y.stride
-    lanes = -(-size[0] * pitch // LANES) * LANES
+    lanes = _lanes(size, pitch, packed=packed)
     return PlaneLayout(
         (y.taps, x.taps), (y.stride, x.stride), attrs["padding"], (y.dilation, x.dilation), size, pitch,
-        max(-(-lanes // pitch), size[0]) + reach, y.stride if y.taps > 1 else 1,
+        max(-(-lanes // pitch), size[0]) + reach, y.stride if y.taps > 1 else 1, packed,
     )  # fmt: skip
 
 
-_WINDOW = ("kernel", "stride", "padding", "dilation")
-_WINDOW_DEFAULTS = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
+_WINDOW = ("kernel", "stride", "padding", "dilation", "packed")
+_WINDOW_DEFAULTS = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "packed": False}
 
 
 # --- window_planes ---------------------------------------------------------------------------------------
@@ -141,12 +173,12 @@ _SAME: dict[str, Any] = {"kernel": (3, 3), "padding": ((1, 1), (1, 1))}
 register(OpRecord(
     name="window_planes", kind=Kind.NEST, attrs=_WINDOW, defaults=_WINDOW_DEFAULTS,
     doc="x[N,C,H,W] to planes[N,C,phase,s,row,column]: the padded input as each tap column s of a convolution sees "
-        "it, zeros around it. `sparsec.ir.ops.planes` says how large planes are.",
+        "it, zeros around it; packed: without room between rows. `sparsec.ir.ops.planes` says how large planes are.",
     infer=_plane_types, ref=_plane_array, lower=_plane_lower,
     cases=(
         case((1, 2, 5, 4), dtypes="f4", **_SAME), case((2, 1, 6, 7), kernel=(3, 2), stride=(2, 2)),
         case((1, 1, 7, 7), kernel=(2, 3), dilation=(2, 2), padding=((0, 1), (2, 0)), stride=(3, 1)),
-        case((1, 2, 4, 4), kernel=(1, 1), stride=(2, 2)),
+        case((1, 2, 4, 4), kernel=(1, 1), stride=(2, 2)), case((1, 2, 5, 4), dtypes="f4", packed=True, **_SAME),
     ),
 ))
 
@@ -159,7 +191,7 @@ def _sum_types(name: str, planes: TensorType, values: TensorType, attrs: Attrs, 
         raise DTypeError(f"{name} takes planes and values of one float dtype, not {planes} and {values}")
     if planes.shape[-1] < attrs["size"][1] or planes.shape[-2] < attrs["size"][0]:
         raise ShapeError(f"{name}: an output of {attrs['size']} from {planes}")
-    return [TensorType(planes.dtype, (planes.shape[0], outputs, *attrs["size"]))]
+    return [TensorType(planes.dtype, (planes.shape[0], outputs, _lanes(attrs["size"], int(planes.shape[-1]))))]  # type: ignore[arg-type]
 
 
 def _work(types: Sequence[TensorType], attrs: Attrs) -> Dim:
@@ -173,188 +205,291 @@ def _lists(name: str, *types: TensorType) -> None:
         raise DTypeError(f"{name} takes i32 lists, not ({', '.join(dtype_name(t.dtype) for t in types)})")
 
 
-def _runs(planes: np.ndarray, size: tuple[int, int]) -> Callable[[int], np.ndarray]:
+def _runs(planes: np.ndarray, size: Pair) -> Callable[[int], np.ndarray]:
     """The run of every image that begins at an offset, in float64."""
-    flat, pitch = planes.reshape(len(planes), -1).astype(np.float64), planes.shape[-1]
-    places = np.arange(size[0])[:, None] * pitch + np.arange(size[1])
-    return lambda offset: flat[:, offset + places]
+    flat, lanes = planes.reshape(len(planes), -1).astype(np.float64), _lanes(size, planes.shape[-1])
+    return lambda offset: flat[:, offset : offset + lanes]
+
+
+def _in_pieces(count: Expr, size: int) -> Expr:
+    """How many pieces of a size hold so many."""
+    if isinstance(count, Const):
+        return index(-(-int(count.value.real) // size))
+    return S.quo(S.add(count, index(size - 1)), index(size))  # type: ignore[no-any-return]
+
+
+#: (output, part, add): calls `add(value, offset)` for each tap of an output in a part.
+_Taps = Callable[[Expr, Expr, Callable[[Expr, Expr], None]], None]
 
 
 class _Lanes:
-    """The loops around a sum: images, blocks of output elements, and outputs; the body sums one output's taps."""
+    """The loops around a sum: images, outputs in portions, blocks of lanes, parts of the channels, and outputs; the
+    body adds an output's taps in a part."""
 
-    def __init__(self, nest: NestBuilder, size: tuple[int, int]) -> None:
+    def __init__(self, nest: NestBuilder) -> None:
         self.nest = nest
         self.dtype = nest.result_dtype()
-        self.size = size
-        self.pitch = nest.shape(0)[-1]
-        self.image = S.mul(nest.operand_stride(0, 0), index(1))
 
-    def run(self, taps: Callable[[Expr, Callable[[Expr, Expr], None]], None]) -> None:
-        """`taps(o, add)` calls `add(value, offset)` inside loops over the taps of output o."""
-        nest, (height, _) = self.nest, self.size
-        images, outputs, *_ = nest.result_shape()
-        blocks = S.quo(S.add(S.mul(index(height), self.pitch), index(LANES - 1)), index(LANES))
+    def run(self, parts: Expr, taps: _Taps) -> None:
+        """`taps(o, part, add)` calls `add(value, offset)` inside loops over the taps of output o in a part."""
+        nest = self.nest
+        images, outputs, lanes = nest.result_shape()
         with (
-            nest.loops((images, blocks, outputs), bind="parallel") as (n, block, o),
-            nest.loop(index(LANES), bind="vector", stem="lane") as lane,
+            nest.loops((images, _in_pieces(outputs, OUTPUTS), _in_pieces(lanes, LANES)), bind="parallel") as (
+                n, portion, block),
+            nest.loop(parts) as part,
         ):
-            place = nest.let(S.add(S.mul(block, index(LANES)), lane), "place")
-            total = nest.mut(const(0, self.dtype), "total")
+            first = nest.let(S.mul(portion, index(OUTPUTS)))
+            last = nest.let(S.min(S.add(first, index(OUTPUTS)), outputs))
+            with nest.loop(last, first) as o, nest.loop(index(LANES), bind="vector", stem="lane") as lane:
+                self._add(n, o, S.add(S.mul(block, index(LANES)), lane), part, taps)
 
-            def add(value: Expr, offset: Expr) -> None:
-                buffer, start = nest.operand_place(0, n, *[index(0)] * 5)
-                run = nest.load(buffer, S.add(S.add(start, S.cast(offset, I64)), place), self.dtype)
-                nest.assign(total, S.fma(value, run, total))
+    def _add(self, n: Expr, o: Expr, place: Expr, part: Expr, taps: _Taps) -> None:
+        nest = self.nest
+        total = nest.mut(const(0, self.dtype), "total")
+        with nest.if_(S.gt(part, index(0))):
+            nest.assign(total, nest.read_result(0, n, o, place))
 
-            taps(o, add)
-            self._write(n, o, place, total)
+        def add(value: Expr, offset: Expr) -> None:
+            buffer, start = nest.operand_place(0, n, *[index(0)] * 5)
+            run = nest.load(buffer, S.add(S.add(start, S.cast(offset, I64)), place), self.dtype)
+            nest.assign(total, S.fma(value, run, total))
 
-    def _write(self, n: Expr, o: Expr, place: Expr, total: Expr) -> None:
-        y = self.nest.let(S.quo(place, self.pitch), "y")
-        x = self.nest.let(S.sub(place, S.mul(y, self.pitch)), "x")
-        height, width = self.size
-        with self.nest.if_(S.logical_and(S.lt(y, index(height)), S.lt(x, index(width)))):
-            self.nest.write(0, (n, o, y, x), total)
+        taps(o, part, add)
+        nest.write(0, (n, o, place), total)
 
-    def bounds(self, rows: int, o: Expr) -> tuple[Expr, Expr]:
-        """Where the entries of output o begin and end."""
-        first = S.cast(self.nest.read(rows, o), I64)
-        return first, S.cast(self.nest.read(rows, S.add(o, index(1))), I64)
+    def bounds(self, operand: int, *at: Expr) -> tuple[Expr, Expr]:
+        """Where the entries of a part begin and end."""
+        *head, part = at
+        first = S.cast(self.nest.read(operand, *head, part), I64)
+        return first, S.cast(self.nest.read(operand, *head, S.add(part, index(1))), I64)
+
+    def parts(self, operand: int) -> Expr:
+        """How many parts these bounds are of."""
+        return S.sub(self.nest.shape(operand)[-1], index(1))
 
 
 def _tap_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
-    planes, values, offsets, rows = types
-    _lists("tap_conv2d", offsets, rows)
-    if values.shape != offsets.shape or values.rank != 1 or rows.rank != 1:
-        raise ShapeError(f"tap_conv2d: {values} at {offsets}, rows {rows}")
-    return _sum_types("tap_conv2d", planes, values, attrs, rows.shape[0] - 1)
+    planes, values, offsets, bounds = types
+    _lists("tap_conv2d", offsets, bounds)
+    if values.shape != offsets.shape or values.rank != 1 or bounds.rank != 2:
+        raise ShapeError(f"tap_conv2d: {values} at {offsets}, bounds {bounds}")
+    return _sum_types("tap_conv2d", planes, values, attrs, bounds.shape[0])
 
 
 def _tap_array(
-    planes: np.ndarray, values: np.ndarray, offsets: np.ndarray, rows: np.ndarray, size: tuple[int, int]
+    planes: np.ndarray, values: np.ndarray, offsets: np.ndarray, bounds: np.ndarray, size: Pair
 ) -> np.ndarray:
     run = _runs(planes, size)
-    out = np.zeros((len(planes), len(rows) - 1, *size))
-    for o in range(len(rows) - 1):
-        for t in range(rows[o], rows[o + 1]):
+    out = np.zeros((len(planes), len(bounds), _lanes(size, planes.shape[-1])))
+    for o, (first, *_, last) in enumerate(bounds):
+        for t in range(first, last):
             out[:, o] += float(values[t]) * run(offsets[t])
     return out.astype(planes.dtype)
 
 
-def _tap_lower(nest: NestBuilder, size: tuple[int, int]) -> None:
-    lanes = _Lanes(nest, size)
+def _tap_lower(nest: NestBuilder, size: Pair) -> None:
+    lanes = _Lanes(nest)
 
-    def taps(o: Expr, add: Callable[[Expr, Expr], None]) -> None:
-        first, last = lanes.bounds(3, o)
+    def taps(o: Expr, part: Expr, add: Callable[[Expr, Expr], None]) -> None:
+        first, last = lanes.bounds(3, o, part)
         with nest.loop(last, first) as t:
             add(nest.read(1, t), nest.read(2, t))
 
-    lanes.run(taps)
+    lanes.run(lanes.parts(3), taps)
 
 
 _PLANES = (1, 2, 1, 3, 9, 32)  # 7 rows of 32 lanes, and two more that taps reach
 _SIZE: dict[str, Any] = {"size": (5, 30)}
 
 
-def _list(*numbers: int) -> np.ndarray:
+def _list(*numbers: Any) -> np.ndarray:
     return np.array(numbers, np.int32)
 
 
 register(OpRecord(
     name="tap_conv2d", kind=Kind.NEST, arity=4, attrs=("size",),
-    doc="`tap_conv2d planes, values, offsets, rows`: output o of shape `size` is the sum of values[t] times the run "
-        "of the planes that begins at offsets[t], for t from rows[o] to rows[o+1].",
+    doc="`tap_conv2d planes, values, offsets, bounds`: [N,O,lanes]; output o, an image of `size` with rows as long "
+        "as those of the planes, is the sum of values[t] times the run of the planes that begins at offsets[t], for "
+        "t from bounds[o,g] to bounds[o,g+1] in each part g.",
     infer=_tap_types, ref=_tap_array, lower=_tap_lower, work=_work,
     cases=(
-        case(_PLANES, (5,), _list(0, 32, 900, 576, 1), _list(0, 2, 2, 5), dtypes="f4", ulp=8, **_SIZE),
-        case((2, *_PLANES[1:]), (2,), _list(64, 864), _list(0, 1, 2), ulp=8, **_SIZE),
-        case(_PLANES, (0,), _list(), _list(0, 0), dtypes="f4", **_SIZE),
+        case(_PLANES, (5,), _list(0, 32, 900, 576, 1), _list([0, 1, 2], [2, 2, 2], [2, 2, 5]), dtypes="f4", ulp=8,
+             **_SIZE),
+        case((2, *_PLANES[1:]), (2,), _list(64, 864), _list([0, 1], [1, 2]), ulp=8, **_SIZE),
+        case(_PLANES, (0,), _list(), _list([0, 0]), dtypes="f4", **_SIZE),
     ),
 ))
 
 
 def _pattern_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
-    planes, values, starts, patterns, rows, library = types
-    _lists("pattern_conv2d", starts, patterns, rows, library)
-    if values.rank != 2 or library.rank != 2 or values.shape[1] != library.shape[1]:
-        raise ShapeError(f"pattern_conv2d: values {values} with patterns {library}")
+    planes, values, starts, patterns, bounds, library = types
+    _lists("pattern_conv2d", starts, patterns, bounds, library)
+    if values.rank != 2 or library.rank != 2 or values.shape[1] != library.shape[1] or bounds.rank != 2:
+        raise ShapeError(f"pattern_conv2d: values {values} with patterns {library}, bounds {bounds}")
     if not starts.shape == patterns.shape == values.shape[:1]:
         raise ShapeError(f"pattern_conv2d: {values}, {starts} and {patterns} are not of the same kernels")
-    return _sum_types("pattern_conv2d", planes, values, attrs, rows.shape[0] - 1)
+    return _sum_types("pattern_conv2d", planes, values, attrs, bounds.shape[0])
 
 
 def _pattern_array(
-    planes: np.ndarray, values: np.ndarray, starts: np.ndarray, patterns: np.ndarray, rows: np.ndarray,
-    library: np.ndarray, size: tuple[int, int],
+    planes: np.ndarray, values: np.ndarray, starts: np.ndarray, patterns: np.ndarray, bounds: np.ndarray,
+    library: np.ndarray, size: Pair,
 ) -> np.ndarray:
     offsets = (starts[:, None] + library[patterns]).reshape(-1)
-    return _tap_array(planes, values.reshape(-1), offsets, rows * values.shape[1], size)
+    return _tap_array(planes, values.reshape(-1), offsets, bounds * values.shape[1], size)
 
 
-def _pattern_lower(nest: NestBuilder, size: tuple[int, int]) -> None:
+def _pattern_lower(nest: NestBuilder, size: Pair) -> None:
     """The offsets of a kernel's few taps are read beside its values: the same code serves every pattern."""
-    lanes = _Lanes(nest, size)
+    lanes = _Lanes(nest)
     _, entries = nest.shape(1)
 
-    def taps(o: Expr, add: Callable[[Expr, Expr], None]) -> None:
-        first, last = lanes.bounds(4, o)
+    def taps(o: Expr, part: Expr, add: Callable[[Expr, Expr], None]) -> None:
+        first, last = lanes.bounds(4, o, part)
         with nest.loop(last, first) as k:
             start, pattern = nest.read(2, k), S.cast(nest.read(3, k), I64)
             with nest.loop(entries, bind="unroll") as e:
                 add(nest.read(1, k, e), S.add(start, nest.read(5, pattern, e)))
 
-    lanes.run(taps)
+    lanes.run(lanes.parts(4), taps)
 
 
 register(OpRecord(
     name="pattern_conv2d", kind=Kind.NEST, arity=6, attrs=("size",),
-    doc="`pattern_conv2d planes, values, starts, patterns, rows, library`: as tap_conv2d, with whole kernels: kernel "
-        "k has the values values[k] at the offsets starts[k] + library[patterns[k]].",
+    doc="`pattern_conv2d planes, values, starts, patterns, bounds, library`: as tap_conv2d, with whole kernels: "
+        "kernel k has the values values[k] at the offsets starts[k] + library[patterns[k]].",
     infer=_pattern_types, ref=_pattern_array, lower=_pattern_lower, work=_work,
     cases=(
-        case(_PLANES, (3, 2), _list(0, 864, 0), _list(1, 0, 0), _list(0, 2, 3),
+        case(_PLANES, (3, 2), _list(0, 864, 0), _list(1, 0, 0), _list([0, 1, 2], [2, 3, 3]),
              np.array([[0, 33], [32, 576]], np.int32), dtypes="f4", ulp=8, **_SIZE),
-        case(_PLANES, (0, 2), _list(), _list(), _list(0, 0), np.array([[0, 1]], np.int32), **_SIZE),
+        case(_PLANES, (0, 2), _list(), _list(), _list([0, 0]), np.array([[0, 1]], np.int32), **_SIZE),
+    ),
+))  # fmt: skip
+
+
+def _group_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    planes, values, filters, bounds, library = types
+    _lists("grouped_conv2d", filters, bounds, library)
+    if values.rank != 2 or library.rank != 2 or values.shape[1] != library.shape[1] or bounds.rank != 2:
+        raise ShapeError(f"grouped_conv2d: values {values} with patterns {library}, bounds {bounds}")
+    if bounds.shape[1] != planes.shape[1] * library.shape[0] + 1 or filters.shape != values.shape[:1]:
+        raise ShapeError(f"grouped_conv2d: {filters} in {bounds} for {library} and {planes}")
+    if bounds.shape[0] != -(-attrs["outputs"] // OUTPUTS) or planes.shape[-1] != attrs["size"][1]:
+        raise ShapeError(f"grouped_conv2d: bounds {bounds} for {attrs['outputs']} outputs of {attrs['size']}")
+    _sum_types("grouped_conv2d", planes, values, attrs, 0)
+    lanes = _lanes(attrs["size"], attrs["size"][1], packed=True)
+    return [TensorType(planes.dtype, (planes.shape[0], attrs["outputs"], lanes))]
+
+
+def _group_array(
+    planes: np.ndarray, values: np.ndarray, filters: np.ndarray, bounds: np.ndarray, library: np.ndarray, size: Pair,
+    outputs: int,
+) -> np.ndarray:
+    flat, lanes = planes.reshape(len(planes), -1).astype(np.float64), _lanes(size, size[1], packed=True)
+    out = np.zeros((len(planes), outputs, lanes))
+    for (portion, group), first in np.ndenumerate(bounds[:, :-1]):
+        channel, pattern = divmod(group, len(library))
+        for k in range(first, bounds[portion, group + 1]):
+            for value, offset in zip(values[k], channel * planes[0, 0].size + library[pattern]):
+                out[:, filters[k]] += float(value) * flat[:, offset : offset + lanes]
+    return out.astype(planes.dtype)
+
+
+def _group_lower(nest: NestBuilder, size: Pair, outputs: int) -> None:
+    """Each group loads its runs once, into registers; then its kernels follow, straight lines without a choice, that
+    add to outputs in the nearest cache."""
+    images, *_ = nest.result_shape()
+    portions = nest.shape(3)[0]
+    lanes, full = _lanes(size, size[1], packed=True), _VECTOR * _VECTORS
+    blocks, rest = divmod(lanes, full)
+    for count, start, wide in ((blocks, 0, full), (1 if rest else 0, blocks * full, rest)):
+        if count:
+            with nest.loops((images, portions, index(count)), bind="parallel") as (n, portion, block):
+                _group_block(nest, n, portion, S.add(S.mul(block, index(full)), index(start)), wide, outputs)
+
+
+def _group_block(nest: NestBuilder, n: Expr, portion: Expr, start: Expr, wide: int, outputs: int) -> None:
+    """All groups of some outputs, for some lanes."""
+    dtype, (patterns, entries) = nest.result_dtype(), nest.shape(4)
+    first = nest.let(S.mul(portion, index(OUTPUTS)))
+    last = nest.let(S.min(S.add(first, index(OUTPUTS)), index(outputs)))
+    with nest.loop(last, first) as o, nest.loop(index(wide), bind="vector", stem="lane") as lane:
+        nest.write(0, (n, o, S.add(start, lane)), const(0, dtype))
+    with nest.loop(nest.shape(0)[1]) as channel, nest.loop(patterns) as pattern:
+        group = nest.let(S.add(S.mul(channel, patterns), pattern))
+        begin, end = (S.cast(nest.read(3, portion, at), I64) for at in (group, S.add(group, index(1))))
+        with nest.if_(S.lt(begin, end)), nest.loop(index(wide), bind="vector", stem="lane") as lane:
+            place = nest.let(S.add(start, lane), "place")
+            buffer, here = nest.operand_place(0, n, channel, *[index(0)] * 4)
+            runs = []
+            for e in range(int(entries.value.real)):  # type: ignore[union-attr]
+                offset = S.cast(nest.read(4, pattern, index(e)), I64)
+                runs.append(nest.load(buffer, S.add(S.add(here, offset), place), dtype))
+            with nest.loop(end, begin) as k:
+                output = nest.let(S.cast(nest.read(2, k), I64))
+                total = nest.mut(nest.read_result(0, n, output, place), "total")
+                for e, run in enumerate(runs):
+                    nest.assign(total, S.fma(nest.read(1, k, index(e)), run, total))
+                nest.write(0, (n, output, place), total)
+
+
+def _group_work(types: Sequence[TensorType], attrs: Attrs) -> Dim:
+    planes, values, *_ = types
+    return planes.shape[0] * values.size * attrs["size"][0] * attrs["size"][1]
+
+
+register(OpRecord(
+    name="grouped_conv2d", kind=Kind.NEST, arity=5, attrs=("size", "outputs"),
+    doc="`grouped_conv2d planes, values, filters, bounds, library`: as pattern_conv2d over packed planes, kernels in "
+        "groups of one input channel and one pattern: the kernels bounds[q,c*P+p] to bounds[q,c*P+p+1] of channel c "
+        "have pattern p and belong to the outputs filters[k], which are the q-th portion of them.",
+    infer=_group_types, ref=_group_array, lower=_group_lower, work=_group_work,
+    cases=(
+        case((2, 2, 1, 3, 7, 5), (3, 2), _list(0, 1, 1), _list([0, 1, 1, 2, 3]), _list([0, 40], [12, 70]),
+             dtypes="f4", ulp=8, size=(4, 5), outputs=2),
+        case((1, 1, 1, 3, 33, 7), (2, 1), _list(0, 65), _list([0, 1], [1, 2]), _list([3]),
+             ulp=8, size=(30, 7), outputs=66),
     ),
 ))  # fmt: skip
 
 
 def _column_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
-    planes, values, offsets = types
-    _lists("column_conv2d", offsets)
-    if values.rank != 2 or values.shape[1:] != offsets.shape:
-        raise ShapeError(f"column_conv2d: values {values} at {offsets}")
+    planes, values, offsets, bounds = types
+    _lists("column_conv2d", offsets, bounds)
+    if values.rank != 2 or values.shape[1:] != offsets.shape or bounds.rank != 2:
+        raise ShapeError(f"column_conv2d: values {values} at {offsets}, bounds {bounds}")
     return _sum_types("column_conv2d", planes, values, attrs, values.shape[0])
 
 
 def _column_array(
-    planes: np.ndarray, values: np.ndarray, offsets: np.ndarray, size: tuple[int, int]
+    planes: np.ndarray, values: np.ndarray, offsets: np.ndarray, bounds: np.ndarray, size: Pair
 ) -> np.ndarray:
     run = _runs(planes, size)
-    out = np.zeros((len(planes), len(values), *size))
+    out = np.zeros((len(planes), len(values), _lanes(size, planes.shape[-1])))
     for offset, column in zip(offsets, values.T):
-        out += column.astype(np.float64)[:, None, None] * run(offset)[:, None]
+        out += column.astype(np.float64)[:, None] * run(offset)[:, None]
     return out.astype(planes.dtype)
 
 
-def _column_lower(nest: NestBuilder, size: tuple[int, int]) -> None:
-    lanes = _Lanes(nest, size)
+def _column_lower(nest: NestBuilder, size: Pair) -> None:
+    lanes = _Lanes(nest)
 
-    def taps(o: Expr, add: Callable[[Expr, Expr], None]) -> None:
-        with nest.loop(nest.shape(2)[0]) as t:
+    def taps(o: Expr, part: Expr, add: Callable[[Expr, Expr], None]) -> None:
+        first, last = lanes.bounds(3, index(0), part)
+        with nest.loop(last, first) as t:
             add(nest.read(1, o, t), nest.read(2, t))
 
-    lanes.run(taps)
+    lanes.run(lanes.parts(3), taps)
 
 
 register(OpRecord(
-    name="column_conv2d", kind=Kind.NEST, arity=3, attrs=("size",),
-    doc="`column_conv2d planes, values, offsets`: as tap_conv2d, with the same offsets for all outputs.",
+    name="column_conv2d", kind=Kind.NEST, arity=4, attrs=("size",),
+    doc="`column_conv2d planes, values, offsets, bounds`: as tap_conv2d, with the same offsets for all outputs.",
     infer=_column_types, ref=_column_array, lower=_column_lower, work=_work,
     cases=(
-        case(_PLANES, (3, 4), _list(0, 32, 900, 576), dtypes="f4", ulp=8, **_SIZE),
-        case(_PLANES, (2, 0), _list(), dtypes="f4", **_SIZE),
+        case(_PLANES, (3, 4), _list(0, 32, 900, 576), _list([0, 2, 4]), dtypes="f4", ulp=8, **_SIZE),
+        case(_PLANES, (2, 0), _list(), _list([0, 0]), dtypes="f4", **_SIZE),
     ),
 ))
 
@@ -399,5 +534,55 @@ register(OpRecord(
         case(_list(0, 5, 9, 17), extent=(6, 7), **_SAME),
         case(_list(3, 4), extent=(9, 9), kernel=(3, 3), stride=(2, 2)),
         case(_list(1, 7), extent=(9, 8), kernel=(3, 2), stride=(3, 1), dilation=(2, 1)),
+    ),
+))
+
+
+# --- tap_bounds ------------------------------------------------------------------------------------------
+
+
+def _bound_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    columns, rows = types
+    _lists("tap_bounds", columns, rows)
+    if columns.rank != 1 or rows.rank != 1 or attrs["step"] < 1:
+        raise ShapeError(f"tap_bounds: columns {columns}, rows {rows}, step {attrs['step']}")
+    return [TensorType(I32, (rows.shape[0] - 1, attrs["parts"] + 1))]
+
+
+def _bound_array(columns: np.ndarray, rows: np.ndarray, step: int, parts: int) -> np.ndarray:
+    limits = step * np.arange(parts + 1)
+    limits[-1] = np.iinfo(np.int32).max
+    found = [first + np.searchsorted(columns[first:last], limits) for first, last in pairwise(rows)]
+    return np.array(found, np.int32).reshape(len(found), parts + 1)
+
+
+def _bound_lower(nest: NestBuilder, step: int, parts: int) -> None:
+    """One way through the entries of a row for all its parts."""
+    outputs, _ = nest.result_shape()
+    with nest.loops((outputs,), bind="parallel") as (o,):
+        first, last = (S.cast(nest.read(1, at), I64) for at in (o, S.add(o, index(1))))
+        here = nest.mut(first, "here")
+        nest.write(0, (o, index(0)), S.cast(first, I32))
+        with nest.loop(index(parts), index(1)) as part:
+            limit = nest.let(S.mul(part, index(step)))
+            more = nest.mut(S.lt(here, last), "more")
+            with nest.while_(more):
+                with nest.if_(S.lt(S.cast(nest.read(0, here), I64), limit)):
+                    nest.assign(here, S.add(here, index(1)))
+                    nest.assign(more, S.lt(here, last))
+                with nest.else_():
+                    nest.assign(more, const(False, BOOL))
+            nest.write(0, (o, part), S.cast(here, I32))
+        nest.write(0, (o, index(parts)), S.cast(last, I32))
+
+
+register(OpRecord(
+    name="tap_bounds", kind=Kind.NEST, arity=2, attrs=("step", "parts"),
+    doc="`tap_bounds columns, rows`: i32[O,parts+1], where the entries of row o with columns from g * step on begin, "
+        "and behind them the end of the row. Columns are sorted within a row.",
+    infer=_bound_types, ref=_bound_array, lower=_bound_lower,
+    cases=(
+        case(_list(0, 3, 4, 7, 1, 2, 9), _list(0, 4, 4, 7), step=3, parts=3),
+        case(_list(), _list(0, 0), step=2, parts=2), case(_list(5, 6), _list(0, 2), step=4, parts=1),
     ),
 ))
