@@ -7,7 +7,7 @@ import pytest
 
 import sparsec
 from sparsec.errors import UnsupportedError
-from tests.programs.harness import check
+from tests.programs.harness import backends, check
 
 LAYOUTS = {
     "c": lambda: np.arange(24.0).reshape(2, 3, 4),
@@ -158,3 +158,28 @@ def test_bits_of_scalars(backend):
         return x[0].view(np.int64), x[1].view(np.uint64)
 
     check(f, lambda: (np.array([-1.5, 2.25]),), backend)
+
+
+# --- windows ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("backend", backends())
+def test_windows_are_views(backend):
+    def f(x):
+        over = np.lib.stride_tricks.sliding_window_view
+        rows, boxes = over(x, 3, axis=1), over(x[::-1], (2, 3))
+        x[1, 2] = 50
+        return rows, boxes.sum((-1, -2)), over(x[0], 2)[:, ::-1], over(x, (2, 0), axis=(0, 0)), rows.max(-1)
+
+    check(f, lambda: (np.arange(20.0).reshape(4, 5),), backend)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: np.lib.stride_tricks.sliding_window_view(x, 7, axis=0),
+    lambda x: np.lib.stride_tricks.sliding_window_view(x, -1, axis=0),
+    lambda x: np.lib.stride_tricks.sliding_window_view(x, (2, 2), axis=0),
+    lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, axis=2),
+    lambda x: np.lib.stride_tricks.sliding_window_view(x, 2, axis=0).__setitem__(0, 1),
+])
+def test_windows_that_do_not_fit(call):
+    check(call, lambda: (np.zeros((4, 5)),), "interp")

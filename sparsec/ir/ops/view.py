@@ -136,6 +136,29 @@ register(
 )
 
 
+def _windows_shape(shape: tuple[Any, ...], a: Attrs) -> tuple[Any, ...]:
+    left = list(shape)
+    for axis, size in zip(a["axes"], a["size"], strict=True):
+        left[axis] = left[axis] - (size - 1)
+    return (*left, *a["size"])
+
+
+register(
+    OpRecord(
+        name="windows",
+        kind=Kind.VIEW,
+        doc="Every stretch of `size[k]` elements along `axes[k]`; the places within a window are new last axes.",
+        attrs=("size", "axes"),
+        infer=_same_dtype(_windows_shape),
+        view=lambda ref, shape, result, a: TensorRef(
+            ref.storage, ref.offset, (*ref.strides, *(ref.strides[axis] for axis in a["axes"]))
+        ),
+        ref=lambda x, size, axes: np.lib.stride_tricks.sliding_window_view(x, size, axes),
+        cases=(case((4, 6), size=(3,), axes=(1,)), case((4, 5), size=(2, 3, 2), axes=(0, 1, 0))),
+    )
+)
+
+
 def _as_strided(x: np.ndarray, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> np.ndarray:
     """`x` is the flat storage here; the interpreter passes it for this op only."""
     bytes_ = tuple(s * x.itemsize for s in strides)
