@@ -4,8 +4,9 @@
     sparsec dump net.py:layer --spec "f32[8,64], f32[64,32], 0.5" --static act=relu --stage all -o layer.txt
 
 The spec has an item for each positional argument: a type (`f32[1000,4]`, `f32[4] @x:(2)` for every second
-element of a storage x, `f32` for a scalar) or a Python literal (`3`, `0.5`, `"str"`, `True`). Items that name
-the same storage overlap. Arrays are zeros; the function is traced and compiled, not run.
+element of a storage x, `f32` for a scalar, `f32[1,4 of 8 @%i,7,7]` for at most 4 of 8 channels) or a Python literal
+(`3`, `0.5`, `"str"`, `True`). Items that name the same storage overlap, those that name the same index have the same
+channels. Arrays are zeros; the function is traced and compiled, not run.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sparsec.frontend.jit import Jitted, jit
 from sparsec.ir.tensorref import TensorRef, contiguous_strides, span
 from sparsec.ir.text import parse_types
 from sparsec.ir.types import TensorType
+from sparsec.sparse.channel import ChannelSparse
 
 __all__ = ["add_function", "add_parser", "example_arguments", "jitted", "load_function", "run", "static_arguments",
            "write_out"]
@@ -156,7 +158,20 @@ def example_arguments(spec: str) -> tuple[Any, ...]:
             size = span(item.ref, _static_shape(item))[1]
             extents[item.ref.storage] = max(extents.get(item.ref.storage, 0), size)
     storages: dict[str, np.ndarray] = {}
-    return tuple(_argument(item, storages, extents) for item in items)
+    indexes: dict[str, np.ndarray] = {}
+    return tuple(
+        _sparse(item, indexes) if isinstance(item, TensorType) and item.channels is not None
+        else _argument(item, storages, extents) for item in items
+    )
+
+
+def _sparse(type: TensorType, indexes: dict[str, np.ndarray]) -> ChannelSparse:
+    """`f32[1,4 of 8 @%i,14,14]`: the first 4 of 8 channels, which may be any 4; @i: those that @i has elsewhere."""
+    assert type.channels is not None
+    channels, shape = type.channels, _static_shape(type)
+    live = shape[channels.axis]
+    index = indexes.setdefault(channels.index, np.arange(live, dtype=np.int32))
+    return ChannelSparse(np.zeros(shape, type.dtype), index, channels.full, channels.axis, cap=live)
 
 
 def _split(spec: str) -> Sequence[str]:

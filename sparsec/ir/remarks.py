@@ -32,6 +32,8 @@ class Topic(enum.Enum):
     MEMORY = "in memory"  # why a temporary needs memory
     PLACE = "in place"  # whose memory a storage takes over
     KERNEL = "kernel"  # which kernel a `fused` op has become
+    CHANNELS = "channels"  # an op whose result is an index, or has some channels only
+    WHOLE = "made whole"  # why all channels are needed; subject: the value that has them
 
 
 @dataclass(frozen=True, slots=True)

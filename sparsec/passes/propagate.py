@@ -21,6 +21,7 @@ from sparsec.ir.builder import Names
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Value, walk
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.remarks import Topic, remark
 from sparsec.passes.base import Pass
 from sparsec.passes.channels.flow import Flow, whole
 from sparsec.passes.channels.rules import ChannelRules
@@ -48,7 +49,14 @@ class Propagate(Pass):
     ensures: ClassVar[Form | None] = Form.SPARSE_KNOWN
 
     def run(self, func: Func) -> Func:
-        return propagate_with_reasons(func)[0]
+        made, densified = propagate_with_reasons(func)
+        for op in walk(made.ops):
+            if record(op.name).kind is Kind.INDEX or any(r.type.channels for r in op.results):
+                remark(Topic.CHANNELS, "", op)
+        for each in densified:
+            remark(Topic.WHOLE, each.reason, each.user, each.spread.result.name)
+            remark(Topic.CHANNELS, each.reason, each.spread)
+        return made
 
 
 def propagate_with_reasons(func: Func) -> tuple[Func, tuple[Densified, ...]]:

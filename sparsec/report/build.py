@@ -21,6 +21,7 @@ from sparsec.passes.accesses import is_kernel
 from sparsec.passes.facts import is_identity
 from sparsec.passes.plan_memory import lifetimes, memory_report
 from sparsec.passes.traffic import KernelTraffic, kernel_traffic
+from sparsec.report.channels import channel_flow
 from sparsec.report.model import Explanation, Fact, KernelReport, LineReport, StorageReport, Traffic
 from sparsec.report.vectors import NativeCode, loop_lines, native_code, obstacles
 
@@ -82,13 +83,15 @@ class _Builder:
         self._loops()
         storages = tuple(self._storages())
         self._without_kernel()
+        self._made_whole()
         total = Traffic()
         for kernel in kernels:
             total = total + _times(kernel.traffic, kernel.turns)
         return Explanation(
             self.func.name, self.file, _signature(self.func), self.compilation.backend, total,
             tuple(self._line_report(place, line) for place, line in self.lines.items()), kernels, storages,
-            memory_report(self.planned), tuple(self._notes()), self.func, self.kernel_of,
+            memory_report(self.planned), tuple(self._notes()), channel_flow(self.func, self.remarks), self.func,
+            self.kernel_of,
         )
 
     # --- lines ---
@@ -211,6 +214,12 @@ class _Builder:
             if record(op.name).kind is Kind.CONTROL and not is_kernel(op):
                 branch = FIXED_OPERANDS[op.name] == 1
                 self._note(op.loc, "control flow", "a branch at run time" if branch else "a native loop")
+
+    def _made_whole(self) -> None:
+        """Where all channels of a value are needed of which some are stored."""
+        for found in self.remarks:
+            if found.topic is Topic.WHOLE and found.op is not None:
+                self._note(found.loc, found.topic.value, f"%{found.subject}, for {found.op.name}: {found.text}")
 
     def _without_kernel(self) -> None:
         """Why a line has no code."""

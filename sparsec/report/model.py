@@ -10,7 +10,7 @@ from typing import Any
 from sparsec.ir.graph import Func
 from sparsec.passes.plan_memory import MemoryReport
 
-__all__ = ["Explanation", "Fact", "KernelReport", "LineReport", "StorageReport", "Traffic"]
+__all__ = ["ChannelReport", "Explanation", "Fact", "KernelReport", "LineReport", "StorageReport", "Traffic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +85,25 @@ class StorageReport:
     facts: tuple[Fact, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class ChannelReport:
+    """A value of which some channels are stored, an index, or a value that had to be made whole.
+
+    channels: `at most 4 of 8 @w_index`; for an index `at most 6`, for a whole value "". index: which one the value
+    has, or is. parents: the values of this report that it is made of. whole: why all channels are needed, "" where
+    they are not. `line` is 0 for what no line of the user's makes.
+    """
+
+    name: str
+    op: str
+    file: str
+    line: int
+    channels: str
+    index: str
+    parents: tuple[str, ...]
+    whole: str = ""
+
+
 @dataclass(frozen=True)
 class Explanation:
     """The report of one function for one kind of arguments. `str()` of it is text for people.
@@ -102,6 +121,7 @@ class Explanation:
     storages: tuple[StorageReport, ...]
     memory: MemoryReport
     notes: tuple[str, ...] = ()
+    channels: tuple[ChannelReport, ...] = ()
     #: The traced function, and the kernel of each value that one computes: what the pictures show.
     func: Func | None = field(default=None, repr=False, compare=False)
     kernel_of: Mapping[str, int] = field(default_factory=dict, repr=False, compare=False)
@@ -119,6 +139,7 @@ class Explanation:
             "kernels": [asdict(kernel) for kernel in self.kernels],
             "storages": [asdict(storage) for storage in self.storages],
             "memory": asdict(self.memory), "notes": list(self.notes),
+            "channels": [asdict(each) for each in self.channels],
         }
 
     def json(self) -> str:
@@ -130,6 +151,12 @@ class Explanation:
         from sparsec.report.page import to_html
 
         return to_html(self)
+
+    def picture(self) -> str:
+        """The channel flow as SVG: which values have which index, and where all channels are needed."""
+        from sparsec.report.channels import channels_svg
+
+        return channels_svg(self)
 
     def dot(self) -> str:
         """The traced function as a Graphviz picture: versions, views and dependencies, coloured by kernel."""

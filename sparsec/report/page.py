@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from sparsec.report.channels import channels_svg
 from sparsec.report.model import Explanation
 from sparsec.report.picture import colour, graph_svg, memory_svg
 from sparsec.report.text import head_lines, kernel_facts, line_facts, memory_lines, short_path
@@ -40,10 +41,16 @@ def to_html(found: Explanation) -> str:
         "<h2>Source</h2>", *_source(found), "<h2>Kernels</h2>", *_kernels(found),
         "<h2>Memory</h2>", *(f"<p>{escape(line.strip())}</p>" for line in memory_lines(found) if line.strip()),
         f'<div class="picture">{memory_svg(found)}</div>',
+        *_channels(found),
         "<h2>Versions, views and dependencies</h2>",
         f"<p>{_LEGEND}</p>",
         f'<div class="picture">{graph_svg(found)}</div>', "</body></html>", "",
     ))
+
+
+def _channels(found: Explanation) -> Iterator[str]:
+    if found.channels:
+        yield f'<h2>Channels</h2><div class="picture">{channels_svg(found)}</div>'
 
 
 def _source(found: Explanation) -> Iterator[str]:

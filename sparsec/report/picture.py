@@ -13,7 +13,7 @@ from sparsec.ir.dot import Node, Picture
 from sparsec.ir.graph import Func, Op
 from sparsec.report.model import Explanation, StorageReport
 
-__all__ = ["colour", "graph_svg", "memory_svg", "to_dot"]
+__all__ = ["HEADS", "box", "colour", "curve", "graph_svg", "layers_of", "memory_svg", "svg", "to_dot"]
 
 #: Of kernels, in turn: light enough for black text.
 _COLOURS = ("#cfe3f7", "#fde2b8", "#d5edc8", "#f6d0d8", "#e1d5f2", "#cdeeea", "#f2e6a9", "#e3d6c8")
@@ -52,10 +52,10 @@ def graph_svg(found: Explanation) -> str:
         return f"<p>{len(shown.nodes)} nodes: too many to draw here; use --dot and Graphviz.</p>"
     at, size = _layout(shown)
     body = [*_arrows(shown, at), *(part for node in shown.nodes for part in _node(node, at[node.name], found))]
-    return _svg(*size, [_HEADS, *body])
+    return svg(*size, [HEADS, *body])
 
 
-_HEADS = (
+HEADS = (
     '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
     '<path d="M0,0 L8,4 L0,8 z" fill="context-stroke"/></marker></defs>'
 )
@@ -63,12 +63,20 @@ _HEADS = (
 
 def _layout(shown: Picture) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
     """The upper left corner of each node, and the size of the whole."""
+    arrows = [(a.source, a.target) for a in shown.arrows if not a.colour]
+    return layers_of([node.name for node in shown.nodes], arrows)
+
+
+def layers_of(
+    names: Sequence[str], arrows: Sequence[tuple[str, str]]
+) -> tuple[dict[str, tuple[float, float]], tuple[float, float]]:
+    """The upper left corner of each node, each below all that point to it, and the size of the whole."""
     import networkx
 
     graph = networkx.DiGraph()
-    graph.add_nodes_from(node.name for node in shown.nodes)
-    graph.add_edges_from((a.source, a.target) for a in shown.arrows if not a.colour)
-    order = {node.name: n for n, node in enumerate(shown.nodes)}
+    graph.add_nodes_from(names)
+    graph.add_edges_from(arrows)
+    order = {name: n for n, name in enumerate(names)}
     layers = [sorted(layer, key=order.__getitem__) for layer in networkx.topological_generations(graph)]
     widest = max(map(len, layers), default=1)
     across = widest * (_WIDTH + _GAP_X) + _GAP_X
@@ -81,15 +89,21 @@ def _layout(shown: Picture) -> tuple[dict[str, tuple[float, float]], tuple[float
 
 
 def _node(node: Node, corner: tuple[float, float], found: Explanation) -> Iterator[str]:
-    x, y = corner
     fill = _fill(found, node.op) if node.op is not None else ""
     dash = ' stroke-dasharray="3 3"' if node.style == "dotted" else ""
+    rounding = _HEIGHT / 2 if node.op is None else 4
     width = 2 if node.style == "bold" else 1
-    round_ = _HEIGHT / 2 if node.op is None else 4
-    tip = f"<title>{escape(node.label)}{_where(node)}</title>"
-    yield (f'<g>{tip}<rect x="{x:.0f}" y="{y:.0f}" width="{_WIDTH}" height="{_HEIGHT}" rx="{round_:.0f}" '
-           f'fill="{fill or "#ffffff"}" stroke="#555" stroke-width="{width}"{dash}/>')
-    lines = node.label.split("\n")[:2]
+    yield from box(corner, node.label, _where(node), fill, f' stroke-width="{width}"{dash}', rounding)
+
+
+def box(
+    corner: tuple[float, float], label: str, more: str, fill: str, border: str = "", rounding: float = 4
+) -> Iterator[str]:
+    """A box with the first two lines of its label; the tip has all of it and more."""
+    x, y = corner
+    yield (f'<g><title>{escape(label + more)}</title><rect x="{x:.0f}" y="{y:.0f}" width="{_WIDTH}" '
+           f'height="{_HEIGHT}" rx="{rounding:.0f}" fill="{fill or "#ffffff"}" stroke="#555"{border}/>')
+    lines = label.split("\n")[:2]
     for row, line in enumerate(lines):
         middle = y + _HEIGHT / 2 + 4 + (row - (len(lines) - 1) / 2) * 14
         yield f'<text x="{x + _WIDTH / 2:.0f}" y="{middle:.0f}" text-anchor="middle">{escape(_cut(line))}</text>'
@@ -108,14 +122,19 @@ def _where(node: Node) -> str:
 
 def _arrows(shown: Picture, at: Mapping[str, tuple[float, float]]) -> Iterator[str]:
     for arrow in shown.arrows:
-        (x1, y1), (x2, y2) = at[arrow.source], at[arrow.target]
         dash = {"dotted": ' stroke-dasharray="2 3"', "dashed": ' stroke-dasharray="6 3"'}.get(arrow.style, "")
-        start, end = (x1 + _WIDTH / 2, y1 + _HEIGHT), (x2 + _WIDTH / 2, y2)
-        bend = max(20.0, (end[1] - start[1]) / 2)
-        path = (f"M{start[0]:.0f},{start[1]:.0f} C{start[0]:.0f},{start[1] + bend:.0f} "
-                f"{end[0]:.0f},{end[1] - bend:.0f} {end[0]:.0f},{end[1]:.0f}")
-        yield (f'<path d="{path}" fill="none" stroke="{arrow.colour or "#777"}"{dash} marker-end="url(#head)">'
-               f"<title>{escape(arrow.label)}</title></path>")
+        yield curve(at[arrow.source], at[arrow.target], arrow.colour or "#777", dash, arrow.label)
+
+
+def curve(source: tuple[float, float], target: tuple[float, float], stroke: str, dash: str, label: str) -> str:
+    """An arrow from the bottom of one box to the top of another."""
+    (x1, y1), (x2, y2) = source, target
+    start, end = (x1 + _WIDTH / 2, y1 + _HEIGHT), (x2 + _WIDTH / 2, y2)
+    bend = max(20.0, (end[1] - start[1]) / 2)
+    path = (f"M{start[0]:.0f},{start[1]:.0f} C{start[0]:.0f},{start[1] + bend:.0f} "
+            f"{end[0]:.0f},{end[1] - bend:.0f} {end[0]:.0f},{end[1]:.0f}")
+    return (f'<path d="{path}" fill="none" stroke="{stroke}"{dash} marker-end="url(#head)">'
+            f"<title>{escape(label)}</title></path>")
 
 
 # --- memory ------------------------------------------------------------------------------------------------
@@ -136,7 +155,7 @@ def memory_svg(found: Explanation) -> str:
             f'<rect x="{left:.0f}" y="0" width="{width:.0f}" height="{height:.0f}" fill="none" stroke="#bbb"/>']
     for number, block in enumerate(blocks):
         body += _block(block, colour(number), left, width / steps, height, height / total)
-    return _svg(left + width + 10, height + 28, body)
+    return svg(left + width + 10, height + 28, body)
 
 
 def _block(
@@ -152,7 +171,8 @@ def _block(
             f'fill="{fill}" stroke="#555"/>{label}</g>']
 
 
-def _svg(width: float, height: float, body: Sequence[str]) -> str:
+def svg(width: float, height: float, body: Sequence[str]) -> str:
+    """A picture of that size."""
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
             f'viewBox="0 0 {width:.0f} {height:.0f}" font-family="ui-monospace, monospace" font-size="11">'
             f"{''.join(body)}</svg>")

@@ -13,14 +13,18 @@ from collections.abc import Iterator, Mapping
 from sparsec.ir.remarks import Topic
 from sparsec.report.model import Explanation, KernelReport, LineReport, StorageReport, Traffic
 
-__all__ = ["amount", "head_lines", "kernel_facts", "line_facts", "memory_lines", "moved", "short_path", "to_text"]
+__all__ = [
+    "amount", "channel_lines", "head_lines", "kernel_facts", "line_facts", "memory_lines", "moved", "short_path",
+    "to_text",
+]
 
 _SHOWN_OPS = 12
 
 
 def to_text(found: Explanation) -> str:
     """The whole report."""
-    parts = (head_lines(found), [""], _lines(found), ["kernels"], _kernels(found), ["memory"], memory_lines(found))
+    parts = (head_lines(found), [""], _lines(found), ["kernels"], _kernels(found), ["memory"], memory_lines(found),
+             channel_lines(found))
     return "\n".join(line for part in parts for line in part)
 
 
@@ -137,6 +141,21 @@ def memory_lines(found: Explanation) -> Iterator[str]:
         if storage.space in ("arena", "scratch"):
             yield f"    {storage_line(storage)}"
             yield from (f"      {fact.topic}: {fact.text}" for fact in storage.facts)
+    yield ""
+
+
+def channel_lines(found: Explanation) -> Iterator[str]:
+    """The channel flow: each index and each value of which some channels are stored, in order."""
+    if not found.channels:
+        return
+    yield "channels"
+    for each in found.channels:
+        where = f"line {each.line}" if each.line else "arguments"
+        if each.file not in ("", found.file):
+            where = f"{short_path(each.file)}:{each.line}"
+        of = f" of {', '.join(each.parents)}" if each.parents else ""
+        what = f"made whole: {each.whole}" if each.whole else each.channels
+        yield f"  {where:<12} {each.name} = {each.op}{of}: {what}"
     yield ""
 
 
