@@ -26,7 +26,8 @@ _ALIGN = 64
 def all_or_nothing(program: Program) -> Program | None:
     """The program, made so; None if parameters whose size only a call knows would have to be kept."""
     checks = checks_of(program)
-    kept = [slot for slot in program.slots if slot.buffer.name in written_params(program)]
+    written = frozenset(written_params(program))
+    kept = [slot for slot in program.slots if slot.buffer.name in written]
     sizes = [slot.buffer.size * slot.buffer.dtype.itemsize for slot in kept]
     unknown = any(size < 0 for size in sizes)
     if checks is not None and (unknown or _BYTES * statements(checks, _TURNS) < sum(sizes)):
