@@ -146,6 +146,8 @@ def _columns(nest: NestBuilder, head: Sequence[Expr], i: Expr, columns: Sequence
             b = nest.read(1, *head, row, j)
             if dtype.kind == "b":
                 nest.assign(total, S.logical_or(total, S.logical_and(a, b)))
+            elif dtype.kind == "f":
+                nest.assign(total, S.fma(a, b, total))
             else:
                 nest.assign(total, S.add(total, S.mul(a, b)))
     for total, j in zip(totals, columns, strict=True):
