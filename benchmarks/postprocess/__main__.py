@@ -4,6 +4,10 @@
 
 Values, changed arguments included, are compared before anything is timed. Both are called in turn; the table
 shows the median and the minimum of each and the ratio of the minima. A slower result is shown like any other.
+
+The last column is the share of the bandwidth of memory: how long a copy takes, called in turn with both, that reads
+and writes as many bytes as arguments and results have, in percent of our time. A function that only moves memory
+cannot have much more than 100; one that computes has less.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +71,36 @@ def measure(name: str, case: Any, size: str, seconds: float) -> dict[str, Any]:
         want = case.fn(*wanted)
         if not (same(want, got, case) and same(wanted, ours, case)):
             return {**row, "problem": "values differ"}
-        mine, theirs = timed(compiled, case.fn, given, seconds)
+        row["bytes"] = nbytes((wanted, want))
+        mine, theirs, copies = timed(compiled, case.fn, given, seconds, row["bytes"])
     row |= {"median": statistics.median(mine), "min": min(mine)}
     row |= {"numpy_median": statistics.median(theirs), "numpy_min": min(theirs)}
     row["ratio"] = row["numpy_min"] / row["min"]
+    row["copy_min"] = min(copies)
     return row
 
 
-def timed(compiled: Callable[..., Any], function: Callable[..., Any], given: Any, seconds: float) -> Any:
-    """Microseconds per call of both, in turn; short calls are timed in batches."""
-    sides = [(compiled, copy.deepcopy(given), []), (function, copy.deepcopy(given), [])]
+def nbytes(value: Any) -> int:
+    """The bytes of all arrays, each once."""
+    def arrays(x: Any) -> Iterator[np.ndarray]:
+        if isinstance(x, np.ndarray):
+            yield x
+        elif isinstance(x, (tuple, list)):
+            for item in x:
+                yield from arrays(item)
+
+    return sum({a.__array_interface__["data"][0]: a.nbytes for a in arrays(value)}.values())
+
+
+def timed(
+    compiled: Callable[..., Any], function: Callable[..., Any], given: Any, seconds: float, copied: int
+) -> tuple[list[float], ...]:
+    """Microseconds per call of both, and of a copy that moves so many bytes, in turn; short calls in batches."""
+    source = np.ones(max(copied // 2, 1), np.uint8)
+    sides: list[tuple[Callable[..., Any], Any, list[float]]] = [
+        (compiled, copy.deepcopy(given), []), (function, copy.deepcopy(given), []),
+        (np.copyto, (np.zeros_like(source), source), []),
+    ]
     start = time.perf_counter()
     function(*copy.deepcopy(given))
     batch = max(1, min(1000, int(2e-3 / max(time.perf_counter() - start, 1e-7))))
@@ -87,7 +111,7 @@ def timed(compiled: Callable[..., Any], function: Callable[..., Any], given: Any
             for _ in range(batch):
                 call(*args)
             times.append((time.perf_counter() - begin) / batch * 1e6)
-    return sides[0][2], sides[1][2]
+    return tuple(times for _, _, times in sides)
 
 
 def same(want: Any, got: Any, case: Any) -> bool:
@@ -109,18 +133,24 @@ def line(row: dict[str, Any]) -> str:
     if "problem" in row:
         return f"{head} {row['problem']}"
     return (f"{head} first {row['first']:5.2f} s   NumPy {row['numpy_min']:10.1f} ({row['numpy_median']:.1f}) us   "
-            f"sparsec {row['min']:9.1f} ({row['median']:.1f}) us   {row['ratio']:6.2f}x")
+            f"sparsec {row['min']:9.1f} ({row['median']:.1f}) us   {row['ratio']:6.2f}x   "
+            f"copy {share(row):3.0f}%")
+
+
+def share(row: dict[str, Any]) -> float:
+    """Percent of the bandwidth that a copy has."""
+    return 100 * float(row["copy_min"]) / float(row["min"])
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The table; times are minima in microseconds."""
-    out = ["| function | size | NumPy | sparsec | ratio |", "|---|---|---|---|---|"]
+    out = ["| function | size | NumPy | sparsec | ratio | of a copy's bandwidth |", "|---|---|---|---|---|---|"]
     for r in rows:
-        figures = r["problem"] + " | | " if "problem" in r else (
-            f"{r['numpy_min']:.1f} | {r['min']:.1f} | {r['ratio']:.2f}x")
+        figures = r["problem"] + " | | | " if "problem" in r else (
+            f"{r['numpy_min']:.1f} | {r['min']:.1f} | {r['ratio']:.2f}x | {share(r):.0f}%")
         out.append(f"| {r['name']} | {r['size']} | {figures} |")
     sizes = dict.fromkeys(r["size"] for r in rows)
-    out += [f"| **geometric mean** | {s} | | | {geomean(rows, s):.2f}x |" for s in sizes]
+    out += [f"| **geometric mean** | {s} | | | {geomean(rows, s):.2f}x | |" for s in sizes]
     return "\n".join(out) + "\n"
 
 

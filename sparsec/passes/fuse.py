@@ -23,7 +23,7 @@ from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.remarks import Topic, remark
 from sparsec.passes.accesses import accesses, is_kernel, symbol_reads
 from sparsec.passes.base import Pass
-from sparsec.passes.groups import Decision, Group, Grouping, is_metadata
+from sparsec.passes.groups import Decision, Group, Grouping, is_metadata, summed_only
 from sparsec.passes.parameters_first import parameters_first
 from sparsec.passes.rebuild import all_names
 from sparsec.passes.regroup import Regroup, Scope
@@ -73,7 +73,7 @@ class _Fuser:
     ) -> tuple[tuple[Op, ...], tuple[Value, ...]]:
         """Fused `ops`, and `ends` under their new names; `versions` are block arguments by storage."""
         ops = [op if is_kernel(op) else self._inside(op) for op in ops]
-        grouping = Grouping(self._params, self._values, self._max_ops)
+        grouping = Grouping(self._params, self._values, self._max_ops, summed_only(ops, ends))
         for op in parameters_first([op for op in ops if not is_metadata(op)], self._values):
             grouping.add(op)
         self.decisions += grouping.decisions

@@ -8,11 +8,12 @@ element for element. This file decides; `regroup.py` writes the `fused` ops down
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sparsec.ir.dims import Dim
-from sparsec.ir.graph import Op, Value
+from sparsec.ir.graph import Op, Value, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import self_overlaps
 from sparsec.passes.accesses import (
@@ -71,6 +72,20 @@ def is_pairwise(op: Op) -> bool:
     return rec.kind is Kind.REDUCE and rec.lower.pairwise and op.operands[0].type.dtype.kind in "fc"
 
 
+def summed_only(ops: Sequence[Op], ends: Sequence[Value]) -> frozenset[str]:
+    """The values that are computed, element for element, for one pairwise sum and nothing else."""
+    uses = Counter(value.name for op in ops for value in op.operands)
+    uses.update(value.name for value in ends)
+    uses.update(value.name for op in ops for region in op.regions for inner in walk(region.ops)
+                for value in (*inner.operands, *region.yields))
+    found: set[str] = set()
+    for op in reversed(ops):
+        towards = is_pairwise(op) or (record(op.name).kind is Kind.ELEMENTWISE and op.result.name in found)
+        if towards:
+            found.update(value.name for value in op.operands if uses[value.name] == 1)
+    return frozenset(found)
+
+
 def may_stop(op: Op) -> bool:
     """Whether the op is a check that ends the call (and not one that only takes a note)."""
     rec = record(op.name)
@@ -85,10 +100,14 @@ def is_metadata(op: Op) -> bool:
 class Grouping:
     """The groups of one op list, built op by op."""
 
-    def __init__(self, params: frozenset[str], values: Mapping[str, Value], max_ops: int) -> None:
+    def __init__(
+        self, params: frozenset[str], values: Mapping[str, Value], max_ops: int, summed: frozenset[str] = frozenset()
+    ) -> None:
+        """summed: the values that only a pairwise sum asks for (`summed_only`)."""
         self.groups: list[Group] = []
         self.decisions: list[Decision] = []
         self._params, self._values, self._max_ops = params, values, max_ops
+        self._summed = summed
         self._history = History()
         self._makers: dict[str, int] = {}  # the group that makes a storage
         self._by_shape: dict[Shape, list[int]] = {}
@@ -221,6 +240,8 @@ class Grouping:
                 return "the kernel reduces other axes"
             if group.pairwise or is_pairwise(op):
                 return "a pairwise sum walks its operand in an order of its own"
+        if group.pairwise and any(r.name in self._summed for r in op.results):
+            return "the sum that it is for cannot be in this kernel"
         return ""
 
 

@@ -8,6 +8,7 @@ from sparsec.passes.columns import Columns
 from sparsec.passes.cse import Cse
 from sparsec.passes.dce import Dce
 from sparsec.passes.dissolve import Dissolve
+from sparsec.passes.dots import Dots
 from sparsec.passes.fold import Fold
 from sparsec.passes.forward import Forward
 from sparsec.passes.fuse import Fuse
@@ -36,6 +37,7 @@ DEFAULT: tuple[Pass, ...] = (
     Cse(),
     MaskedWrites(),
     Dce(),
+    Dots(),
     Propagate(),
     ResolveViews(),
     OrderAxes(),
@@ -73,7 +75,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Unfuse, Canonicalize, Fold, Cse, Dce, WholeWrites, Propagate, ResolveViews, OrderAxes, SkipCopies, Dissolve,
+    Unfuse, Canonicalize, Fold, Cse, Dce, Dots, WholeWrites, Propagate, ResolveViews, OrderAxes, SkipCopies, Dissolve,
     Inline, MaskedWrites, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
 )}
 

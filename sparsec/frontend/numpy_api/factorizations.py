@@ -21,17 +21,17 @@ def cholesky_lower(a: Any) -> Any:
     factor = np.zeros((n, n), a.dtype)
     for first in loop(0, n, _BLOCK):
         last = min(first + _BLOCK, n)
-        panel = a[first:, first:last].copy()
-        panel -= factor[first:, :first] @ factor[first:last, :first].conj().T
+        panel = a[first:, first:last].T.copy()  # columns lie as rows: a step walks neighbours
+        panel -= factor[first:last, :first].conj() @ factor[first:, :first].T
         for j in loop(0, last - first):
+            panel[j, j:] -= panel[:j, j].conj() @ panel[:j, j:]
             square = panel[j, j].real
             require(square > 0, "Matrix is not positive definite")
             root = np.sqrt(square)
-            panel[j + 1 :, j] /= root
+            panel[j, j:] /= root
             panel[j, j] = root
-            below = panel[j + 1 :, j]
-            panel[j + 1 :, j + 1 :] -= below[:, None] * panel[j + 1 : last - first, j].conj()[None, :]
-            factor[first + j :, first + j] = panel[j:, j]
+            panel[j, :j] = 0
+        factor[first:, first:last] = panel.T
     return factor
 
 
