@@ -145,11 +145,13 @@ class Compilation:
         """Loop IR in the order that suits the target."""
         from sparsec.passes.schedule.register_block import Registers, register_blocks
         from sparsec.passes.schedule.same_kernels import same_kernels
+        from sparsec.passes.schedule.short_rows import short_rows
 
         target = self.target
         registers = min(self.chosen.registers or target.vector_registers, target.vector_registers)
         machine = Registers(target.vector_bytes if registers else 0, registers)
-        return register_blocks(same_kernels(self.safe or self.program), machine)
+        program = same_kernels(self.safe or self.program)
+        return register_blocks(short_rows(program) if target.kind == "cpu" else program, machine)
 
     @lazy
     def safe(self) -> Program | None:
