@@ -388,7 +388,8 @@ def _attempt(layout: Layout) -> Function:
     depth = f.variable("i64", 0)
     _params(f, layout, values, pointers)
     _results(f, layout, pointers, arrays, scratch, results, undo)
-    _run(f, pointers, undo, failed)
+    with f.unless(f.is_null(f.word("%record", Record.ENTRY, "ptr"))):
+        _run(f, pointers, undo, failed)
     _steps(f, values, pointers, arrays, stack, depth, failed)
     f.store("ptr", f.load("ptr", stack), "%out")
     f.jump(finish)

@@ -136,7 +136,8 @@ def record_of(
         positional = _arguments(w)
         words = np.zeros(Record.SIZE, np.int64)
         words[Record.ARGUMENTS], words[Record.VALUES] = positional, len(w.values)
-        words[Record.ENTRY], words[Record.ARENA] = runner.executable.address, runner.code.arena_bytes
+        words[Record.ENTRY] = runner.executable.address if runner.code.statements else 0  # views alone run nothing
+        words[Record.ARENA] = runner.code.arena_bytes
         words[Record.RELEASE] = runner.code.statements > _SHORT
         words[Record.NOTIFY] = w.ref(notify)
         words[Record.THREADS] = min(settings.num_threads, 1 << 30) if runner.code.threads else 1
