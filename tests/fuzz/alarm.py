@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 #: Processor seconds; what a program takes at most, its compilation included, is a small part of it.
-LIMIT = 8.0
+LIMIT = 30.0
 
 
 @contextmanager
