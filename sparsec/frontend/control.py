@@ -234,7 +234,7 @@ def _while_turns(
             return None
         must = isinstance(test, Traced) or turns > UNROLL_IF_NEEDED
         if must or (not refused and _wants_loop(turns + 1, body)):
-            del trace.builder.ops[count:]
+            trace.take_back(count)
             trace.restore(outer)
             set_(before)
             try:

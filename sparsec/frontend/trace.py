@@ -75,6 +75,10 @@ class Storage:
         make(array, self)
 
 
+#: The region of what is no longer part of the program.
+_NOWHERE = -1
+
+
 class Trace:
     """The function under construction."""
 
@@ -148,6 +152,12 @@ class Trace:
             self.static.update((r.name, (len(self.static), op)) for r in results)
         if len(self.regions) > 1:
             self.home.update((r.name, self.regions[-1]) for r in results)
+
+    def take_back(self, count: int) -> None:
+        """Drops the ops behind the first `count` of the open region: nothing may use what they made."""
+        for op in self.builder.ops[count:]:
+            self.home.update((r.name, _NOWHERE) for r in op.results)
+        del self.builder.ops[count:]
 
     def visible(self, value: Value) -> bool:
         """Whether the region that defines a value is still open."""

@@ -176,3 +176,17 @@ def test_errors(backend):
                          ids=lambda p: getattr(p, "__name__", ""))
 def test_on_a_device(program, arguments, backend):
     check(program, arguments, backend, rtol=1e-11, atol=1e-12, check_memory=False)
+
+
+@each_backend
+def test_a_slice_of_a_loop_condition_is_of_its_loop(backend):
+    """Whether a condition is static is found by tracing it once before the loop, which leaves nothing behind."""
+
+    def f(x):
+        for i in range(2, x[0, 1] % 2, -1):
+            n = 0
+            while (x[:i:-1, i] > 1).any() and n < 4:
+                n += 1
+                x[:, i - 1] += 3
+
+    check(f, lambda: (np.arange(15).reshape(3, 5) % 7,), backend)
