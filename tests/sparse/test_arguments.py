@@ -85,6 +85,34 @@ def test_an_index_that_was_changed_is_seen_at_the_call():
         double(x)
 
 
+@pytest.mark.parametrize(("index", "words"), [
+    ([1, 0], "not sorted"), ([1, 1], "repeated"), ([-1, 0], "out of range"), ([0, 4], "out of range"),
+])
+@pytest.mark.parametrize("native", [False, True])
+def test_calls_check_what_was_written_to_an_index(index, words, native):
+    x = ChannelSparse(numbers(1, 2, 3), np.array([0, 1], "i4"), 4, cap=2)
+    double = sparsec.jit(lambda x: x * 2)
+    for _ in range(3 if native else 1):
+        double(x)
+    x.index[:] = index
+    with pytest.raises(ChannelError, match=words):
+        double(x)
+    with pytest.raises(ChannelError, match=words):
+        double.memory_analysis(x)
+
+
+@pytest.mark.parametrize("a", [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)])
+def test_every_overlap_of_two_of_four_channels(a):
+    """C=4, two live each: a sum has room for 4 and a product for 2, and each has as many as there are."""
+    compiled = sparsec.jit(lambda x, y: (x + y, x * y))
+    for b in ((0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)):
+        total, common = compiled(sparse(list(a), ratio=0.5), sparse(list(b), ratio=0.5, seed=1))
+        assert (total.cap, common.cap) == (4, 2)
+        assert total.index.tolist() == sorted({*a, *b}) and common.index.tolist() == sorted({*a} & {*b})
+        assert (total.data.shape[1], common.data.shape[1]) == (len({*a, *b}), len({*a} & {*b}))
+    assert compiled.specialisations == 1
+
+
 # --- calls -------------------------------------------------------------------------------------------------
 
 

@@ -121,7 +121,7 @@ def _through_array(a: np.ndarray, b: np.ndarray, at: np.ndarray) -> np.ndarray:
 
 #: Rows and columns of the result that are summed side by side: their sums do not wait for each other, and what is
 #: read of one operand serves all of the other's. More columns would be in each other's way in the cache.
-_ROWS, _COLUMNS = 8, 4
+_ROWS, _COLUMNS = 4, 4
 
 
 def _through_lower(nest: NestBuilder) -> None:
