@@ -98,7 +98,7 @@ class ChannelSparse:
         return self.data.nbytes + self.index.nbytes
 
     def to_dense(self) -> np.ndarray[Any, Any]:
-        """The array in full: zeros where no channel is stored. Raises ChannelError where the index no longer is one."""
+        """The array in full: zeros where none is stored. Raises ChannelError for an index that no longer is one."""
         self.check()
         out = np.zeros(self.shape, self.data.dtype)
         out[(slice(None),) * self.axis + (self.index,)] = self.data
