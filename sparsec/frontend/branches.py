@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparsec.errors import SparsecError
+from sparsec.errors import FAILURES, SparsecError
 from sparsec.frontend.aliases import Held, mark_choice, shared
 from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Arrays, Carrier, alike, choose, storages_of
@@ -75,11 +75,12 @@ def stage_if(
             try:
                 paths.append(_path(trace, outer, thunk, before, get, set_, containers))
             except Exception as error:
-                if isinstance(error, SparsecError | CannotStage):
+                if not isinstance(error, CannotStage) and _check_of(error):
+                    failing[k] = error
+                elif isinstance(error, SparsecError | CannotStage):
                     raise
-                if not isinstance(error, tuple(_FAILS)):
+                else:
                     raise CannotStage(f"one path raises {type(error).__name__}") from error
-                failing[k] = error
         if failing:
             return _failing(trace, test, thunks, failing, lambda: _reset(trace, outer, containers, set_, before))
         trees = _take_apart(paths)
@@ -119,6 +120,15 @@ _FAILS: dict[type[Exception], str] = {
     ValueError: "value", IndexError: "index", OverflowError: "overflow", ZeroDivisionError: "zero-division",
     AssertionError: "assertion", RuntimeError: "runtime", TypeError: "type",
 }
+#: Errors of the program that sparsec finds while it traces: in a path that is not taken, they are none.
+_FOUND = {cls: kind for kind, cls in FAILURES.items()}
+
+
+def _check_of(error: Exception) -> str:
+    """The kind of check that raises such an error when the program runs; "" if there is none."""
+    if isinstance(error, SparsecError):
+        return _FOUND.get(type(error), "")
+    return next((kind for cls, kind in _FAILS.items() if isinstance(error, cls)), "")
 
 
 def _failing(
@@ -133,9 +143,9 @@ def _failing(
     (first, error), *others = failing.items()
     if others:
         raise error
-    kind = next(kind for cls, kind in _FAILS.items() if isinstance(error, cls))
     fine = test if first == 1 else trace.op("logical_not", test)
-    trace.ops("check", fine, kind=kind, message=str(error))
+    message, loc = (error.message, error.loc) if isinstance(error, SparsecError) else (str(error), None)
+    trace.check(fine, _check_of(error), message, loc)
     return thunks[1 - first]()  # type: ignore[no-any-return]
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sparsec.errors import AliasError, DTypeError, LeakedTracer, ReadOnlyError, SourceError
+from sparsec.errors import AliasError, DTypeError, LeakedTracer, Loc, ReadOnlyError, SourceError
 from sparsec.frontend.locate import user_loc
 from sparsec.ir.builder import Builder, infer_types
 from sparsec.ir.dims import Dim, Poly
@@ -129,6 +129,12 @@ class Trace:
         results = self.builder.ops_of(name, *operands, **attrs)
         self._defined(results, all(map(self.settled, operands)))
         return results
+
+    def check(self, fine: Value, kind: str, message: str, loc: Loc | None = None) -> None:
+        """Raises an error of this kind where `fine` is False when the program runs; loc: not the current line."""
+        self.ops("check", fine, kind=kind, message=message)
+        if loc is not None:
+            self.builder.ops[-1] = replace(self.builder.ops[-1], loc=loc)
 
     def settled(self, value: Value) -> bool:
         """Whether a value is made of constants alone. What lies in a storage from outside the loop that is being

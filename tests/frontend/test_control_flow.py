@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.programs.harness import backends, check, check_refused
+from tests.programs.harness import backends, check, check_calls, check_refused
 
 each_backend = pytest.mark.parametrize("backend", backends("interp", "cpu"))
 
@@ -404,3 +404,31 @@ def test_jumps(program, arguments, backend):
                          ids=lambda p: getattr(p, "__name__", ""))
 def test_on_a_device(program, arguments, backend):
     check(program, arguments, backend, rtol=1e-12)
+
+
+# --- errors on one path -------------------------------------------------------------------------------------
+
+
+def bad_index(x, y):
+    if x[0] > 5:
+        y[3.5] = 0
+    else:
+        y[0] = 7
+    return y
+
+
+def bad_number(x, y):
+    if x[0] > 5:
+        y += 1000
+    return y
+
+
+def bad_shapes(x, y):
+    return y if x[0] < 5 else y + np.zeros(7)
+
+
+@each_backend
+@pytest.mark.parametrize("f", [bad_index, bad_number, bad_shapes])
+def test_an_error_on_a_path_that_is_not_taken_is_none(backend, f):
+    check_calls(f, [lambda: (np.zeros(2), np.zeros(3, np.uint8)), lambda: (np.full(2, 9.0), np.zeros(3, np.uint8))],
+                backend)
