@@ -75,7 +75,7 @@ def stage_if(
             try:
                 paths.append(_path(trace, outer, thunk, before, get, set_, containers))
             except Exception as error:
-                if not isinstance(error, CannotStage) and _check_of(error):
+                if not isinstance(error, CannotStage) and check_of(error):
                     failing[k] = error
                 elif isinstance(error, SparsecError | CannotStage):
                     raise
@@ -124,11 +124,17 @@ _FAILS: dict[type[Exception], str] = {
 _FOUND = {cls: kind for kind, cls in FAILURES.items()}
 
 
-def _check_of(error: Exception) -> str:
+def check_of(error: Exception) -> str:
     """The kind of check that raises such an error when the program runs; "" if there is none."""
     if isinstance(error, SparsecError):
         return _FOUND.get(type(error), "")
     return next((kind for cls, kind in _FAILS.items() if isinstance(error, cls)), "")
+
+
+def raise_unless(trace: Trace, fine: Value, error: Exception) -> None:
+    """Raises what tracing found, where `fine` is False when the program runs."""
+    message, loc = (error.message, error.loc) if isinstance(error, SparsecError) else (str(error), None)
+    trace.check(fine, check_of(error), message, loc)
 
 
 def _failing(
@@ -144,8 +150,7 @@ def _failing(
     if others:
         raise error
     fine = test if first == 1 else trace.op("logical_not", test)
-    message, loc = (error.message, error.loc) if isinstance(error, SparsecError) else (str(error), None)
-    trace.check(fine, _check_of(error), message, loc)
+    raise_unless(trace, fine, error)
     return thunks[1 - first]()  # type: ignore[no-any-return]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from sparsec.errors import ConcretizationError, ShapeError, SparsecError, UnsupportedError
 from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
-from sparsec.frontend.branches import stage_if
+from sparsec.frontend.branches import check_of, raise_unless, stage_if
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.locate import user_loc
@@ -34,9 +34,10 @@ from sparsec.frontend.signals import (
     Signal,
     codes_of,
 )
-from sparsec.frontend.trace import require_trace
+from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import apply_ufunc
 from sparsec.frontend.undefined import Undefined
+from sparsec.ir.graph import Value
 
 Get = Callable[[], State]
 Set = Callable[[State], None]
@@ -157,8 +158,21 @@ def _range(items: range, turn: Callable[[Any], Any], body: Callable[[Any], Any],
 
 
 def _staged(items: TracedRange, body: Callable[[Any], Any], variables: Variables) -> Signal:
-    with _refused("this loop has a run-time length", _SAME_KIND):
-        return stage_for(require_trace("a loop"), items, body, variables, [body])
+    trace = require_trace("a loop")
+    try:
+        with _refused("this loop has a run-time length", _SAME_KIND):
+            return stage_for(trace, items, body, variables, [body])
+    except SparsecError as error:
+        none = items.count() == 0
+        return _without_turns(trace, none.as_scalar().value, error)
+
+
+def _without_turns(trace: Trace, none: Value, error: SparsecError) -> Signal:
+    """A loop whose first turn would raise `error`: that is none if there are no turns."""
+    if not check_of(error):
+        raise error
+    raise_unless(trace, none, error)
+    return None
 
 
 def _unrolled(items: range, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
@@ -239,11 +253,13 @@ def _while_turns(
             set_(before)
             try:
                 return _staged_while(cond, body, Variables(names, get(), get, set_, used))
-            except SparsecError:
+            except SparsecError as error:
+                test = truth(cond())
+                if isinstance(test, Traced):
+                    return _without_turns(trace, trace.op("logical_not", as_bool(trace, test.read())), error)
                 if must:
                     raise
                 refused = True
-            truth(cond())
         signal = body()
         turns += 1
         if isinstance(signal, Pending):

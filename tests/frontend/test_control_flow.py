@@ -427,8 +427,20 @@ def bad_shapes(x, y):
     return y if x[0] < 5 else y + np.zeros(7)
 
 
+def bad_turns(x, y):
+    for _ in range(int(x[0])):
+        y[:] = np.zeros(7)
+    return y
+
+
+def bad_while(x, y):
+    while x[0] > 5:
+        y[3.5] = 0
+    return y
+
+
 @each_backend
-@pytest.mark.parametrize("f", [bad_index, bad_number, bad_shapes])
+@pytest.mark.parametrize("f", [bad_index, bad_number, bad_shapes, bad_turns, bad_while])
 def test_an_error_on_a_path_that_is_not_taken_is_none(backend, f):
     check_calls(f, [lambda: (np.zeros(2), np.zeros(3, np.uint8)), lambda: (np.full(2, 9.0), np.zeros(3, np.uint8))],
                 backend)
