@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from sparsec.ir.graph import Op, Region, Value, free_values, walk
@@ -25,7 +26,7 @@ from sparsec.passes.channels.views import with_axis
 
 __all__ = ["control"]
 
-#: A loop is walked at most so often; then what still changes is carried whole.
+#: A loop is walked so often; what still changes then is carried whole.
 _MOST = 4
 
 _WAYS = "the ways of a branch leave arrays that do not go together"
@@ -86,19 +87,17 @@ def _loop(flow: Flow, op: Op) -> None:
     given = op.operands[fixed:]
     carried = [None if v.storage in flow.fixed else _seen(flow, flow.state(v)) for v in given]
     *tests, turn = op.regions
-    for attempt in range(_MOST + 1):
+    for attempt in count(1):
         flow.forget(op)
         region, left = _turn(flow, op, turn, given, carried)
         found = [_both(flow, c, _seen(flow, s)) for c, s in zip(carried, left, strict=True)]
-        if attempt >= _MOST - 1:
+        if attempt >= _MOST:
             found = [c if _same(c, f) else None for c, f in zip(carried, found, strict=True)]
         if all(map(_same, carried, found)):
             if not any(isinstance(c, _Number) for c in carried):
                 break
             found = [None if isinstance(c, _Number) else c for c in carried]
         carried = found
-    else:
-        region, _ = _turn(flow, op, turn, given, carried := [None] * len(given))
     regions = [*(_test(flow, op, test, given, carried) for test in tests), region]
     operands = (*front, *(_handed(flow, v, c, _TURNS, op) for v, c in zip(given, carried, strict=True)))
     _write(flow, op, operands, regions, carried)
