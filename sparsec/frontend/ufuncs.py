@@ -19,6 +19,7 @@ from sparsec.frontend.layout import MAX_RANK, order_like
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
+from sparsec.ir.dims import Poly
 from sparsec.ir.graph import Value
 from sparsec.ir.ops.record import REGISTRY, Kind
 from sparsec.ir.types import BOOL, I64, DType
@@ -108,7 +109,7 @@ def apply_ufunc(
     dtypes = _wide_comparison(ufunc, operands, dtypes)
     shape = _shape(operands, outs, where)
     arrays = [x for x in operands if isinstance(x, Traced)]
-    inner = shape if all(o is None for o in outs) or where is not True else _shape(operands, [], True)
+    inner = shape if all(o is None for o in outs) or where is not True else _named(_shape(operands, [], True), outs)
     layout = order_like(arrays, inner, order)
     if constant is None:
         values = [_operand(trace, x, d, inner, layout) for x, d in zip(operands, dtypes, strict=False)]
@@ -123,6 +124,17 @@ def apply_ufunc(
         for value, o, d in zip(results, outs, dtypes[ufunc.nin :], strict=True)
     ]
     return finished[0] if len(finished) == 1 else tuple(finished)
+
+
+def _named(shape: tuple[Any, ...], outs: Sequence[Traced | None]) -> tuple[Any, ...]:
+    """The shape in the words of a place for a result: lengths that a check found equal may have several names, and
+    a place is written at the positions that are read only if it is seen to be."""
+    for o in outs:
+        if o is not None and len(o.shape) == len(shape) and all(
+            a == b or (isinstance(a, Poly) and isinstance(b, Poly)) for a, b in zip(shape, o.shape, strict=True)
+        ):
+            return o.shape
+    return shape
 
 
 def _outs(ufunc: np.ufunc, out: Any) -> list[Traced | None]:

@@ -7,12 +7,13 @@ and a shape and returns the new pair, so a view of a view is composed at once in
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sparsec.ir.dims import Dim, Poly, evaluate, product
+from sparsec.ir.dims import Dim, Poly, evaluate, product, upper_bound
 
 Shape = tuple[Dim, ...]
 
@@ -207,16 +208,18 @@ def regions_overlap(
 def self_overlaps(ref: TensorRef, shape: Sequence[Dim]) -> bool:
     """Whether two indexes of one view may name the same element (stride 0, `as_strided` windows).
 
-    "No" is certain: each stride passes over everything that the smaller ones reach. Symbolic dims count
-    as "yes", unless the view is contiguous.
+    "No" is certain: each stride passes over everything that the smaller ones reach. Symbolic dims count with
+    their bounds; symbolic strides count as "yes", unless the view is contiguous.
     """
     if is_contiguous(ref, shape) or 0 in shape:
         return False
-    if any(isinstance(n, Poly) for n in (*ref.strides, *shape)):
+    if any(isinstance(n, Poly) for n in ref.strides):
         return True
-    reach = 0
-    axes = [(abs(int(s)), int(d)) for s, d in zip(ref.strides, shape, strict=True)]  # type: ignore[arg-type]
-    for stride, dim in sorted(a for a in axes if a[1] != 1):
+    reach: float = 0
+    bounds = [upper_bound(d) for d in shape]
+    axes = [(abs(int(s)), math.inf if d is None else d)  # type: ignore[arg-type]
+            for s, d in zip(ref.strides, bounds, strict=True)]
+    for stride, dim in sorted(a for a in axes if a[1] > 1):
         if stride <= reach:
             return True
         reach += stride * (dim - 1)
