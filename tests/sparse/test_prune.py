@@ -114,7 +114,7 @@ def test_malformed_weights_are_typed_errors():
 
 
 def test_groups_are_the_same_kernels_in_another_order():
-    weight = RNG.normal(size=(70, 6, 3, 3)).astype(np.float32)
+    weight = RNG.normal(size=(130, 6, 3, 3)).astype(np.float32)
     plain, groups = (prune(weight, "pattern", connectivity=0.4, reorder=r) for r in (False, True))
     np.testing.assert_array_equal(groups.to_dense(), plain.to_dense())
     assert groups.bounds.shape == (2, 6 * 8 + 1) and groups.density == plain.density

@@ -43,8 +43,8 @@ def test_linear(backend, method):
 
 
 def test_more_filters_and_channels_than_one_portion():
-    x = RNG.normal(size=(1, 20, 15, 16)).astype(np.float32)
-    weight = RNG.normal(size=(67, 20, 3, 3)).astype(np.float32)
+    x = RNG.normal(size=(1, 20, 15, 26)).astype(np.float32)
+    weight = RNG.normal(size=(131, 20, 3, 3)).astype(np.float32)
     run = sparsec.jit(lambda x, w: nn.conv2d(x, w, padding=1))
     for method, options in (("pattern", {}), ("pattern", {"reorder": True}), ("column", {"ratio": 0.5})):
         made = prune(weight, method, **options)

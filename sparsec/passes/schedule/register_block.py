@@ -18,7 +18,7 @@ left over at the ends is done in smaller blocks. Nothing here knows of convoluti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sparsec.ir.loop_rewrite import declared_names, map_body, map_exprs, nodes, simplify, substitute
@@ -98,6 +98,7 @@ class _Contraction:
     along: tuple[For, ...]
     body: Body
     itemsize: int
+    most: int  # turns of `block`, at most; 0: nothing tells
     rows_first: bool  # whether what the block's turns have of their own is larger than what they share
 
     @staticmethod
@@ -123,7 +124,20 @@ class _Contraction:
         others, body = tuple(loop for loop in others if loop.var.name not in once), substitute(nest.body, once)
         sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
         largest = [max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared)]
-        return _Contraction(others, block, along, body, loads[0].dtype.itemsize, largest[0] > largest[1])
+        most = _most_turns(block, (*others, *along), nest.body, sizes)
+        return _Contraction(others, block, along, body, loads[0].dtype.itemsize, most, largest[0] > largest[1])
+
+
+def _most_turns(block: For | None, around: Sequence[For], body: Body, sizes: Mapping[str, int]) -> int:
+    """Turns of a loop whose number the call decides: each has results of its own, for which there is room."""
+    if block is None:
+        return 0
+    turns = turns_of(block)
+    if turns is not None:
+        return len(turns)
+    room = [sizes.get(stmt.buffer, -1) for stmt in walk_stmts(body) if isinstance(stmt, Store)]
+    each = math.prod(len(turns_of(loop) or (0,)) for loop in around)
+    return max(min(room, default=-1), 0) // each
 
 
 def _products(body: Body) -> Iterator[Apply]:
@@ -257,19 +271,20 @@ def block_size(found: _Contraction, machine: Registers) -> tuple[int, int]:
     lanes = machine.vector_bytes // found.itemsize
     pixels = math.prod(len(turns_of(loop) or ()) for loop in found.along)
     vectors = -(-pixels // lanes)
-    rows = turns_of(found.block) if found.block is not None else range(1)
-    most = len(rows) if rows is not None else machine.count
+    rows = found.most if found.block is not None else 1
+    most = rows or machine.count
     choices = [
         (parts, height)
         for parts in range(1, min(vectors, _MOST_PARTS) + 1)
         for height in range(1, most + 1)
         if parts * height + parts + 1 < machine.count
     ]
-    return min(choices, key=lambda size: _total(size, vectors, len(rows) if rows is not None else 0))
+    return min(choices, key=lambda size: _total(size, vectors, rows))
 
 
 def _total(size: tuple[int, int], vectors: int, rows: int) -> float:
-    """Work for `vectors` of `rows`; per row where these are not known (0)."""
+    """Work for `vectors` of `rows`; per row where these are not known (0). A call may have fewer rows than there may
+    be at most: most have as many."""
     parts, height = size
     pieces = [(parts, vectors // parts), (vectors % parts, 1)]
     heights = [(height, rows // height), (rows % height, 1)] if rows else [(height, 1)]
