@@ -88,17 +88,23 @@ def _literal(value: Any, dtype: DType) -> _Text:
             return _integer_literal(int(value), dtype)
     if dtype.itemsize == 2:
         with np.errstate(all="ignore"):
-            return _Text(f"(ushort){int(np.float16(value).view(np.uint16)):#06x}", _UNARY)
+            half = np.float16(value)
+        bits = f"{int(half.view(np.uint16)):#06x}"
+        return _Text(f"(ushort){_opaque(bits) if np.isnan(half) else bits}", _UNARY)
     suffix, name = ("f", "float") if dtype.itemsize == 4 else ("", "double")
     value = float(dtype.type(value))
     if not math.isfinite(value):
-        if dtype.itemsize == 4:
-            return _Text(f"as_{name}({int(np.float32(value).view(np.uint32)):#x}u)", _ATOM)
-        return _Text(f"as_{name}({int(np.float64(value).view(np.uint64)):#x}UL)", _ATOM)
+        bits = f"{int(dtype.type(value).view(np.dtype(f'u{dtype.itemsize}'))):#x}{'UL' if suffix == '' else 'u'}"
+        return _Text(f"as_{name}{_opaque(bits) if math.isnan(value) else f'({bits})'}", _ATOM)
     code = repr(value)
     if len(code) > 8 or "e" in code or Decimal(code) != Decimal(value):  # not exact in a few digits
         code = value.hex()
     return _Text(code + suffix, _UNARY if code.startswith("-") else _ATOM)
+
+
+def _opaque(bits: str) -> str:
+    """The bits of a NaN that no compiler knows: PoCL's folds `floor(NaN)`, `exp(NaN)` and others to anything."""
+    return f"({bits} | (get_global_size(0) == 0))"
 
 
 def _integer_literal(value: int, dtype: DType) -> _Text:

@@ -17,6 +17,7 @@ from sparsec.errors import DeviceError
 from sparsec.ir.loop_text import parse_program
 from sparsec.runtime.opencl import OpenClExecutable
 from tests.codegen.running import pocl
+from tests.programs.harness import backends, check
 
 SOURCE = """
 program @p {
@@ -144,3 +145,13 @@ def test_a_fork_is_refused_not_hung():
         check=False,
     )
     assert done.stdout.strip() == "fine", done.stderr
+
+
+@pytest.mark.parametrize("backend", backends("opencl"))
+def test_functions_of_a_literal_nan(backend):
+    """PoCL's compiler gives anything for some of them where it sees the NaN."""
+
+    def f(x):
+        return np.floor(x / np.nan), np.exp(x * np.nan), np.trunc(x - np.nan), x // np.nan
+
+    check(f, lambda: (np.array([1.0, 2.0]),), backend, check_warnings=False)
