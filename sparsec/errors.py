@@ -232,6 +232,7 @@ class ProgramError(SparsecError, RuntimeError):
 FAILURES: dict[str, type[SparsecError]] = {
     "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow, "zero-division": DivisionByZero,
     "assertion": AssertionFailed, "memory": OutOfMemory, "runtime": ProgramError, "type": DTypeError,
+    "axis": AxisOutOfRange, "read-only": ReadOnlyError,
 }
 
 #: What NumPy says of an array with more bytes than can be counted.

@@ -6,32 +6,44 @@ old array has no other name through which a later write would be seen.
 
 from __future__ import annotations
 
+import gc
 import sys
-from collections.abc import Container, Sequence
+import types
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Choice
+from sparsec.frontend.ranges import Elements
 from sparsec.frontend.trace import Storage
 from sparsec.frontend.tree import flatten
 
 _MARK = desugar.FOR  # a name that the globals of every staged function have
 
+_ITERATORS = ("builtins", "itertools")  # whose iterators tell the garbage collector what they hold
 
-def shared(array: Traced, name: str) -> bool:
-    """Whether the elements of `array` can be reached otherwise than by the local variable `name`."""
+_DEPTH = 8  # of containers in one another
+
+
+def shared(array: Traced, name: str, leaving: int = 0) -> bool:
+    """Whether the elements of `array` can be reached otherwise than by the local variable `name`: by another
+    name, or as what a loop goes over. leaving: how many of the innermost loops do not count."""
     storage = array.storage
     if storage is None:
         return False
     if storage.param >= 0 or not name or isinstance(storage, Choice):
+        return True
+    walked = array.trace.walked
+    if _reaches(walked[: len(walked) - leaving], storage, _DEPTH):
         return True
     own = True  # frames of the function that has the variable, its branches and bodies
     frame = sys._getframe(1)
     while frame is not None:
         if _MARK in frame.f_globals:
             for other, value in frame.f_locals.items():
-                if not (own and (other == name or other.startswith(desugar.PREFIX))) and _reaches(value, storage, 4):
+                itself = own and (other == name or other.startswith(desugar.PREFIX))
+                if not itself and _reaches(value, storage, _DEPTH):
                     return True
             own = own and frame.f_code.co_name.startswith((desugar.PREFIX, "<lambda>"))
         frame = frame.f_back  # type: ignore[assignment]
@@ -58,6 +70,8 @@ def mark_choice(made: Traced, name: str, others: Sequence[Traced]) -> None:
     for x in others:
         assert x.storage is not None
         made.readonly = f"`{name}` is one of several arrays, chosen when the program runs"
+        if made.storage is not None:
+            made.storage.conflict = made.readonly
         x.storage.conflict = (f"the array may be `{name}`, which was chosen when the program runs: a write would "
                               "not be seen through it")
 
@@ -67,6 +81,10 @@ def _reaches(x: Any, storage: Storage, depth: int) -> bool:
     if isinstance(x, Traced):
         others = x.storage.arrays if isinstance(x.storage, Choice) else ()
         return x.storage is storage or any(_reaches(a, storage, depth) for a in others)
+    if isinstance(x, Elements):
+        return _reaches(x.sources, storage, depth)
+    if depth and (isinstance(x, types.CellType) or (isinstance(x, Iterator) and type(x).__module__ in _ITERATORS)):
+        return any(_reaches(item, storage, depth - 1) for item in gc.get_referents(x))
     if depth and isinstance(x, (tuple, list, set)):
         return any(_reaches(item, storage, depth - 1) for item in x)
     if depth and isinstance(x, dict):

@@ -9,7 +9,7 @@ from typing import Any
 from sparsec.errors import FAILURES, SparsecError
 from sparsec.frontend.aliases import Held, mark_choice, shared
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Arrays, Carrier, alike, choose, storages_of
+from sparsec.frontend.choices import Arrays, Carrier, alike, choose, maybe
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
@@ -298,7 +298,7 @@ def _joined(
         mark_choice(made, plan.names[k], [x for x in chosen if is_array(x) and x.storage in outer
                                           and shared(x, plan.names[k])])
         if made.storage is not None:
-            made.storage.maybe = frozenset(s for x in chosen for own in storages_of(x) for s in (own, *own.maybe))
+            made.storage.maybe = frozenset(s for x in chosen for s in maybe(x))
         return made
     a, b = (p.state[k] for p in paths)
     if isinstance(a, Undefined) != isinstance(b, Undefined):

@@ -71,7 +71,7 @@ def _enumerate(iterable: Any, start: Any = 0) -> Any:
     items = elements(iterable)
     if items is None:
         return enumerate(iterable, start)
-    return Elements(items.count, lambda k: (start + k, items.item(k)))
+    return Elements(items.count, lambda k: (start + k, items.item(k)), (items,))
 
 
 def _zip(*iterables: Any, strict: bool = False) -> Any:
@@ -84,7 +84,7 @@ def _zip(*iterables: Any, strict: bool = False) -> Any:
     count = counts[0]
     for other in counts[1:]:
         count = _shorter(count, other)
-    return Elements(count, lambda k: tuple(p.item(k) for p in parts))  # type: ignore[union-attr]
+    return Elements(count, lambda k: tuple(p.item(k) for p in parts), tuple(parts))  # type: ignore[union-attr]
 
 
 def _shorter(a: Any, b: Any) -> Any:
@@ -96,7 +96,7 @@ def _reversed(x: Any) -> Any:
     items = elements(x)
     if items is None:
         return reversed(x)
-    return Elements(items.count, lambda k: items.item(items.count - 1 - k))
+    return Elements(items.count, lambda k: items.item(items.count - 1 - k), (items,))
 
 
 def _listed(kind: type) -> Callable[..., Any]:
@@ -132,7 +132,7 @@ def _fold(x: Any, start: Any, step: Callable[[Any, Any], Any], first: int = 0) -
     found = elements(x)
     if found is not None and first:
         rest = found
-        found = Elements(rest.count - first, lambda k: rest.item(k + first))
+        found = Elements(rest.count - first, lambda k: rest.item(k + first), (rest,))
     for_(x if found is None else found, body, ("total",), lambda: (total,), set_, None, ("total",))
     return total
 

@@ -85,6 +85,11 @@ def storages_of(x: Traced) -> list[Storage]:
     return [] if x.storage is None else [x.storage]
 
 
+def maybe(x: Traced) -> list[Storage]:
+    """The same, and those for which they stand."""
+    return [s for own in storages_of(x) for s in (own, *own.maybe)]
+
+
 def choose(trace: Trace, test: Value, one: Traced, other: Traced) -> Traced:
     """Whichever of two arrays the test says, by reference. They must be `alike`."""
     if one is other:

@@ -103,19 +103,32 @@ def for_(
     used: Sequence[str] = (),
 ) -> Any:
     """A `for` statement. used: variables that are read outside the loop."""
+    walked = require_trace("a loop").walked
+    walked.append(items)
+    try:
+        signal = _for(items, body, names, get, set_, used)
+    finally:
+        walked.pop()
+    return _finish_loop(signal, orelse, names, get, set_)
+
+
+def _for(
+    items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set, used: Sequence[str]
+) -> Signal:
+    """The turns of a `for`: run by Python, or one loop op."""
     found = elements(items)
     if found is None:
-        return _finish_loop(_turns(iter(items), body, names, get, set_), orelse, names, get, set_)
+        return _turns(iter(items), body, names, get, set_)
     if isinstance(items, (range, TracedRange)):
         span, turn = items, body
     else:
         span, turn = found.span, _picking(found, body)
-    variables = Variables(names, get(), get, set_, used)
+    variables = Variables(names, get(), get, set_, used, walks=1)
     if isinstance(span, TracedRange):
-        return _finish_loop(_staged(span, turn, variables), orelse, names, get, set_)
+        return _staged(span, turn, variables)
     if _wants_loop(len(span), body):
-        return _finish_loop(_range(span, turn, body, variables), orelse, names, get, set_)
-    return _finish_loop(_unrolled(span, turn, names, get, set_), orelse, names, get, set_)
+        return _range(span, turn, body, variables)
+    return _unrolled(span, turn, names, get, set_)
 
 
 def _picking(items: Elements, body: Callable[[Any], Any]) -> Callable[[Any], Any]:

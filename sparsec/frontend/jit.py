@@ -28,6 +28,7 @@ from sparsec.frontend.results import (
     SparseArgument,
     View,
     view_of,
+    views_in,
 )
 from sparsec.frontend.sparse_arguments import densified
 from sparsec.frontend.trace import current_trace
@@ -221,10 +222,8 @@ def _object(
 
 def _shared(leaf: View, traced: TracedFunction) -> bool:
     """Whether another part of the result lies in the same storage."""
-    same = [
-        x for x in traced.results.leaves if isinstance(x, View) and not x.param and x.storage == leaf.storage
-    ]
-    return len(same) > 1
+    leaves = traced.results.leaves
+    return sum(any(not x.param and x.storage == leaf.storage for x in views_in(other)) for other in leaves) > 1
 
 
 def _alignments(traced: TracedFunction) -> dict[str, int]:

@@ -65,6 +65,15 @@ def order_of(result: np.ndarray[Any, Any]) -> Perm | None:
     return None if perm == tuple(range(result.ndim)) else perm
 
 
+def order_of_long_axes(result: np.ndarray[Any, Any]) -> Perm | None:
+    """The same, with the axes of length 1, which may stand anywhere, first."""
+    perm = order_of(result) or tuple(range(result.ndim))
+    long = [k for k in perm if result.shape[k] != 1]
+    if long == sorted(long):
+        return None
+    return (*(k for k in range(result.ndim) if result.shape[k] == 1), *long)
+
+
 def check_order(order: str) -> None:
     """Raises ShapeError for what is not one of NumPy's orders."""
     if order not in ("C", "F", "A", "K", None):

@@ -13,11 +13,12 @@ from typing import Any
 from sparsec.errors import SparsecError
 from sparsec.frontend.aliases import Held, mark_choice, shared
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Arrays, Carrier, Choice, alike, choose, storages_of
+from sparsec.frontend.choices import Arrays, Carrier, Choice, alike, choose, maybe, storages_of
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
     Kind,
+    fits,
     flexed,
     is_array,
     is_scalar,
@@ -63,7 +64,8 @@ _ATTEMPTS = 6
 class Variables:
     """The variables that a loop body assigns: their values before, and the kinds of those that are carried.
 
-    A tuple or list of values is carried by its leaves. `used` names those that are read outside the loop.
+    A tuple or list of values is carried by its leaves. `used` names those that are read outside the loop. walks: 1
+    if the loop goes over something.
     """
 
     names: Sequence[str]
@@ -71,12 +73,14 @@ class Variables:
     get: Callable[[], State]
     set: Callable[[State], None]
     used: Sequence[str] = ()
+    walks: int = 0
     kinds: list[Kind | None] = field(default_factory=list)
     leaves: Flat = field(default_factory=list)
     trees: list[Tree] = field(default_factory=list)
     same_length: dict[tuple[int, int], tuple[int, int]] = field(default_factory=dict)
-    entered: list[tuple[Storage, Value] | None] = field(default_factory=list)
+    entered: list[Storage | None] = field(default_factory=list)
     known: tuple[int, ...] = ()  # the leaves that are arrays which others can see
+    watched: tuple[int, ...] = ()  # these, and those which the loop goes over
     _conflicts: dict[Storage, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -86,8 +90,9 @@ class Variables:
     def look_around(self, trace: Trace) -> None:
         """Notes which arrays others can see, while all variables still are as they were before the loop."""
         self._conflicts = {s: s.conflict for s in trace.live}
-        self.known = tuple(k for k, (x, name) in enumerate(zip(self.leaves, self.leaf_names))
-                           if is_array(x) and shared(x, name))
+        arrays = [(k, x, name) for k, (x, name) in enumerate(zip(self.leaves, self.leaf_names)) if is_array(x)]
+        self.known = tuple(k for k, x, name in arrays if shared(x, name, leaving=self.walks))
+        self.watched = tuple(k for k, x, name in arrays if shared(x, name))
 
     def forget(self) -> None:
         """Takes back what a traced body, which is not used, has said about writes to arrays from before the loop."""
@@ -130,11 +135,10 @@ class Variables:
             made.append(variable(trace, values, kind, known))
             for axis in kind.flexible:
                 lengths.setdefault(self.same_length.get((k, axis), (k, axis)), known[axis])
-        self.entered = [x.storage and (x.storage, x.storage.newest) if kind is not None and is_array(x) else None
-                        for x, kind in zip(made, self.kinds)]
+        self.entered = [x.storage if kind is not None and is_array(x) else None for x, kind in zip(made, self.kinds)]
         for k in self.known:
             if (entered := self.entered[k]) is not None:
-                entered[0].maybe = frozenset(storages_of(self.leaves[k]))
+                entered.maybe = frozenset(storages_of(self.leaves[k]))
         self.set(packed(self.trees, made))
 
     def widen(self, trace: Trace, after: State, runs_once: bool) -> bool:
@@ -185,7 +189,10 @@ class Variables:
         if kind is not None:
             if not (is_scalar(after) or is_array(after)):
                 raise CannotStage(f"`{name}` is {type(after).__name__} after a turn")
-            return flexed(trace, join(name, kind, kind_of(after)))
+            joined = flexed(trace, join(name, kind, kind_of(after)))
+            if not fits(before, joined):
+                raise CannotStage(f"`{name}` is {before} before the loop, which {joined.dtype} cannot hold")
+            return joined
         if same(before, after):
             return None
         if isinstance(before, Undefined):
@@ -205,7 +212,12 @@ class Variables:
     def stays(self, k: int, after: Flat) -> bool:
         """Whether a turn may leave the array that a leaf was before the loop."""
         entered, last = self.entered[k], after[k]
-        return entered is not None and is_array(last) and entered[0] in (last.storage, *last.storage.maybe)
+        return entered is not None and is_array(last) and entered in (last.storage, *last.storage.maybe)
+
+    def written(self, trace: Trace, k: int) -> bool:
+        """Whether a turn writes to what may be the array that a leaf was before the loop."""
+        entered = self.entered[k]
+        return entered is not None and any(s.written for s in trace.live if entered in (s, *s.maybe))
 
     def replaced(self, after: Flat) -> bool:
         """Whether a leaf is an array that others can see if there is no turn, and another one after each turn."""
@@ -214,6 +226,8 @@ class Variables:
     def _left(self, trace: Trace, k: int, made: Any, after: Flat, ran: Value | bool) -> Any:
         """What a carried leaf is after the loop. ran: whether there was a turn."""
         before = self.leaves[k]
+        if is_array(made) and is_array(before):
+            made.storage.maybe |= frozenset(maybe(before))
         if k not in self.known or (ran is True and not self.stays(k, after)):
             return made
         if isinstance(ran, Value) and not self.stays(k, after) and alike(made, before):
@@ -272,8 +286,7 @@ def stage_for(
             return _for_as_while(trace, outer, span, body, variables, containers)
         _check_private(trace, turn, variables, outer)
     except (CannotStage, SparsecError):
-        _undo(trace, outer, variables)
-        containers.restore()
+        _undo(trace, outer, variables, containers)
         raise
     storages = turn.block.changed(outer)
     with turn.block.open():
@@ -298,7 +311,7 @@ def _ran(trace: Trace, variables: Variables, turn: Turn, test: Callable[[], Any]
     variables.set(variables.before)
     found = test()
     variables.set(now)
-    return found if isinstance(found, bool) else value_as(trace, _truth(found), Kind(BOOL))
+    return found if isinstance(found, bool) else _test_of(trace, found)
 
 
 def _counter(trace: Trace, block: Block, span: TracedRange) -> Traced:
@@ -321,6 +334,7 @@ def _stable(
     counter: bool = True,
 ) -> Turn:
     """Traces the body until the kinds of the carried variables no longer change."""
+    variables.set(variables.before)
     variables.look_around(trace)
     for _ in range(_ATTEMPTS):
         trace.restore(outer)
@@ -356,8 +370,8 @@ def _next_values(trace: Trace, turn: Turn, variables: Variables) -> list[Value]:
 def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[Storage, Value]) -> None:
     """A carried array is passed on by value: nobody else may see it change, or change with it."""
     changed = turn.block.changed(outer)
-    leaves = zip(variables.leaf_names, variables.kinds, turn.after, variables.entered)
-    for k, (name, kind, after, entered) in enumerate(leaves):
+    leaves = zip(variables.leaf_names, variables.kinds, turn.after, variables.leaves)
+    for k, (name, kind, after, before) in enumerate(leaves):
         if kind is None or kind.shape is None:
             continue
         assert isinstance(after, Traced)
@@ -365,8 +379,8 @@ def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[S
             raise CannotStage(f"`{name}` becomes another existing array")
         if after.storage is not None and any(s in after.storage.maybe for s in changed):
             raise CannotStage(f"`{name}` may become another existing array, which is written")
-        written = entered is not None and entered[0].newest is not entered[1]
-        if written and k in variables.known:
+        elsewhere = is_array(before) and any(s in changed for s in storages_of(before))
+        if elsewhere or (k in variables.watched and variables.written(trace, k)):
             raise CannotStage(f"`{name}` is both written in place and replaced")
         others = [x for x in turn.after if x is not after and isinstance(x, Traced)]
         if any(x.storage is after.storage for x in others if not x.is_scalar):
@@ -383,10 +397,11 @@ def _close(
     variables.leave(trace, results[:count], after, ran)
 
 
-def _undo(trace: Trace, outer: dict[Storage, Value], variables: Variables) -> None:
+def _undo(trace: Trace, outer: dict[Storage, Value], variables: Variables, containers: Snapshot) -> None:
     trace.restore(outer)
     variables.forget()
     variables.set(variables.before)
+    containers.restore()
 
 
 # --- while, and loops with jumps ---------------------------------------------------------------------------
@@ -400,8 +415,7 @@ def stage_while(
     try:
         return _while(trace, outer, lambda _: cond(), lambda _: body(), variables, None, containers)
     except (CannotStage, SparsecError):
-        _undo(trace, outer, variables)
-        containers.restore()
+        _undo(trace, outer, variables, containers)
         raise
 
 
@@ -503,7 +517,7 @@ def _returned(turn: Turn, carrier: Carrier) -> ReturnShape:
 
     def by_reference(column: Sequence[Any]) -> Arrays | None:
         (x,) = column
-        if any(s.maybe for s in storages_of(x)):
+        if any(s in carrier.outer for own in storages_of(x) for s in own.maybe):
             raise CannotStage("it returns an array that may be the one from before the loop")
         return None if held.private(x, "") else Arrays((carrier.add(x),))
 
@@ -534,7 +548,7 @@ def _test(
             variables.enter(trace, params)
             index = Traced.scalar(trace, block.params[0], int) if head else None
             result = cond(index)
-            test = value_as(trace, _truth(result), Kind(BOOL))
+            test = _test_of(trace, result)
             if jumps:
                 left = [trace.op("equal", more[0], trace.const(c, I64)) for c in (BROKE, RETURNED)]
                 stays = trace.op("logical_not", trace.op("logical_or", *left))
@@ -547,7 +561,8 @@ def _test(
     return block.finish([test], renamed)
 
 
-def _truth(x: Any) -> Any:
+def _test_of(trace: Trace, x: Any) -> Value:
+    """The truth of a condition's result."""
     if isinstance(x, Traced):
-        return Traced.scalar(x.trace, as_bool(x.trace, x.as_scalar().value))
-    return bool(x)
+        return as_bool(trace, x.as_scalar().value)
+    return trace.const(bool(x), BOOL)

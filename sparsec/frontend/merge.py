@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, number, python_dtype
-from sparsec.frontend.layout import in_c_order, order_of, stand_in
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, number, python_dtype, weak_cast
+from sparsec.frontend.layout import in_c_order, order_of_long_axes, stand_in
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import fresh_array
 from sparsec.frontend.undefined import Undefined
 from sparsec.ir.dims import Dim, Poly, symbols, upper_bound
 from sparsec.ir.graph import Value
-from sparsec.ir.types import I64, DType, TensorType
+from sparsec.ir.types import BOOL, I64, DType, TensorType
 
 
 class CannotStage(Exception):
@@ -92,8 +92,8 @@ def kind_of(x: Any) -> Kind:
     assert isinstance(x, Traced)
     if x.is_scalar:
         return Kind(x.dtype, x.weak)
-    static = all(isinstance(d, int) for d in x.type.shape)
-    return Kind(x.dtype, None, x.type.shape, order_of(stand_in(x)) if static and not in_c_order(x) else None)
+    ordered = all(isinstance(d, int) for d in x.type.shape) and not in_c_order(x)
+    return Kind(x.dtype, None, x.type.shape, order_of_long_axes(stand_in(x)) if ordered else None)
 
 
 def join(name: str, a: Kind, b: Kind) -> Kind:
@@ -178,10 +178,22 @@ def same(a: Any, b: Any) -> bool:
 
 
 def value_as(trace: Trace, x: Any, kind: Kind) -> Value:
-    """A scalar variable's value in a region, as `kind`."""
+    """A scalar variable's value in a region, as `kind`. The program stops there if a Python int does not fit."""
     if type(x) in PYTHON_NUMBERS:
+        if not fits(x, kind):
+            trace.check(trace.const(False, BOOL), "overflow", f"Python integer {x} out of bounds for {kind.dtype}")
+            x = 0
         return number(trace, x, kind.dtype)
-    return cast(trace, as_traced(x).read(), kind.dtype)
+    x = as_traced(x)
+    return weak_cast(trace, x, kind.dtype) if x.weak is int else cast(trace, x.read(), kind.dtype)
+
+
+def fits(x: Any, kind: Kind) -> bool:
+    """Whether a kind can hold a Python number."""
+    if type(x) is not int or kind.dtype.kind not in "iu":
+        return True
+    bounds = np.iinfo(kind.dtype)
+    return bool(bounds.min <= x <= bounds.max)
 
 
 def values_as(trace: Trace, x: Any, kind: Kind) -> list[Value]:

@@ -81,10 +81,13 @@ class TracedRange:
 
 
 class Elements:
-    """What a `for` goes over by position: `count` items (an int, or a traced one); item k is `item(k)`."""
+    """What a `for` goes over by position: `count` items (an int, or a traced one); item k is `item(k)`.
 
-    def __init__(self, count: Any, item: Callable[[Any], Any]) -> None:
-        self.count, self.item = count, item
+    sources: the arrays, or other Elements, whose items they are.
+    """
+
+    def __init__(self, count: Any, item: Callable[[Any], Any], sources: tuple[Any, ...] = ()) -> None:
+        self.count, self.item, self.sources = count, item, sources
         self._rest: Iterator[Any] | None = None
 
     @property
@@ -118,7 +121,7 @@ def elements(x: Any) -> Elements | None:
     if isinstance(x, TracedRange):
         return Elements(x.count(), lambda k: x.start + k * x.step)
     if isinstance(x, Traced) and x.ndim:
-        return Elements(as_int(x.trace, x.type.shape[0]), lambda k: x[k])
+        return Elements(as_int(x.trace, x.type.shape[0]), lambda k: x[k], (x,))
     return None
 
 

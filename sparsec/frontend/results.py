@@ -102,6 +102,18 @@ class Either:
 Leaf = Constant | Argument | SameAs | View | Scalar | SparseArgument | Sparse | Either
 
 
+def views_in(leaf: Leaf) -> list[View]:
+    """The views among what a leaf may be."""
+    match leaf:
+        case View():
+            return [leaf]
+        case Either(leaves=parts):
+            return [x for part in parts for x in views_in(part)]
+        case Sparse(data=data):
+            return views_in(data)
+    return []
+
+
 @dataclass
 class Results:
     """The structure, its leaves, the SSA values to return, and the result storages (shape, dtype) in order; the

@@ -37,6 +37,7 @@ class Storage:
     `readonly` and `conflict` say why a write must be refused: the caller's flag, or an overlap with
     another argument that one storage cannot express. maybe: storages of arrays of which this is a copy, made
     where control flow joins, while for the user it may be one of them.
+    written: whether the user's function has written to it.
     """
 
     newest: Value
@@ -46,6 +47,7 @@ class Storage:
     views: dict[tuple[str, tuple[Step, ...]], Value] = field(default_factory=dict)
     depth: int = 0  # how many loops that are being traced stood around its making
     maybe: frozenset[Storage] = frozenset()
+    written: bool = False
 
     @property
     def name(self) -> str:
@@ -95,6 +97,7 @@ class Trace:
         self.telling = False  # the message of an error is being written: values need not be known
         self.unrolled = 1  # turns of the loops that are being unrolled, multiplied
         self.loops = 0  # loops that are being traced
+        self.walked: list[Any] = []  # what the loops that are being run or traced go over
         self._depths: dict[str, int] = {}  # of the storages, by name
         self.regions: list[int] = [0]  # open regions, outermost first
         self.home: dict[str, int] = {}  # value -> the region that defines it, where that is not the outermost
@@ -289,9 +292,10 @@ class Trace:
         storage = array.storage
         if storage is None:
             raise DTypeError(f"'numpy.{array.dtype}' object does not support item assignment", loc=user_loc())
+        storage.check_writable()
         if array.readonly:
             raise _read_only(array.readonly)
-        storage.check_writable()
+        storage.written = True
         return storage
 
     # --- the end ---

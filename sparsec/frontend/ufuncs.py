@@ -330,7 +330,11 @@ def inverse(perm: Sequence[int]) -> tuple[int, ...]:
 
 
 def fresh_array(trace: Trace, value: Value, layout: tuple[int, ...] | None) -> Traced:
-    """A new array; with a layout, its storage is in that axis order and the array is the transposed view."""
+    """A new array; with a layout, its storage is in that axis order and the array is the transposed view. NumPy
+    knows no order of a new array without elements."""
+    if layout is not None and 0 in value.type.shape:
+        shape = tuple(value.type.shape[k] for k in inverse(layout))
+        return Traced.fresh(trace, trace.op("empty", dtype=value.type.dtype, shape=shape))
     if value.type.ref is not None:
         value = trace.op("copy", value)  # a fresh array never shares a storage with a view
     array = Traced.fresh(trace, value)

@@ -298,7 +298,7 @@ def folded(body: Body, name: str, dtype: np.dtype[Any]) -> Lines:
         text = f"{text}.{function}(initial=0)"
         if dtype.kind == "f":
             return [f"{name} = {dtype_name(dtype)}(0)"] if body.scope.twice else [
-                f"{CHECK}('one_zero', {source})", f"{name} = {text}"]
+                f"{CHECK}('one_zero', np.append({source}, 0))", f"{name} = {text}"]
         return [f"{name} = {text}"]
     if dtype.kind == "f":
         if body.scope.twice:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.fuzz.grammar import expressions as ex
 from tests.fuzz.grammar.body import Body, Known, Lines, condition, element, indented, statements, whole_number
-from tests.fuzz.grammar.scope import Rejected, Scope, one_zero
+from tests.fuzz.grammar.scope import CHECK, Rejected, Scope, one_zero
 from tests.fuzz.grammar.statements import statement
 
 #: Turns of the longest loop; nested ones stay well below.
@@ -207,8 +207,10 @@ def value_branch(scope: Scope) -> None:
         source = body.pick(lambda k: k.dtype.kind in "if" and len(k.shape) > 0)
         name = scope.fresh()
         forms = [f"{source} + 1", f"{source} * 2", f"-{source}", f"np.copy({source})", f"np.zeros_like({source})"]
-        one.append(f"{name} = {rng.choice(forms)}")
-        two.append(f"{name} = {rng.choice(forms)}")
+        first, second = rng.choice(forms), rng.choice(forms)
+        head.append(f"{CHECK}('laid_out_alike', ({first}, {second}))")  # what comes out of the branch has one layout
+        one.append(f"{name} = {first}")
+        two.append(f"{name} = {second}")
         made = (name,)
     lines = [f"if {test}:", *indented(one)]
     if style < 0.35 or rng.random() < 0.6:

@@ -143,7 +143,7 @@ def _check_variable(value: Any) -> None:
 
 def _check(test: str, value: Any) -> None:
     """Raises Rejected where a value is not what the next line needs."""
-    if not {"exact_sum": exact_sum, "one_zero": one_zero}[test](value):
+    if not {"exact_sum": exact_sum, "one_zero": one_zero, "laid_out_alike": laid_out_alike}[test](value):
         raise Rejected
 
 
@@ -198,6 +198,12 @@ def tied_zeros(x: Any, y: Any) -> bool:
     if np.asarray(x).dtype.kind not in "fc" and np.asarray(y).dtype.kind not in "fc":
         return False
     return bool(((x == 0) & (y == 0) & (np.signbit(x * 1.0) != np.signbit(y * 1.0))).any())
+
+
+def laid_out_alike(pair: tuple[Any, Any]) -> bool:
+    """Whether two new arrays of one shape have the same memory order."""
+    x, y = pair
+    return all(s == t for s, t, d in zip(x.strides, y.strides, x.shape) if d > 1)
 
 
 def fits_cast(x: Any, dtype: Any) -> bool:
