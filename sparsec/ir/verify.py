@@ -245,9 +245,10 @@ class _Verifier:
         self.bytes[value.storage] = None if size is None or before is None else max(size, before)
 
     def check_extent(self, value: Value) -> None:
-        """A static view lies inside its storage."""
-        low = lower_bound(value.ref.offset)
-        if low is not None and low < 0 and not isinstance(value.ref.offset, Poly):
+        """A static view lies inside its storage; one that may be empty need not begin there."""
+        offset = value.ref.offset
+        may_be_empty = any((lower_bound(d) or 0) < 1 for d in value.type.shape)
+        if not isinstance(offset, Poly) and offset < 0 and not may_be_empty:
             raise VerifyError(f"%{value.name} begins before its storage")
         if _is_symbolic(value) or 0 in value.type.shape:
             return
