@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, number, python_dtype, weak_cast
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, number, python_dtype, weak_cast
 from sparsec.frontend.layout import in_c_order, order_of_long_axes, stand_in
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
@@ -210,7 +210,7 @@ def values_as(trace: Trace, x: Any, kind: Kind) -> list[Value]:
     room = _room(array, kind)
     if room is not None:
         return [trace.op("copy", room), *lengths]
-    room = full(trace, trace.const(0, kind.dtype), kind.capacity)  # all of it is handed on
+    room = trace.op("empty", dtype=kind.dtype, shape=kind.capacity)
     rank = len(kind.shape)
     region = trace.op("slice", room, start=(0,) * rank, size=array.type.shape, step=(1,) * rank)
     return [trace.op("update", room, region, value), *lengths]

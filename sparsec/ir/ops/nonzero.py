@@ -27,15 +27,28 @@ _BLOCK = 64
 
 
 def _positions_lower(nest: NestBuilder, count: object) -> None:
-    """Walks the mask in C order, blocks of its last axis at a time; the next free place is carried along."""
+    """Walks the mask in C order, blocks of its last axis at a time; the next free place is carried along.
+
+    While a whole block of places is free, every position is written to the next one and only those of true
+    elements move on: branches on random masks cost more than stores.
+    """
     *outer, last = nest.shape(0)
+    (places,) = nest.result_shape(0)
     place = nest.mut(index(0))
+
+    def write(at: tuple[Expr, ...]) -> None:
+        for axis, i in enumerate(at):
+            nest.write(axis, (place,), i)
 
     def visit(at: tuple[Expr, ...], start: Expr, stop: Expr) -> None:
         with nest.loop(stop, start) as j, nest.if_(nest.read(0, *at, j)):
-            for axis, i in enumerate((*at, j)):
-                nest.write(axis, (place,), i)
+            write((*at, j))
             nest.assign(place, nest.s.add(place, const(1, I64)))
+
+    def write_all(at: tuple[Expr, ...], start: Expr, stop: Expr) -> None:
+        with nest.loop(stop, start) as j:
+            write((*at, j))
+            nest.assign(place, nest.s.add(place, nest.s.cast(nest.read(0, *at, j), I64)))
 
     if isinstance(last, Const):
         whole: Expr = index(int(last.value.real) // _BLOCK * _BLOCK)
@@ -48,7 +61,10 @@ def _positions_lower(nest: NestBuilder, count: object) -> None:
             with nest.loop(stop, first) as j:
                 nest.assign(found, nest.s.logical_or(found, nest.read(0, *at, j)))
             with nest.if_(found):
-                visit(at, first, stop)
+                with nest.if_(nest.s.le(nest.s.add(place, index(_BLOCK)), places)):
+                    write_all(at, first, stop)
+                with nest.else_():
+                    visit(at, first, stop)
         visit(at, whole, last)
 
 
