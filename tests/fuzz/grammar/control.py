@@ -41,6 +41,9 @@ def _carried(body: Body) -> Lines:
         lines.append(f"{name} = {rng.choice('0012')}")
         body.counters.append(name)
     plain = [n for n, k in body.arrays.items() if k.dtype.kind in "if" and k.shape]
+    if not all(n in scope.space and scope.space[n].flags.c_contiguous for n in body.arrays):
+        # Another array in each turn may have another memory order, which only the run could tell.
+        plain = [n for n in plain if len(body.arrays[n].shape) == 1]
     if plain and rng.random() < 0.3:
         source, name = rng.choice(plain), scope.fresh()
         lines.append(f"{name} = {rng.choice((f'np.copy({source})', f'{source} + 1', f'{source}[...] * 1'))}")
