@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.fuzz.alarm import ends_within
+from tests.fuzz.alarm import DoesNotEnd, ends_within
 from tests.fuzz.recipe import Recipe
 from tests.programs.harness import (
     Difference,
@@ -53,7 +53,7 @@ def run(function: Callable[..., Any], recipe: Recipe) -> Run:
     try:
         with ends_within():
             this.result = function(*args)
-    except Exception as error:
+    except (Exception, DoesNotEnd) as error:
         this.error = error.with_traceback(None)
     return this
 
