@@ -26,12 +26,13 @@ from sparsec.frontend.trace import Trace
 from sparsec.ir.dims import sym
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.types import I32
-from sparsec.sparse.channel import ChannelSparse
+from sparsec.sparse.channel import ChannelSparse, can_change
 from sparsec.sparse.weights import SparseWeight
 
 __all__ = ["SparseSpec", "Stored", "densified", "generalise", "parts_of", "spread"]
 
 _READ_ONLY = "it is a ChannelSparse argument, of which only the live channels are stored"
+_INDEX_READ_ONLY = "it says which channels of a ChannelSparse argument are live"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def generalise(
 ) -> tuple[tuple[ArraySpec, ...], Mapping[str, int]]:
     """The key with a symbol for the number of live channels of each index, and what it is in this call.
 
-    Arrays that overlap others, but are not the same, keep exact sizes.
+    Arrays that overlap others, or are arguments of their own as well, keep exact sizes.
     """
     made = list(specs)
     sizes: dict[str, int] = {}
@@ -90,7 +91,8 @@ def generalise(
             groups.setdefault(specs[s.index].storage, []).append(s)
     for members in groups.values():
         arrays = [k for s in members for k in (s.data, s.index)]
-        if not all(_alone(specs, places[specs[k].storage]) for k in arrays) or len({s.live for s in members}) > 1:
+        apart = all(_alone(specs, places[specs[k].storage], arrays) for k in arrays)
+        if not apart or len({s.live for s in members}) > 1:
             continue
         name, cap = f"%k{members[0].index}", min(s.spec.cap for s in members)
         sizes[name] = members[0].live
@@ -102,9 +104,9 @@ def generalise(
     return tuple(made), sizes
 
 
-def _alone(specs: Sequence[ArraySpec], places: Sequence[int]) -> bool:
-    """Whether all arrays of a storage are the same one."""
-    if specs[places[0]].conflict:
+def _alone(specs: Sequence[ArraySpec], places: Sequence[int], members: Sequence[int]) -> bool:
+    """Whether all arrays of a storage are the same one, and among `members`."""
+    if specs[places[0]].conflict or not set(places) <= set(members):
         return False
     if len(places) == 1:
         return True
@@ -127,7 +129,7 @@ def captured(trace: Trace, x: ChannelSparse) -> Traced:
     """The dense value of a `ChannelSparse` from outside the function. Raises ArgumentError where its index could
     change behind the program's back."""
     x.check()
-    if x.index.flags.writeable:
+    if can_change(x.index):
         raise ArgumentError(
             "a ChannelSparse from outside the function has an index array that can be written to", loc=user_loc(),
             hint="pass it as an argument, or make its index read-only (`index.flags.writeable = False`)",
@@ -148,6 +150,8 @@ def spread(
         channels = trace.const(spec.index, I32, (len(spec.index),))
     else:
         channels = index.read()
+        assert index.storage is not None
+        index.storage.readonly = _INDEX_READ_ONLY
     value = trace.op("spread", data.read(), channels, axis=spec.axis, full=spec.full)
     made = Traced.fresh(trace, value)
     assert made.storage is not None

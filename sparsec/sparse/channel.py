@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import numbers
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +13,7 @@ import numpy as np
 
 from sparsec.errors import AxisOutOfRange, ChannelError
 
-__all__ = ["ChannelSparse", "from_dense"]
+__all__ = ["ChannelSparse", "can_change", "from_dense"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +38,13 @@ class ChannelSparse:
     def __post_init__(self) -> None:
         if type(self.data) is not np.ndarray:
             raise ChannelError(f"the data must be a NumPy array, not {type(self.data).__name__}")
-        rank = self.data.ndim
-        if not -rank <= self.axis < rank:
-            raise AxisOutOfRange(f"axis {self.axis} is out of bounds for data of rank {rank}")
+        rank, axis, full, cap = self.data.ndim, *(_integer(n, getattr(self, n)) for n in ("axis", "full", "cap"))
+        if not -rank <= axis < rank:
+            raise AxisOutOfRange(f"axis {axis} is out of bounds for data of rank {rank}")
         index = _as_index(self.index)
         fixed = {
-            "axis": int(self.axis) % rank, "full": int(self.full), "index": _frozen(index) if self.static else index,
-            "cap": int(self.full if self.cap < 0 else self.cap),
+            "axis": axis % rank, "full": full, "index": _frozen(index) if self.static else index,
+            "cap": full if cap == -1 else cap, "static": bool(self.static),
         }
         for name, value in fixed.items():
             object.__setattr__(self, name, value)
@@ -110,6 +112,11 @@ class ChannelSparse:
             raise ValueError("a ChannelSparse becomes an array by a copy only")
         return self.to_dense() if dtype is None else self.to_dense().astype(dtype)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled and copied in depth; an index that nobody can write to stays one."""
+        parts = (self.data, self.index, self.full, self.axis, self.cap, self.static)
+        return _restored, (*parts, not can_change(self.index))
+
     def __repr__(self) -> str:
         dims = [str(d) for d in self.shape]
         cap = "" if self.cap == self.full else f", cap {self.cap}"
@@ -118,11 +125,35 @@ class ChannelSparse:
         return f"<{kind}ChannelSparse {self.dtype}[{', '.join(dims)}], axis {self.axis}{cap}, {self.nbytes} bytes>"
 
 
+def _restored(data: Any, index: Any, full: int, axis: int, cap: int, static: bool, frozen: bool) -> ChannelSparse:
+    if frozen:  # in place: copies of arguments that share an index share one, too
+        index.flags.writeable = False
+    return ChannelSparse(data, index, full, axis, cap=cap, static=static)
+
+
+def _integer(name: str, given: Any) -> int:
+    """A number of channels or an axis. Raises ChannelError for what is no integer."""
+    try:
+        return operator.index(given)
+    except TypeError:
+        raise ChannelError(f"{name} is an integer, not {given!r}") from None
+
+
+def _plain(given: Any, name: str) -> np.ndarray[Any, Any]:
+    """An array of what is given. Raises ChannelError for masked arrays, of which it would show what is hidden."""
+    if isinstance(given, np.ma.MaskedArray):
+        raise ChannelError(f"{name} is a plain array, not a masked one")
+    try:
+        return np.asarray(given)
+    except ValueError as error:
+        raise ChannelError(f"{name} is an array: {error}") from None
+
+
 def _as_index(given: Any) -> np.ndarray[Any, Any]:
     """The index as int32; the very object where it is one already."""
     if type(given) is np.ndarray and given.dtype == np.int32 and given.ndim == 1 and given.flags.c_contiguous:
         return given
-    found = np.asarray(given)
+    found = _plain(given, "a channel index")
     if found.ndim != 1:
         raise ChannelError(f"a channel index is a vector, not an array of rank {found.ndim}")
     if found.size == 0:
@@ -134,9 +165,19 @@ def _as_index(given: Any) -> np.ndarray[Any, Any]:
     return _frozen(found.astype(np.int32))
 
 
+def can_change(index: np.ndarray[Any, Any]) -> bool:
+    """Whether the entries may be written to, through this array or one that it is a view of."""
+    memory: Any = index
+    while isinstance(memory, np.ndarray):
+        if memory.flags.writeable:
+            return True
+        memory = memory.base
+    return not isinstance(memory, bytes | None)
+
+
 def _frozen(index: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The index, in memory that nobody writes to."""
-    if index.flags.writeable:
+    if can_change(index):
         index = index.copy()
         index.flags.writeable = False
     return index
@@ -155,13 +196,13 @@ def from_dense(
 
     Raises ChannelError for channels that are none, or more of them than the ratio allows.
     """
-    dense = np.asarray(x)
+    dense, axis = _plain(x, "what channels are taken of"), _integer("axis", axis)
     if not -dense.ndim <= axis < dense.ndim:
         raise AxisOutOfRange(f"axis {axis} is out of bounds for an array of rank {dense.ndim}")
     axis %= dense.ndim
     full = dense.shape[axis]
-    if ratio is not None and not 0 <= ratio <= 1:
-        raise ChannelError(f"a ratio is from 0 to 1, not {ratio}")
+    if ratio is not None and not (isinstance(ratio, numbers.Real) and 0 <= ratio <= 1):
+        raise ChannelError(f"a ratio is from 0 to 1, not {ratio!r}")
     index = _kept(dense, keep, axis)
     if index.size and index[-1] >= full:
         raise ChannelError(f"channel {index[-1]} is out of range for {full} channels")
@@ -175,7 +216,7 @@ def _kept(dense: np.ndarray[Any, Any], keep: Any, axis: int) -> np.ndarray[Any, 
     if keep is None:
         others = tuple(k for k in range(dense.ndim) if k != axis)
         keep = (dense != 0).any(axis=others)
-    listed = np.asarray(keep)
+    listed = _plain(keep, "what is kept")
     if listed.dtype == np.bool_:
         if listed.shape != (full,):
             raise ChannelError(f"a mask over {full} channels has shape ({full},), not {listed.shape}")

@@ -1,5 +1,8 @@
 """`ChannelSparse`: what it holds, what it refuses, and how it goes into and comes out of compiled functions."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -73,6 +76,31 @@ def test_other_nonsense_is_refused():
         from_dense(np.zeros((1, 2)), ratio=2)
     with pytest.raises(ChannelError, match="NumPy array"):
         ChannelSparse([[1.0]], [0], 1)
+    with pytest.raises(ChannelError, match="masked"):
+        from_dense(np.ma.array([[1.0, 2.0]], mask=[[0, 1]]))
+
+
+@pytest.mark.parametrize(("numbers", "words"), [
+    ({"full": 4.5}, "full is an integer, not 4.5"), ({"full": "4"}, "full is an integer"),
+    ({"axis": None}, "axis is an integer"), ({"cap": 2.5}, "cap is an integer"), ({"cap": -3}, "the cap is -3"),
+    ({"index": [[0], [1, 2]]}, "index is an array"), ({"index": np.ma.array([0, 1])}, "not a masked one"),
+])
+def test_numbers_that_are_no_channels_are_refused(numbers, words):
+    with pytest.raises(ChannelError, match=words):
+        ChannelSparse(**{"data": np.zeros((1, 2, 3)), "index": [0, 1], "full": 4, **numbers})
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize("static", [False, True])
+def test_copies_are_as_the_original(again, static):
+    x = sparse([1, 2], ratio=0.25, static=static)
+    y = again(x)
+    np.testing.assert_array_equal(y.to_dense(), x.to_dense())
+    assert repr(y) == repr(x) and not y.index.flags.writeable  # so it may be captured, as x may
+    first, second = again((x, ChannelSparse(x.data, x.index, 4, static=static)))
+    assert first.index is second.index and first.index.flags.writeable is False
+    written = ChannelSparse(x.data, np.array([1, 2], "i4"), 4)
+    assert again(written).index.flags.writeable
 
 
 def test_an_index_that_was_changed_is_seen_at_the_call():
@@ -229,9 +257,13 @@ def test_weights_from_outside_are_part_of_the_program():
 
 
 def test_an_index_from_outside_must_not_change_behind_the_program():
-    w = ChannelSparse(numbers(2, 4), np.array([0, 2], "i4"), 6, 0)
-    with pytest.raises(ArgumentError, match="index array that can be written"):
-        sparsec.jit(lambda x: np.matmul(x, w))(numbers(3, 4))
+    index = np.array([0, 2], "i4")
+    view = index[:]
+    view.flags.writeable = False
+    for entries in (index, view):
+        w = ChannelSparse(numbers(2, 4), entries, 6, 0)
+        with pytest.raises(ArgumentError, match="index array that can be written"):
+            sparsec.jit(lambda x, w=w: np.matmul(x, w))(numbers(3, 4))
 
 
 def test_overlapping_data_keeps_exact_sizes():
@@ -246,6 +278,38 @@ def test_overlapping_data_keeps_exact_sizes():
     want = x.to_dense() + y.to_dense()
     np.testing.assert_array_equal(np.asarray(sparsec.jit(both)(x, y, memory)), want)
     assert (memory == 1).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_stored_channels_and_indexes_may_be_arguments_of_their_own(backend):
+    """What is sparse is as it was when the function was called, whatever is written to the stored channels."""
+
+    def f(x, stored, index):
+        stored *= 3
+        return x + 1, x * 2, index + 1
+
+    compiled = sparsec.jit(f, backend=backend)
+    other, index = numbers(2, 2, 3, 3), np.array([0, 2], "i4")
+    for shared in (False, True, True, False):
+        x = ChannelSparse(numbers(2, 2, 3, 3), index, 4)
+        dense, stored = x.to_dense(), x.data if shared else other
+        wanted = stored * 3
+        for got, want in zip(compiled(x, stored, index), (dense + 1, dense * 2, index + 1), strict=True):
+            np.testing.assert_array_equal(np.asarray(got), want)
+        np.testing.assert_array_equal(stored, wanted)
+    assert compiled.specialisations == 2
+
+
+def test_an_index_cannot_be_written_by_the_function():
+    def f(x, index):
+        index[...] = [1, 3]
+        return x * 2
+
+    index = np.array([0, 2], "i4")
+    with pytest.raises(ReadOnlyError, match="which channels of a ChannelSparse") as caught:
+        sparsec.jit(f)(ChannelSparse(numbers(1, 2, 3), index, 4), index)
+    assert "index[...] = [1, 3]" in str(caught.value)
+    assert index.tolist() == [0, 2]
 
 
 def test_a_program_without_sparse_values_is_left_alone():
