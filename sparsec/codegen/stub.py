@@ -3,9 +3,9 @@ that fits, without a line of Python (`ir.call_record` says what a record is).
 
     PyObject *sparsec_call(self, args, nargsf, kwnames)      the vectorcall of a jitted function
 
-What it does not know (keywords, another kind of argument, no memory, a check that failed) it leaves to the
-object's own `__call__`, which starts from the beginning: nothing has been written by then. It serves every
-specialisation, so a program pays for it once.
+What it does not know (another kind of argument, no memory, a check that failed) it leaves to the object's own
+`__call__`, which starts from the beginning: nothing has been written by then. It serves every specialisation, so a
+program pays for it once.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from sparsec.ir.call_record import (
     ANY,
     MAX_LEAVES,
     MAX_POINTERS,
+    MAX_RANK,
     MAX_VALUES,
     SCRATCH_BYTES,
     WORDS,
@@ -65,12 +66,34 @@ class Layout:
 
 def stub_text(layout: Layout) -> str:
     """The module, for any machine. Functions of Python and NumPy have the prefix `sparsec_`."""
-    parts = [_guards(layout), _checks(layout), _pairs(layout), _arena(), _give_back(), _view(layout),
-             _attempt(layout), _call(layout)]
+    parts = [_names(layout), _guards(layout), _checks(layout), _pairs(layout), _arena(), _give_back(), _amount(),
+             _fresh(), _view(layout), _sized(layout), _owned_memory(), _free_memory(), _blocks(layout),
+             _drop_blocks(), _attempt(layout), _call(layout)]
     return module_text(
         ["@arena.busy = internal global i64 0", "@arena.place = internal global ptr null",
          "@arena.size = internal global i64 0", "@sparsec_array_type = external global i8",
          "@sparsec_call_name = external global i8"], parts)
+
+
+#: NPY_ARRAY_…
+_CONTIGUOUS, _WRITEABLE = 0x0001, 0x0400
+
+
+def _names(layout: Layout) -> Function:
+    """i1 names(record, names): whether the call has the record's keywords, in its order. Both are interned."""
+    f = Function("i1", "names", [("ptr", "record"), ("ptr", "names")])
+    count = f.variable("i64", 0)
+    with f.unless(f.is_null("%names")):
+        count.set(f.load("i64", "%names", layout.size))
+    with f.unless(f.compare("eq", "i64", count.get(), f.word("%record", Record.NAME_COUNT))):
+        f.ret("false")
+    wanted = f.word("%record", Record.NAMES, "ptr")
+    with f.loop(count.get()) as k:
+        name = f.load("ptr", f.row(f.at("%names", layout.items), k, 1))
+        with f.unless(f.compare("eq", "ptr", name, f.word(f.row(wanted, k, 1), 0, "ptr"))):
+            f.ret("false")
+    f.ret("true")
+    return f
 
 
 def _guards(layout: Layout) -> Function:
@@ -341,16 +364,58 @@ def _give_back() -> Function:
     return f
 
 
+def _amount() -> Function:
+    """i64 amount(row, pointers): the value of an amount."""
+    f = Function("i64", "amount", [("ptr", "row"), ("ptr", "pointers")])
+    total, terms = f.variable("i64", 0), f.word("%row", 1, "ptr")
+    with f.loop(f.word("%row", 0)) as k:
+        term = f.row(terms, k, WORDS["term"])
+        value = f.variable("i64", f.word(term, 0))
+        with f.loop(f.word(term, 1)) as j:
+            number = f.load("i64", f.row(f.at(term, 16), j, 1))
+            signs = f.op(f"ashr i64 {number}, 63")  # all ones for ~number
+            place = f.load("ptr", f.row("%pointers", f.op(f"xor i64 {number}, {signs}"), 1))
+            found = f.load("i64", place)
+            from_zero = f.both(f.compare("ne", "i64", signs, 0), f.compare("slt", "i64", found, 0))
+            factor = f.op(f"select i1 {from_zero}, i64 0, i64 {found}")
+            value.set(f.op(f"mul i64 {value.get()}, {factor}"))
+        total.set(f.add(total.get(), value.get()))
+    f.ret(total.get())
+    return f
+
+
+def _fresh() -> Function:
+    """ptr fresh(descr, rank, dims): an array with memory of its own, or null with an exception set."""
+    f = Function("ptr", "fresh", [("ptr", "descr"), ("i64", "rank"), ("ptr", "dims")])
+    f.call("void", "sparsec_Py_IncRef", ("ptr", "%descr"))
+    f.ret(f.call("ptr", "sparsec_PyArray_NewFromDescr", ("ptr", "@sparsec_array_type"), ("ptr", "%descr"),
+                 ("i32", f.op("trunc i64 %rank to i32")), ("ptr", "%dims"), ("ptr", "null"), ("ptr", "null"),
+                 ("i32", 0), ("ptr", "null")))
+    return f
+
+
+def _elements(f: Function, rank: str, dims: str) -> str:
+    total = f.variable("i64", 1)
+    with f.loop(rank) as k:
+        total.set(f.op(f"mul i64 {total.get()}, {f.load('i64', f.row(dims, k, 1))}"))
+    return total.get()
+
+
 def _view(layout: Layout) -> Function:
-    """ptr view(row, owner, base): an array over `owner`'s memory, as a `Step.VIEW` row describes it."""
-    f = Function("ptr", "view", [("ptr", "row"), ("ptr", "owner"), ("ptr", "base")])
-    descr = f.word("%row", 5, "ptr")
-    f.call("void", "sparsec_Py_IncRef", ("ptr", descr))
-    flags = f.op(f"trunc i64 {f.word('%row', 9)} to i32")
-    rank = f.op(f"trunc i64 {f.word('%row', 6)} to i32")
-    made = f.call("ptr", "sparsec_PyArray_NewFromDescr", ("ptr", "@sparsec_array_type"), ("ptr", descr),
-                  ("i32", rank), ("ptr", f.word("%row", 7, "ptr")), ("ptr", f.word("%row", 8, "ptr")),
-                  ("ptr", f.at("%base", f.word("%row", 4))), ("i32", flags), ("ptr", "null"))
+    """ptr view(descr, rank, dims, strides, data, flags, owner): an array over `owner`'s memory. What has no elements
+    is an array of its own."""
+    f = Function("ptr", "view", [("ptr", "descr"), ("i64", "rank"), ("ptr", "dims"), ("ptr", "strides"),
+                                 ("ptr", "data"), ("i64", "flags"), ("ptr", "owner")])
+    with f.when(f.compare("eq", "i64", _elements(f, "%rank", "%dims"), 0)):
+        empty = f.call("ptr", "fresh", ("ptr", "%descr"), ("i64", "%rank"), ("ptr", "%dims"))
+        with f.unless(f.either(f.is_null(empty), f.compare("ne", "i64", "%flags", 0))):
+            now = f.load("i32", empty, layout.flags)
+            f.store("i32", f.op(f"and i32 {now}, {~_WRITEABLE}"), empty, layout.flags)
+        f.ret(empty)
+    f.call("void", "sparsec_Py_IncRef", ("ptr", "%descr"))
+    made = f.call("ptr", "sparsec_PyArray_NewFromDescr", ("ptr", "@sparsec_array_type"), ("ptr", "%descr"),
+                  ("i32", f.op("trunc i64 %rank to i32")), ("ptr", "%dims"), ("ptr", "%strides"), ("ptr", "%data"),
+                  ("i32", f.op("trunc i64 %flags to i32")), ("ptr", "null"))
     with f.when(f.is_null(made)):
         f.ret("null")
     f.call("void", "sparsec_Py_IncRef", ("ptr", "%owner"))
@@ -362,10 +427,107 @@ def _view(layout: Layout) -> Function:
     return f
 
 
+def _sized(layout: Layout) -> Function:
+    """ptr sized(row, owner, base, pointers): the array of a `Step.SIZED` row.
+
+    A result's memory was for the largest size; one that needs less than half of it should not keep it all.
+    """
+    f = Function("ptr", "sized", [("ptr", "row"), ("ptr", "owner"), ("ptr", "base"), ("ptr", "pointers")])
+    amounts, rank = f.word("%row", 4, "ptr"), f.word("%row", 6)
+    dims, strides = f.array("i64", MAX_RANK), f.array("i64", MAX_RANK)
+
+    def amount(number: str) -> str:
+        return f.call("i64", "amount", ("ptr", f.row(amounts, number, WORDS["amount"])), ("ptr", "%pointers"))
+
+    with f.loop(rank) as k:
+        f.store("i64", amount(f.add(k, 1)), f.row(dims, k, 1))
+        f.store("i64", amount(f.add(f.add(k, 1), rank)), f.row(strides, k, 1))
+    made = f.call("ptr", "view", ("ptr", f.word("%row", 5, "ptr")), ("i64", rank), ("ptr", dims), ("ptr", strides),
+                  ("ptr", f.at("%base", amount("0"))), ("i64", f.word("%row", 7)), ("ptr", "%owner"))
+    size, whole_size = f.word("%row", 8), f.word("%row", 9)
+    with f.when(f.either(f.is_null(made), f.compare("eq", "i64", whole_size, 0))):
+        f.ret(made)
+    flags = f.op(f"and i32 {f.load('i32', made, layout.flags)}, {_CONTIGUOUS}")
+    with f.when(f.compare("eq", "i32", flags, 0)):
+        f.ret(made)
+    whole_rank = f.op(f"sext i32 {f.load('i32', '%owner', layout.rank)} to i64")
+    whole = f.op(f"mul i64 {_elements(f, whole_rank, f.load('ptr', '%owner', layout.dims))}, {whole_size}")
+    twice = f.op(f"shl i64 {f.op(f'mul i64 {_elements(f, rank, dims)}, {size}')}, 1")
+    with f.when(f.compare("sge", "i64", twice, whole)):
+        f.ret(made)
+    copied = f.call("ptr", "sparsec_PyArray_NewCopy", ("ptr", made), ("i32", 0))
+    f.call("void", "sparsec_Py_DecRef", ("ptr", made))
+    f.ret(copied)
+    return f
+
+
+def _free_memory() -> Function:
+    """void free_memory(capsule): the end of what `owned_memory` made."""
+    f = Function("void", "free_memory", [("ptr", "capsule")])
+    f.call("void", "sparsec_free", ("ptr", f.call("ptr", "sparsec_PyCapsule_GetPointer", ("ptr", "%capsule"),
+                                                  ("ptr", "null"))))
+    f.ret()
+    return f
+
+
+def _owned_memory() -> Function:
+    """ptr owned_memory(descr, size, words): the memory of a block, two words, as a flat array of elements of so many
+    bytes that keeps it. The words are the array's then, and null. On failure the block is as it was."""
+    f = Function("ptr", "owned_memory", [("ptr", "descr"), ("i64", "size"), ("ptr", "words")])
+    place, dims = f.load("ptr", "%words"), f.array("i64", 1)
+    f.store("i64", 0, dims)
+    with f.when(f.is_null(place)):
+        f.ret(f.call("ptr", "fresh", ("ptr", "%descr"), ("i64", 1), ("ptr", dims)))
+    f.store("i64", f.op(f"udiv i64 {f.word('%words', 1)}, %size"), dims)
+    capsule = f.call("ptr", "sparsec_PyCapsule_New", ("ptr", place), ("ptr", "null"), ("ptr", "@free_memory"))
+    with f.when(f.is_null(capsule)):
+        f.ret("null")
+    f.store("ptr", "null", "%words")
+    strides = f.array("i64", 1)
+    f.store("i64", "%size", strides)
+    made = f.call("ptr", "view", ("ptr", "%descr"), ("i64", 1), ("ptr", dims), ("ptr", strides), ("ptr", place),
+                  ("i64", _WRITEABLE), ("ptr", capsule))
+    f.call("void", "sparsec_Py_DecRef", ("ptr", capsule))  # it is the array's, or nobody's
+    f.ret(made)
+    return f
+
+
+def _blocks(layout: Layout) -> Function:
+    """i1 blocks(record, behind, arrays): makes arrays of the blocks that the compiled function has filled."""
+    f = Function("i1", "blocks", [("ptr", "record"), ("ptr", "behind"), ("ptr", "arrays")])
+    table = f.word("%record", Record.RESULTS, "ptr")
+    with f.loop(f.word("%record", Record.RESULT_COUNT)) as k:
+        row = f.row(table, k, WORDS["result"])
+        with f.when(f.compare("eq", "i64", f.word(row, 0), int(Result.BLOCK))):
+            place = f.row("%behind", k, 1)
+            made = f.call("ptr", "owned_memory", ("ptr", f.word(row, 1, "ptr")), ("i64", f.word(row, 2)),
+                          ("ptr", f.load("ptr", place)))
+            with f.when(f.is_null(made)):
+                f.ret("false")
+            f.store("ptr", made, f.row("%arrays", k, 1))
+            f.store("ptr", f.load("ptr", made, layout.data), place)
+    f.ret("true")
+    return f
+
+
+def _drop_blocks() -> Function:
+    """void drop_blocks(record, behind, arrays, count): gives back the memory of blocks that no array has."""
+    f = Function("void", "drop_blocks", [("ptr", "record"), ("ptr", "behind"), ("ptr", "arrays"), ("i64", "count")])
+    table = f.word("%record", Record.RESULTS, "ptr")
+    with f.loop("%count") as k:
+        kind = f.word(f.row(table, k, WORDS["result"]), 0)
+        mine = f.is_null(f.load("ptr", f.row("%arrays", k, 1)))
+        with f.when(f.both(f.compare("eq", "i64", kind, int(Result.BLOCK)), mine)):
+            f.call("void", "sparsec_free", ("ptr", f.load("ptr", f.load("ptr", f.row("%behind", k, 1)))))
+    f.ret()
+    return f
+
+
 def _attempt(layout: Layout) -> Function:
-    """i1 attempt(record, args, count, out): whether the record fitted; `out` is then the result, or null with
-    an exception set."""
-    f = Function("i1", "attempt", [("ptr", "record"), ("ptr", "args"), ("i64", "count"), ("ptr", "out")])
+    """i1 attempt(record, args, positional, names, out): whether the record fitted; `out` is then the result, or
+    null with an exception set."""
+    f = Function("i1", "attempt", [("ptr", "record"), ("ptr", "args"), ("i64", "positional"), ("ptr", "names"),
+                                   ("ptr", "out")])
     miss, undo, failed, finish = f.label("miss"), f.label("undo"), f.label("failed"), f.label("finish")
 
     def must(condition: str) -> None:
@@ -373,11 +535,13 @@ def _attempt(layout: Layout) -> Function:
         f.branch(condition, after, miss)
         f.begin(after)
 
-    given = f.add("%count", f.word("%record", Record.CAPTURE_COUNT))
+    count = f.add("%positional", f.word("%record", Record.NAME_COUNT))
+    given = f.add(count, f.word("%record", Record.CAPTURE_COUNT))
     taken, held = f.variable("i64", given), f.variable("ptr", "%args")
-    must(f.compare("eq", "i64", "%count", f.word("%record", Record.ARGUMENTS)))
+    must(f.compare("eq", "i64", "%positional", f.word("%record", Record.ARGUMENTS)))
+    must(f.call("i1", "names", ("ptr", "%record"), ("ptr", "%names")))
     must(f.call("i1", "guards", ("ptr", "%record")))
-    values = _values(f, held)
+    values = _values(f, count, held)
     must(f.call("i1", "checks", ("ptr", "%record"), ("ptr", values), ("ptr", taken.place)))
     must(f.call("i1", "pairs", ("ptr", "%record"), ("ptr", values)))
     pointers = f.array("ptr", MAX_POINTERS)
@@ -387,9 +551,10 @@ def _attempt(layout: Layout) -> Function:
     results = f.variable("i64", 0)  # how many of `arrays` are made
     depth = f.variable("i64", 0)
     _params(f, layout, values, pointers)
-    _results(f, layout, pointers, arrays, scratch, results, undo)
+    behind = f.row(pointers, f.word("%record", Record.PARAM_COUNT), 1)  # those of results
+    _results(f, layout, pointers, behind, arrays, scratch, results, undo)
     with f.unless(f.is_null(f.word("%record", Record.ENTRY, "ptr"))):
-        _run(f, pointers, undo, failed)
+        _run(f, pointers, behind, arrays, undo, failed)
     _steps(f, values, pointers, arrays, stack, depth, failed)
     f.store("ptr", f.load("ptr", stack), "%out")
     f.jump(finish)
@@ -401,10 +566,12 @@ def _attempt(layout: Layout) -> Function:
     f.begin(failed)
     f.store("ptr", "null", "%out")
     _drop(f, stack, depth)
+    f.call("void", "drop_blocks", ("ptr", "%record"), ("ptr", behind), ("ptr", arrays), ("i64", results.get()))
     f.jump(finish)
     # Nothing has been written: the slow path begins again.
     f.begin(undo)
     f.call("void", "sparsec_PyErr_Clear")
+    f.call("void", "drop_blocks", ("ptr", "%record"), ("ptr", behind), ("ptr", arrays), ("i64", results.get()))
     _drop(f, arrays, results)
     f.jump(miss)
     f.begin(miss)
@@ -419,15 +586,15 @@ def _let_go(f: Function, values: Variable, given: str, taken: Variable) -> None:
         f.call("void", "sparsec_Py_DecRef", ("ptr", f.load("ptr", f.row(values.get(), f.add(given, k), 1))))
 
 
-def _values(f: Function, values: Variable) -> str:
+def _values(f: Function, count: str, values: Variable) -> str:
     """The arguments themselves, or a copy of them with captured arrays and room for what is in containers behind."""
     local = f.array("ptr", MAX_VALUES)
-    with f.unless(f.compare("eq", "i64", "%count", f.word("%record", Record.VALUES))):
+    with f.unless(f.compare("eq", "i64", count, f.word("%record", Record.VALUES))):
         values.set(local)
-        with f.loop("%count") as k:
+        with f.loop(count) as k:
             f.store("ptr", f.load("ptr", f.row("%args", k, 1)), f.row(local, k, 1))
         captures = f.word("%record", Record.CAPTURES, "ptr")
-        behind = f.row(local, "%count", 1)
+        behind = f.row(local, count, 1)
         with f.loop(f.word("%record", Record.CAPTURE_COUNT)) as k:
             f.store("ptr", f.load("ptr", f.row(captures, k, 1)), f.row(behind, k, 1))
     return values.get()
@@ -457,25 +624,34 @@ def _params(f: Function, layout: Layout, values: str, pointers: str) -> None:
 
 
 def _results(
-    f: Function, layout: Layout, pointers: str, arrays: str, scratch: str, results: Variable, undo: str
+    f: Function, layout: Layout, pointers: str, behind: str, arrays: str, scratch: str, results: Variable, undo: str
 ) -> None:
-    table = f.word("%record", Record.RESULTS, "ptr")
-    behind = f.row(pointers, f.word("%record", Record.PARAM_COUNT), 1)
+    table, computed = f.word("%record", Record.RESULTS, "ptr"), f.array("i64", MAX_RANK)
     with f.loop(f.word("%record", Record.RESULT_COUNT)) as k:
         row = f.row(table, k, WORDS["result"])
-        small, large, after = f.label(), f.label(), f.label()
-        f.branch(f.compare("eq", "i64", f.word(row, 0), int(Result.SCRATCH)), small, large)
+        small, block, large, sized, after = f.label(), f.label(), f.label(), f.label(), f.label()
+        rank, dims = f.word(row, 2), f.variable("ptr", f.word(row, 3, "ptr"))
+        f.switch(f.word(row, 0), [(int(Result.SCRATCH), small), (int(Result.BLOCK), block),
+                                  (int(Result.SIZED), sized)], large)
+        f.begin(block)
+        words = f.at(scratch, f.op(f"mul i64 {k}, {SCRATCH_BYTES}"))
+        f.store("i64", 0, words)
+        f.store("i64", 0, words, 8)
+        f.jump(small)
         f.begin(small)
         f.store("ptr", "null", f.row(arrays, k, 1))
         f.store("ptr", f.at(scratch, f.op(f"mul i64 {k}, {SCRATCH_BYTES}")), f.row(behind, k, 1))
         f.jump(after)
+        f.begin(sized)
+        with f.loop(rank) as j:
+            amount = f.row(dims.get(), j, WORDS["amount"])
+            size = f.call("i64", "amount", ("ptr", amount), ("ptr", pointers))
+            none = f.compare("slt", "i64", size, 0)
+            f.store("i64", f.op(f"select i1 {none}, i64 0, i64 {size}"), f.row(computed, j, 1))
+        dims.set(computed)
+        f.jump(large)
         f.begin(large)
-        descr = f.word(row, 1, "ptr")
-        f.call("void", "sparsec_Py_IncRef", ("ptr", descr))
-        rank = f.op(f"trunc i64 {f.word(row, 2)} to i32")
-        made = f.call("ptr", "sparsec_PyArray_NewFromDescr", ("ptr", "@sparsec_array_type"), ("ptr", descr),
-                      ("i32", rank), ("ptr", f.word(row, 3, "ptr")), ("ptr", "null"), ("ptr", "null"), ("i32", 0),
-                      ("ptr", "null"))
+        made = f.call("ptr", "fresh", ("ptr", f.word(row, 1, "ptr")), ("i64", rank), ("ptr", dims.get()))
         good = f.label()
         f.branch(f.is_null(made), undo, good)
         f.begin(good)
@@ -485,7 +661,7 @@ def _results(
         results.set(f.add(k, 1))
 
 
-def _run(f: Function, pointers: str, undo: str, failed: str) -> None:
+def _run(f: Function, pointers: str, behind: str, arrays: str, undo: str, failed: str) -> None:
     """Memory for temporaries, the compiled function, and what it has to say."""
     size = f.word("%record", Record.ARENA)
     place, start = f.variable("ptr", "null"), f.variable("ptr", "null")
@@ -513,6 +689,9 @@ def _run(f: Function, pointers: str, undo: str, failed: str) -> None:
     good = f.label()
     f.branch(f.compare("eq", "i32", status, 0), good, undo)
     f.begin(good)
+    owned = f.label()
+    f.branch(f.call("i1", "blocks", ("ptr", "%record"), ("ptr", behind), ("ptr", arrays)), owned, failed)
+    f.begin(owned)
     noted = f.load("i32", flags)
     with f.unless(f.compare("eq", "i32", noted, 0)):
         word = f.call("ptr", "sparsec_PyLong_FromLongLong", ("i64", f.op(f"zext i32 {noted} to i64")))
@@ -579,11 +758,18 @@ def _steps(
         made.set(f.call("ptr", "sparsec_PyArray_Scalar", ("ptr", f.load("ptr", f.row(behind, first, 1))),
                         ("ptr", f.word(row, 2, "ptr")), ("ptr", "null")))
         f.jump(owned)
-        f.begin(cases[Step.VIEW])
-        source = f.op(f"select i1 {f.compare('ne', 'i64', first, 0)}, ptr {values}, ptr {arrays}")
-        made.set(f.call("ptr", "view", ("ptr", row), ("ptr", f.load("ptr", f.row(source, f.word(row, 2), 1))),
-                        ("ptr", f.load("ptr", f.row(pointers, f.word(row, 3), 1)))))
-        f.jump(owned)
+        for kind in (Step.VIEW, Step.SIZED):
+            f.begin(cases[kind])
+            source = f.op(f"select i1 {f.compare('ne', 'i64', first, 0)}, ptr {values}, ptr {arrays}")
+            owner = f.load("ptr", f.row(source, f.word(row, 2), 1))
+            base = f.load("ptr", f.row(pointers, f.word(row, 3), 1))
+            if kind is Step.VIEW:
+                made.set(f.call("ptr", "view", ("ptr", f.word(row, 5, "ptr")), ("i64", f.word(row, 6)),
+                                ("ptr", f.word(row, 7, "ptr")), ("ptr", f.word(row, 8, "ptr")),
+                                ("ptr", f.at(base, f.word(row, 4))), ("i64", f.word(row, 9)), ("ptr", owner)))
+            else:
+                made.set(f.call("ptr", "sized", ("ptr", row), ("ptr", owner), ("ptr", base), ("ptr", pointers)))
+            f.jump(owned)
         _containers(f, cases, row, stack, depth, made, container, failed)
         f.begin(borrowed)
         f.call("void", "sparsec_Py_IncRef", ("ptr", made.get()))
@@ -638,7 +824,7 @@ def _call(layout: Layout) -> Function:
     table = f.load("ptr", "%self", layout.table)
     out = f.variable("ptr", "null")
     ready = f.label()
-    f.branch(f.both(f.is_null("%names"), f.compare("ne", "ptr", table, "null")), ready, slow)
+    f.branch(f.compare("ne", "ptr", table, "null"), ready, slow)
     f.begin(ready)
     f.call("void", "sparsec_Py_IncRef", ("ptr", table))
     words = f.load("ptr", f.load("ptr", table, layout.items), layout.data)
@@ -646,7 +832,8 @@ def _call(layout: Layout) -> Function:
     with f.loop(f.load("i64", words)) as k:
         place = f.row(records, k, 1)
         record = f.load("ptr", place)
-        with f.when(f.call("i1", "attempt", ("ptr", record), ("ptr", "%args"), ("i64", count), ("ptr", out.place))):
+        with f.when(f.call("i1", "attempt", ("ptr", record), ("ptr", "%args"), ("i64", count), ("ptr", "%names"),
+                           ("ptr", out.place))):
             # One place nearer to the front: the record in use is soon the first.
             with f.unless(f.compare("eq", "i64", k, 0)):
                 before = f.row(records, f.sub(k, 1), 1)

@@ -1,15 +1,14 @@
 """Calls without Python: the record of a specialisation, by which native code recognises its calls and runs them.
 
-`record_of` gives None for a specialisation that needs more than a record can say (keywords, results of run-time
-size, runs on copies); it is then served by `Specialisation.run` as ever.
+`record_of` gives None for a specialisation that needs more than a record can say (temporaries of run-time size, runs
+on copies); it is then served by `Specialisation.run` as ever.
 """
 
 from __future__ import annotations
 
-import math
 import sys
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,7 +18,7 @@ from sparsec.compiler import Compilation, CpuRunner
 from sparsec.config import settings
 from sparsec.errors import CompileError
 from sparsec.frontend.arguments import Arguments, ScalarSpec, Static
-from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View
+from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View, shared
 from sparsec.frontend.sparse_arguments import SparseSpec
 from sparsec.frontend.spec import ArraySpec
 from sparsec.frontend.tracing import TracedFunction
@@ -27,8 +26,10 @@ from sparsec.frontend.tree import Tree
 from sparsec.frontend.warn import warn
 from sparsec.ir.call_record import (
     ANY,
+    MAX_FACTORS,
     MAX_LEAVES,
     MAX_POINTERS,
+    MAX_RANK,
     MAX_VALUES,
     SCRATCH_BYTES,
     WORDS,
@@ -40,10 +41,12 @@ from sparsec.ir.call_record import (
     Result,
     Step,
 )
-from sparsec.ir.dims import Poly, as_sym, product, upper_bound
+from sparsec.ir.dims import Dim, Poly, as_sym, product, upper_bound
+from sparsec.ir.limits import is_integer, size_values
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.runtime import native
 from sparsec.runtime.sized import SizedRunner
+from sparsec.runtime.stored import StoredCode
 from sparsec.sparse.channel import ChannelSparse
 
 __all__ = ["NativeRecord", "accelerate", "record_of"]
@@ -133,9 +136,10 @@ def record_of(
         if not isinstance(runner, CpuRunner) or (runner.transactional and traced.written):
             return None
         w = _Writer(traced, call)
-        positional = _arguments(w)
+        positional, names = _arguments(w)
         words = np.zeros(Record.SIZE, np.int64)
         words[Record.ARGUMENTS], words[Record.VALUES] = positional, len(w.values)
+        words[Record.NAMES], words[Record.NAME_COUNT] = w.list([w.ref(sys.intern(n)) for n in names]), len(names)
         words[Record.ENTRY] = runner.executable.address if runner.code.statements else 0  # views alone run nothing
         words[Record.ARENA] = runner.code.arena_bytes
         words[Record.RELEASE] = runner.code.statements > _SHORT
@@ -143,7 +147,7 @@ def record_of(
         words[Record.THREADS] = min(settings.num_threads, 1 << 30) if runner.code.threads else 1
         w.kept.append(runner)
         rows = {
-            "guard": _guards(w, backend, runner.code.threads), "check": w.checks, "pair": list(_pairs(w)),
+            "guard": _guards(w, backend, runner.code), "check": w.checks, "pair": list(_pairs(w)),
             "param": list(_params(w)), "result": list(_results(w)), "step": list(_steps(w)),
         }
         _need(len(w.values) <= MAX_VALUES and len(rows["param"]) + len(rows["result"]) <= MAX_POINTERS)
@@ -161,20 +165,21 @@ def record_of(
 # --- what a call must look like ------------------------------------------------------------------------------
 
 
-def _arguments(w: _Writer) -> int:
-    """The checks of all values; gives the number of positional arguments."""
+def _arguments(w: _Writer) -> tuple[int, tuple[str, ...]]:
+    """The checks of all values; gives the number of positional arguments, and the keywords in the call's order."""
     positional, keyword = w.call.tree.children
-    _need(not keyword.children and positional.kind is tuple)
+    _need(positional.kind is tuple)
+    arguments = (*positional.children, *keyword.children)
     leaves = iter(zip(w.call.leaves, w.call.key[1], strict=True))
-    w.values.extend([None] * (len(positional.children) + len(w.traced.captures)))
-    for k, child in enumerate(positional.children):
+    w.values.extend([None] * (len(arguments) + len(w.traced.captures)))
+    for k, child in enumerate(arguments):
         _value(w, k, child, leaves)
     specs = w.traced.capture_specs
-    for k, array in enumerate(w.traced.captures, len(positional.children)):
+    for k, array in enumerate(w.traced.captures, len(arguments)):
         w.values[k] = array
         w.checks.append(_array_check(w, k, specs[len(w.arrays)]))
         w.arrays.append(k)
-    return len(positional.children)
+    return len(positional.children), keyword.keys
 
 
 def _value(w: _Writer, place: int, tree: Tree, leaves: Iterator[Any]) -> None:
@@ -274,9 +279,10 @@ def _array_check(w: _Writer, place: int, spec: ArraySpec) -> list[int]:
             _WRITEABLE if spec.writeable else 0, dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)]
 
 
-def _guards(w: _Writer, backend: str | None, threads: bool) -> list[list[int]]:
+def _guards(w: _Writer, backend: str | None, code: StoredCode) -> list[list[int]]:
     rows: list[list[int]] = []
-    for name in (*(("backend",) if backend is None else ()), *(("num_threads",) if threads else ())):
+    watched = ["backend"] if backend is None and code.statements else []  # views alone are the same on all of them
+    for name in (*watched, *(("num_threads",) if code.threads else ())):
         (context, _, now), *dicts = settings.sources(name)
         if not rows:
             rows.append([Guard.CONTEXT, w.ref(context), 0, w.ref(now)])
@@ -340,12 +346,37 @@ def _results(w: _Writer) -> Iterator[list[int]]:
     seen = {leaf.storage for leaf in results.leaves if isinstance(leaf, View) and not leaf.param}
     for k, (shape, dtype) in enumerate(results.storages):
         if shape is None:
-            raise _Unfit
-        if k not in seen:
+            yield [Result.BLOCK, w.ref(np.dtype(dtype)), dtype.itemsize]
+        elif k not in seen:
             _need(shape == () and dtype.itemsize <= SCRATCH_BYTES)
             yield [Result.SCRATCH]
-        else:
+        elif all(type(d) is int for d in shape):
             yield [Result.ARRAY, w.ref(np.dtype(dtype)), len(shape), w.list(shape)]
+        else:
+            _need(len(shape) <= MAX_RANK)
+            yield [Result.SIZED, w.ref(np.dtype(dtype)), len(shape), _amounts(w, shape, _given(w))]
+
+
+def _given(w: _Writer) -> dict[str, int]:
+    """The symbols of integers that are passed by value: where an amount finds them."""
+    found: dict[str, int] = {}
+    for k, param in enumerate(w.traced.func.params):
+        if is_integer(param) and k not in w.traced.written:  # it is read before the program runs, and behind it
+            plain, from_zero = size_values(param.name, 0)
+            found |= {plain: k, from_zero: ~k}
+    return found
+
+
+def _amounts(w: _Writer, dims: Sequence[Dim], places: Mapping[str, int]) -> int:
+    """The address of a table of amounts. places: pointers by symbol."""
+    rows = []
+    for dim in dims:
+        terms = []
+        for monomial, factor in dim.terms if isinstance(dim, Poly) else (((), dim),):
+            _need(len(monomial) <= MAX_FACTORS and all(s.name in places for s in monomial))
+            terms.append([factor, len(monomial), *(places[s.name] for s in monomial)])
+        rows.append([len(terms), w.table(terms, WORDS["term"])])
+    return w.table(rows, WORDS["amount"])
 
 
 def _steps(w: _Writer) -> Iterator[list[int]]:
@@ -388,23 +419,25 @@ def _leaf_step(w: _Writer, leaf: Leaf, rooted: set[int]) -> list[int]:
 
 
 def _view_step(w: _Writer, leaf: View, rooted: set[int]) -> list[int]:
-    # What has no elements is made afresh by the slow path, and owns its memory.
-    _need(not leaf.symbols)
-    size = leaf.dtype.itemsize
+    size, params, whole_size = leaf.dtype.itemsize, len(w.traced.params), 0
     if not leaf.param:
         shape, dtype = w.traced.results.storages[leaf.storage]
-        if shape is None:
-            raise _Unfit
         whole = leaf.shape == shape and leaf.dtype == dtype and leaf.offset == 0 and leaf.writeable
-        if whole and leaf.storage not in rooted and (0 in shape or leaf.strides == contiguous_strides(shape)):
+        packed = 0 in leaf.shape or leaf.strides == contiguous_strides(leaf.shape)
+        if whole and packed and leaf.storage not in rooted:
             rooted.add(leaf.storage)
             return [Step.ROOT, leaf.storage]
-    _need(math.prod(leaf.shape) > 0)
-    params = len(w.traced.params)
+        whole_size = 0 if shared(leaf, w.traced.results) else dtype.itemsize
     owner = w.arrays[w.traced.params[leaf.storage].array] if leaf.param else leaf.storage
-    return [Step.VIEW, int(leaf.param), owner, leaf.storage if leaf.param else params + leaf.storage,
-            leaf.offset * size, w.ref(np.dtype(leaf.dtype)), len(leaf.shape), w.list(leaf.shape),
-            w.list([s * size for s in leaf.strides]), _WRITEABLE if leaf.writeable else 0]
+    head = [int(leaf.param), owner, leaf.storage if leaf.param else params + leaf.storage]
+    descr, rank, flags = w.ref(np.dtype(leaf.dtype)), len(leaf.shape), _WRITEABLE if leaf.writeable else 0
+    if leaf.symbols:
+        _need(rank <= MAX_RANK)
+        places = _given(w) | {name: params + k for name, k in leaf.symbols if k >= 0}
+        dims = (leaf.offset * size, *leaf.shape, *(s * size for s in leaf.strides))
+        return [Step.SIZED, *head, _amounts(w, dims, places), descr, rank, flags, size, whole_size]
+    return [Step.VIEW, *head, leaf.offset * size, descr, rank, w.list(leaf.shape),
+            w.list([s * size for s in leaf.strides]), flags]
 
 
 # --- tables --------------------------------------------------------------------------------------------------

@@ -27,8 +27,8 @@ from sparsec.frontend.results import (
     Sparse,
     SparseArgument,
     View,
+    shared,
     view_of,
-    views_in,
 )
 from sparsec.frontend.sparse_arguments import densified
 from sparsec.frontend.trace import current_trace
@@ -206,7 +206,7 @@ def _object(
             seen = _object(leaf.at(env), made, call, arrays, pointers, results, places, traced, sizes)
             # The memory was for the largest size; a much smaller result should not keep it.
             small = not leaf.param and seen.flags.c_contiguous and seen.nbytes * 2 < results[leaf.storage].nbytes
-            return seen.copy() if small and not _shared(leaf, traced) else seen
+            return seen.copy() if small and not shared(leaf, traced.results) else seen
         case View(param=True, storage=k):
             return view_of(arrays[traced.params[k].array], pointers[k], leaf)
         case View(storage=k):
@@ -218,12 +218,6 @@ def _object(
             if whole and same_layout and not any(m is root for m in made):
                 return root
             return view_of(root, places[k], leaf)
-
-
-def _shared(leaf: View, traced: TracedFunction) -> bool:
-    """Whether another part of the result lies in the same storage."""
-    leaves = traced.results.leaves
-    return sum(any(not x.param and x.storage == leaf.storage for x in views_in(other)) for other in leaves) > 1
 
 
 def _alignments(traced: TracedFunction) -> dict[str, int]:

@@ -134,6 +134,11 @@ class Results:
         return self.numbers[value.storage]
 
 
+def shared(leaf: View, results: Results) -> bool:
+    """Whether another part of the result lies in the same result storage."""
+    return sum(any(not x.param and x.storage == leaf.storage for x in views_in(y)) for y in results.leaves) > 1
+
+
 def collect(trace: Trace, result: Any, arguments: Sequence[Traced]) -> Results:
     """Takes the result apart; arrays are read now, after all writes."""
     items: list[Any] = []

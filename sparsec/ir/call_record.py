@@ -11,33 +11,42 @@ rows of `GUARD`, `CHECK`, `PAIR`, `PARAM`, `RESULT` and `STEP` words. Objects ar
     params    where the pointers of the compiled function come from
     results   the arrays, or scratch words, that it fills
     steps     a stack machine that makes the returned object
+
+A size that only the call knows is an amount: a table of terms whose values are multiplied and added up. Each value is
+the integer that one of the compiled function's pointers points to.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["ANY", "MAX_LEAVES", "MAX_POINTERS", "MAX_VALUES", "SCRATCH_BYTES", "WORDS", "Check", "Guard", "Pair",
-           "Param", "Record", "Result", "Step"]
+__all__ = ["ANY", "MAX_FACTORS", "MAX_LEAVES", "MAX_POINTERS", "MAX_RANK", "MAX_VALUES", "SCRATCH_BYTES", "WORDS",
+           "Check", "Guard", "Pair", "Param", "Record", "Result", "Step"]
 
 #: Sizes of the tables that a call keeps on the stack.
-MAX_VALUES, MAX_POINTERS, MAX_LEAVES = 512, 256, 32
+MAX_VALUES, MAX_POINTERS, MAX_LEAVES, MAX_RANK = 512, 256, 32, 64
 
-#: Bytes for a scalar result.
+#: Values that a term of an amount may multiply.
+MAX_FACTORS = 4
+
+#: Bytes for a scalar result, or for the words of an `ir.block`.
 SCRATCH_BYTES = 16
 
 #: A stride that does not matter, since its axis has at most one element; a size that another check is about.
 ANY = -(1 << 63)
 
 #: Words in a row of each table.
-WORDS = {"guard": 4, "check": 10, "pair": 7, "param": 3, "result": 4, "step": 10}
+WORDS = {"guard": 4, "check": 10, "pair": 7, "param": 3, "result": 4, "step": 10,
+         # rows of a table of amounts: number of terms, terms; of a term: factor, number of pointers, pointers, each
+         # as its number, or as ~number where what is negative counts as 0
+         "amount": 2, "term": 2 + MAX_FACTORS}
 
 
 class Record(IntEnum):
     """Positions in a record. A table is its address and its number of rows."""
 
     ARGUMENTS = 0  # how many positional arguments
-    VALUES = 1  # how many values: arguments, captured arrays, items and attributes
+    VALUES = 1  # how many values: arguments, those by keyword, captured arrays, items and attributes
     ENTRY = 2  # address of the compiled function
     ARENA = 3  # bytes for temporaries
     RELEASE = 4  # 1: the GIL is released while it runs
@@ -57,7 +66,9 @@ class Record(IntEnum):
     CAPTURES = 18
     CAPTURE_COUNT = 19
     THREADS = 20  # how many may take part
-    SIZE = 21
+    NAMES = 21  # table of the keywords in this order, interned
+    NAME_COUNT = 22
+    SIZE = 23
 
 
 class Guard(IntEnum):
@@ -104,6 +115,8 @@ class Result(IntEnum):
 
     ARRAY = 0
     SCRATCH = 1
+    SIZED = 2  # the dims are amounts
+    BLOCK = 3  # descr, bytes of an element: memory that the compiled function asks for; becomes a flat array
 
 
 class Step(IntEnum):
@@ -119,6 +132,8 @@ class Step(IntEnum):
     COMPLEX = 7  # result
     SCALAR = 8  # result, descr
     VIEW = 9  # 1: of a value, 0: of a result; its number; pointer; offset; descr; rank; dims; strides; flags
-    TUPLE = 10  # count
-    LIST = 11  # count
-    DICT = 12  # count, table of keys
+    SIZED = 10  # as VIEW: 1 or 0; number; pointer; amounts of offset, dims, strides; descr; rank; flags; bytes of an
+    # element; bytes of an element of the result: a copy if that is more than twice as large; 0: never
+    TUPLE = 11  # count
+    LIST = 12  # count
+    DICT = 13  # count, table of keys

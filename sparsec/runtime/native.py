@@ -259,7 +259,8 @@ address_of = _address_of()
 # --- functions ---------------------------------------------------------------------------------------------
 
 _PYTHON = (
-    "PyBool_FromLong", "PyComplex_FromDoubles", "PyContextVar_Get", "PyDict_GetItemWithError", "PyDict_New",
+    "PyBool_FromLong", "PyCapsule_GetPointer", "PyCapsule_New", "PyComplex_FromDoubles", "PyContextVar_Get",
+    "PyDict_GetItemWithError", "PyDict_New",
     "PyDict_Next", "PyDict_SetItem", "PyDict_Size", "PyErr_Clear", "PyErr_NoMemory", "PyEval_RestoreThread",
     "PyEval_SaveThread", "PyFloat_FromDouble", "PyList_GetItem", "PyList_New", "PyList_SetItem",
     "PyList_Size", "PyLong_FromLongLong", "PyObject_CallOneArg", "PyObject_GetAttr", "PyObject_GetItem",
@@ -268,7 +269,7 @@ _PYTHON = (
 )  # fmt: skip
 
 # Positions in NumPy's table of functions, which NumPy 2 keeps as they are.
-_NUMPY = {"PyArray_Scalar": 60, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
+_NUMPY = {"PyArray_Scalar": 60, "PyArray_NewCopy": 85, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
 _ARRAY_TYPE, _ABI_VERSION, _ABI = 2, 0, 0x2000000
 
 
