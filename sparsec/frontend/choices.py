@@ -22,7 +22,7 @@ from sparsec.frontend.trace import Storage, Trace
 from sparsec.ir.dims import Dim, lower_bound, substitute, symbols, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.tensorref import TensorRef
-from sparsec.ir.types import I64, TensorType
+from sparsec.ir.types import BOOL, I64, TensorType
 
 #: What a branch's values are afterwards, to what an array of it is then.
 Build = Callable[[Sequence[Value]], Traced]
@@ -38,44 +38,55 @@ class Arrays:
 
 @dataclass(eq=False)
 class Choice(Storage):
-    """Stands for the storage of one of two arrays of one shape, dtype and strides: the first if `test` holds."""
+    """Stands for the storage of one of some arrays of one shape, dtype and strides: the one whose test holds, else
+    the last. At most one of the tests holds. However many branches led here, each array stands here once."""
 
-    test: Value = None  # type: ignore[assignment]
-    arrays: tuple[Traced, ...] = ()
+    tests: tuple[Value, ...] = ()
+    arrays: tuple[Traced, ...] = ()  # one more than tests; none of them is a choice
 
     def parts(self, steps: Sequence[Any]) -> list[Traced]:
-        """The same view of both arrays."""
+        """The same view of each array."""
         found = list(self.arrays)
         for name, attrs in steps:
             found = [a.view(name, **dict(attrs)) for a in found]
         return found
 
     def read(self, trace: Trace, array: Traced) -> Value:
-        one, other = (a.read() for a in self.parts(array.steps))
-        return trace.op("where", broadcast(trace, self.test, array.shape), one, other)
+        *parts, last = self.parts(array.steps)
+        value = last.read()
+        for test, part in zip(reversed(self.tests), reversed(parts), strict=True):
+            value = trace.op("where", broadcast(trace, test, array.shape), part.read(), value)
+        return value
 
     def check_writable(self) -> None:
         for array in self.arrays:
             array.trace.check_writable(array)
 
     def change(self, trace: Trace, array: Traced, make: Callable[[Traced, Storage], None]) -> None:
-        """Changes the array that it is, and not the other."""
-        outer = trace.versions()
+        """Changes the array that it is, and not the others."""
+        _change(trace, self.tests, self.parts(array.steps), make)
 
-        def block(target: Traced) -> Block:
-            storage = target.storage
-            assert storage is not None
-            return run_block(trace, outer, lambda: storage.change(trace, target, make))[0]
 
-        blocks = [block(target) for target in self.parts(array.steps)]
-        trace.restore(outer)
-        written = [s for s in outer if any(b.versions.get(s, outer[s]) is not outer[s] for b in blocks)]
-        if not written:
-            return
-        yields = [[b.versions.get(s, outer[s]) for s in written] for b in blocks]
-        results = emit_control(trace, "if", (self.test,), [b.finish(y, {}) for b, y in zip(blocks, yields)])
-        for storage, version in zip(written, results):
-            trace.advance(storage, version)
+def _change(
+    trace: Trace, tests: Sequence[Value], targets: Sequence[Traced], make: Callable[[Traced, Storage], None]
+) -> None:
+    target = targets[0]
+    assert target.storage is not None
+    if not tests:
+        target.storage.change(trace, target, make)
+        return
+    outer = trace.versions()
+    storage = target.storage
+    blocks = [run_block(trace, outer, lambda: storage.change(trace, target, make))[0],
+              run_block(trace, outer, lambda: _change(trace, tests[1:], targets[1:], make))[0]]
+    trace.restore(outer)
+    written = [s for s in outer if any(b.versions.get(s, outer[s]) is not outer[s] for b in blocks)]
+    if not written:
+        return
+    yields = [[b.versions.get(s, outer[s]) for s in written] for b in blocks]
+    results = emit_control(trace, "if", (tests[0],), [b.finish(y, {}) for b, y in zip(blocks, yields)])
+    for storage, version in zip(written, results):
+        trace.advance(storage, version)
 
 
 def storages_of(x: Traced) -> list[Storage]:
@@ -96,12 +107,56 @@ def choose(trace: Trace, test: Value, one: Traced, other: Traced) -> Traced:
         return one
     if _one_view(one, other):
         return _between(trace, test, one, other)
+    arrays: list[Traced] = []
+    for x in (*_arrays(one), *_arrays(other)):
+        if not any(_one_place(x, seen) for seen in arrays):
+            arrays.append(x)
+    tests = [_where(trace, test, _is(trace, one, x), _is(trace, other, x)) for x in arrays[:-1]]
+    return _one_of(trace, tests, arrays)
+
+
+def _one_of(trace: Trace, tests: Sequence[Value], arrays: Sequence[Traced]) -> Traced:
+    if not tests:
+        return arrays[0]
     name = trace.builder.names.fresh("choice")
-    ref = one.type.ref
+    ref = arrays[0].type.ref
     assert ref is not None
-    type = one.type.with_ref(TensorRef(name, 0, ref.strides))
-    storage = Choice(Value(name, type.fresh()), test=test, arrays=(one, other))
-    return Traced(trace, type, storage=storage, readonly=one.readonly or other.readonly)
+    type = arrays[0].type.with_ref(TensorRef(name, 0, ref.strides))
+    storage = Choice(Value(name, type.fresh()), tests=tuple(tests), arrays=tuple(arrays))
+    return Traced(trace, type, storage=storage, readonly=next((a.readonly for a in arrays if a.readonly), ""))
+
+
+def _arrays(x: Traced) -> list[Traced]:
+    return x.storage.parts(x.steps) if isinstance(x.storage, Choice) else [x]
+
+
+def _is(trace: Trace, x: Traced, array: Traced) -> Value | bool:
+    """Whether `x` is that one of the arrays that it may be."""
+    for k, part in enumerate(_arrays(x)):
+        if _one_place(part, array):
+            tests = x.storage.tests if isinstance(x.storage, Choice) else ()
+            return tests[k] if k < len(tests) else _none(trace, tests)
+    return False
+
+
+def _none(trace: Trace, tests: Sequence[Value]) -> Value | bool:
+    held: Value | bool = True
+    for test in tests:
+        held = _where(trace, test, False, held)
+    return held
+
+
+def _where(trace: Trace, test: Value, one: Value | bool, other: Value | bool) -> Value:
+    if one is True and other is False:
+        return test
+    a, b = (trace.const(x, BOOL) if isinstance(x, bool) else x for x in (one, other))
+    return trace.op("where", test, a, b)
+
+
+def _one_place(x: Traced, y: Traced) -> bool:
+    """Whether two arrays are the same view of the same storage."""
+    return x is y or (x.storage is y.storage and x.steps == y.steps and x.type == y.type
+                      and x.readonly == y.readonly)
 
 
 def alike(one: Traced, other: Traced) -> bool:
@@ -194,15 +249,13 @@ class Carrier:
         return lambda got: self._renamed(base(got), x, {n: got[k] for n, k in positions.items()})
 
     def _choice(self, x: Traced, storage: Choice) -> Build:
-        one, other = (self.add(a) for a in storage.arrays)
-        if self.trace.visible(storage.test):
-            test: Callable[[Sequence[Value]], Value] = lambda got: storage.test  # noqa: E731
-        else:
-            position = self._carry(storage.test.name, lambda: storage.test)
-            test = lambda got: got[position]  # noqa: E731
+        builds = [self.add(a) for a in storage.arrays]
+        places = [None if self.trace.visible(test) else self._carry(test.name, lambda test=test: test)  # type: ignore[misc]
+                  for test in storage.tests]
 
         def build(got: Sequence[Value]) -> Traced:
-            return _stepped(choose(self.trace, test(got), one(got), other(got)), x)
+            tests = [test if place is None else got[place] for test, place in zip(storage.tests, places)]
+            return _stepped(_one_of(self.trace, tests, [named(got) for named in builds]), x)
 
         return build
 

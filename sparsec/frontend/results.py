@@ -157,12 +157,15 @@ def _array_or_either(
 ) -> Leaf:
     if not isinstance(item, Traced) or not isinstance(item.storage, Choice):
         return _leaf(trace, item, arguments, found)
-    test = found.storage(trace.op("copy", item.storage.test), (), BOOL)
-    parts = []
+    tests = [found.storage(trace.op("copy", test), (), BOOL) for test in item.storage.tests]
+    leaves: list[Leaf] = []
     for part in item.storage.parts(item.steps):
         same = next((k for k, x in enumerate(earlier) if x is part), None)
-        parts.append(_array_or_either(trace, part, earlier, arguments, found) if same is None else SameAs(same))
-    return Either(test, tuple(parts))
+        leaves.append(_array_or_either(trace, part, earlier, arguments, found) if same is None else SameAs(same))
+    leaf = leaves.pop()
+    for test, other in zip(reversed(tests), reversed(leaves), strict=True):
+        leaf = Either(test, (other, leaf))
+    return leaf
 
 
 def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) -> Leaf:

@@ -248,6 +248,24 @@ def test_on_a_device(name, backend):
         check(PROGRAMS[name], lambda s=sign: arguments(s, True), backend)
 
 
+def left_by_many_turns(x):
+    y = first = x + 1
+    for k in range(24):  # each turn may replace the array: what there is to choose from must not double
+        if x[k % 4] > k % 3:
+            y[k % 4] += 1
+            y = y * 2
+        elif x[(k + 1) % 4] > 1:
+            y = first
+    y[0] = -1
+    return y, first
+
+
+@pytest.mark.parametrize("backend", backends("interp"))
+def test_an_array_of_many_branches(backend):
+    for first in (0.0, 5.0):
+        check(left_by_many_turns, lambda first=first: (np.array([first, 1.5, 0.5, 2.5]),), backend)
+
+
 def overlapping():
     base = np.arange(6.0)
     return base[:5], base[1:]
