@@ -23,6 +23,7 @@ from sparsec.passes.propagate import Propagate
 from sparsec.passes.resolve_views import ResolveViews
 from sparsec.passes.skip_copies import SkipCopies
 from sparsec.passes.split_strides import SplitStrides
+from sparsec.passes.through_index import ThroughIndex
 from sparsec.passes.unfuse import Unfuse
 from sparsec.passes.whole_writes import WholeWrites
 
@@ -39,6 +40,7 @@ DEFAULT: tuple[Pass, ...] = (
     Dce(),
     Dots(),
     Propagate(),
+    ThroughIndex(),
     ResolveViews(),
     OrderAxes(),
     WholeWrites(),
@@ -75,8 +77,9 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Unfuse, Canonicalize, Fold, Cse, Dce, Dots, WholeWrites, Propagate, ResolveViews, OrderAxes, SkipCopies, Dissolve,
-    Inline, MaskedWrites, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
+    Unfuse, Canonicalize, Fold, Cse, Dce, Dots, WholeWrites, Propagate, ThroughIndex, ResolveViews, OrderAxes,
+    SkipCopies, Dissolve, Inline, MaskedWrites, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward,
+    PlanMemory,
 )}
 
 

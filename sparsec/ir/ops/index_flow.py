@@ -220,3 +220,49 @@ register(OpRecord(
     cases=(case(np.array([0, 3], "i4"), dtypes="i4", by=2), case(np.array([1], "i4"), dtypes="i4", by=1),
            case(np.array([], "i4"), dtypes="i4", by=3), case(np.array([1, 2], "i4"), dtypes="i4", by=0)),
 ))
+
+
+def _group_count_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    _vectors("index_group_count", types)
+    return [TensorType(I64, ())]
+
+
+def _groups_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    _vectors("index_groups", types)
+    return _vector(attrs["size"])
+
+
+def _grouped(nest: NestBuilder, by: int, write: bool) -> Expr:
+    """Walks the groups of the operand; gives their number."""
+    count, last = nest.mut(index(0), "count"), nest.mut(const(-1, I32), "last")
+    with nest.loop(nest.shape(0)[0]) as i:
+        group = nest.let(S.quo(nest.read(0, i), const(by, I32)))
+        with nest.if_(S.gt(group, last)):
+            if write:
+                nest.write(0, (count,), group)
+            nest.assign(count, S.add(count, index(1)))
+        nest.assign(last, group)
+    return count
+
+
+def _group_count_lower(nest: NestBuilder, by: int) -> None:
+    nest.write(0, (), _grouped(nest, by, write=False))
+
+
+def _groups_lower(nest: NestBuilder, by: int, size: object) -> None:
+    _grouped(nest, by, write=True)
+
+
+register(OpRecord(
+    name="index_group_count", kind=Kind.INDEX, attrs=("by",),
+    doc="How many groups of `by` neighbouring channels have a channel of the index.",
+    infer=_group_count_types, ref=lambda x, by: np.int64(len(np.unique(x // by))), lower=_group_count_lower,
+    cases=tuple(case(np.array(x, "i4"), dtypes="i4", by=4) for x in ([0, 3, 9], [], [4])),
+))
+
+register(OpRecord(
+    name="index_groups", kind=Kind.INDEX, attrs=("by", "size"),
+    doc="The groups of `by` neighbouring channels that have a channel of the index, sorted; `size` is their number.",
+    infer=_groups_types, ref=lambda x, by, size: np.unique(x // by).astype(np.int32), lower=_groups_lower,
+    cases=tuple(case(np.array(x, "i4"), dtypes="i4", by=4, size=n) for x, n in (([0, 3, 9], 2), ([], 0), ([4], 1))),
+))
