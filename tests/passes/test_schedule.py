@@ -19,7 +19,7 @@ from sparsec.passes.lower import lower_program
 from sparsec.passes.pipeline import DEFAULT
 from sparsec.passes.schedule.copies import Namer, jam, unroll
 from sparsec.passes.schedule.decide import decided
-from sparsec.passes.schedule.nests import fuse, perfect_nest, strip
+from sparsec.passes.schedule.nests import cover, fuse, perfect_nest, strip
 from sparsec.passes.schedule.register_block import Registers, register_blocks
 from sparsec.passes.schedule.same_kernels import same_kernels
 
@@ -77,6 +77,22 @@ def test_stripped(size, stop):
     same((loop,), strip(loop, size, block, names))
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 9])
+@pytest.mark.parametrize("stop", ["7", "n"])
+def test_covered_by_full_blocks(size, stop):
+    """What the last block does again is left out: it adds to what is there."""
+    (loop,) = statements(f"for j in 0..{stop} bind(parallel) {{ %y[j * 2] = %y[j * 2] + %x[j] + 1.0:f32 }}")
+
+    def block(first, count, since):
+        assert count in (1, size)
+        body = loop.body if since is None else (If(S.ge(loop.var, since), loop.body),)
+        return jam(body, "j", [S.add(first, index(k)) for k in range(count)], names)
+
+    names = Namer(["j", "n"])
+    if stop == "n" or size <= 7:
+        same((loop,), cover(loop, size, block, names))
+
+
 def test_fused_loops_walk_neighbours():
     (stmt,) = statements("""for y in 0..4 bind(parallel) { for x in 0..7 bind(parallel) {
         %y[y * 7 + x] = %x[x * 7 + y] } }""")
@@ -98,12 +114,16 @@ def test_conditions_that_ranges_decide():
     body = statements("""for i in 0..8 { let at = rem(i, 4) * 2 + 1
         if and(at >= 1, at < n) { %y[i] = 1.0:f32 } else { if i < 4 { if i <= 3 { %y[i] = 2.0:f32 } } else {
         if and(i >= 4, at <= 7) { %y[i] = 3.0:f32 } } }
-        if quo(i, 3) > 2 { %y[i] = 9.0:f32 } }""")
+        if quo(i, 3) > 2 { %y[i] = 9.0:f32 }
+        if rem(i, 4) * 2 - 3 >= 0 { %y[i + 8] = 1.0:f32 } if rem(i, 4) * 2 + 1 < 4 { %y[i + 16] = 1.0:f32 }
+        if and(i >= 2, i < 4) { if quo(i, 2) * 2 < 4 { %y[i + 24] = 1.0:f32 } } }""")
     made = decided(body)
     same(body, made)
     conditions = [[s.cond for s in walk_stmts(b) if isinstance(s, If)] for b in (body, made)]
-    assert [len(c) for c in conditions] == [5, 2]
+    assert [len(c) for c in conditions] == [9, 5]
+    asked = S.rem(var("i"), index(4))
     assert conditions[1][0] == S.lt(var("at"), var("n"))
+    assert conditions[1][2:4] == [S.ge(asked, index(2)), S.lt(asked, index(2))]
 
 
 # --- whole convolutions ----------------------------------------------------------------------------------

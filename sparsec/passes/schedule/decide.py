@@ -3,6 +3,7 @@
     for i in 0..8 {                              for i in 0..8 {
       let at = i + 2                               let at = i + 2
       if at >= 0 and at < n { A }      ->          if at < n { A }
+      if i * 2 - 3 >= 0 { B }                      if i >= 2 { B }
     }                                            }
 """
 
@@ -13,11 +14,11 @@ from dataclasses import replace
 
 from sparsec.ir.loop_rewrite import map_expr, with_exprs
 from sparsec.ir.loops import Apply, Body, Const, Expr, For, If, Let, Stmt, Var, While
-from sparsec.ir.scalar import const
+from sparsec.ir.scalar import const, index
 from sparsec.ir.types import BOOL, I64
 from sparsec.passes.schedule.copies import turns_of
 
-__all__ = ["Ranges", "decided", "range_of"]
+__all__ = ["Ranges", "decide", "decided", "range_of"]
 
 Range = tuple[int, int]  # the least and the greatest value
 Ranges = Mapping[str, Range]
@@ -32,7 +33,7 @@ def decided(body: Body, ranges: Ranges | None = None, rest: Rest = lambda expr, 
 
 
 def _stmt(stmt: Stmt, known: dict[str, Range], rest: Rest) -> Body:
-    stmt = with_exprs(stmt, lambda expr: _expr(expr, known))
+    stmt = with_exprs(stmt, lambda expr: decide(expr, known))
     kept = with_exprs(stmt, lambda expr: rest(expr, known))
     match stmt:
         case Let(var=var, value=value) if var.dtype == I64:
@@ -58,15 +59,22 @@ def _stmt(stmt: Stmt, known: dict[str, Range], rest: Rest) -> Body:
 
 
 def _narrowed(cond: Expr, known: Ranges) -> tuple[Ranges, Ranges]:
-    """What is known where `cond` holds, and where it does not: of `name < number` only."""
+    """What is known where `cond` holds, and where it does not: of `name < number` and, where both hold, of
+    `number <= name < number` only."""
     match cond:
+        case Apply("and", (x, y)):
+            return _narrowed(y, _narrowed(x, known)[0])[0], known
+        case Apply("ge", (Var(name=name), Const(value=int(bound)))) if name in known:
+            low, high = known[name]
+            return {**known, name: (max(low, bound), high)}, {**known, name: (low, min(high, bound - 1))}
         case Apply("lt", (Var(name=name), Const(value=int(bound)))) if name in known:
             low, high = known[name]
             return {**known, name: (low, min(high, bound - 1))}, {**known, name: (max(low, bound), high)}
     return known, known
 
 
-def _expr(expr: Expr, known: Ranges) -> Expr:
+def decide(expr: Expr, known: Ranges) -> Expr:
+    """The expression with what the ranges of i64 names tell about conditions in it."""
     return map_expr(expr, lambda node: _node(node, known))
 
 
@@ -79,7 +87,19 @@ def _node(node: Expr, known: Ranges) -> Expr:
         case Apply("lt" | "le" | "gt" | "ge" as fn, (x, y)) if x.dtype == I64:
             left, right = range_of(x, known), range_of(y, known)
             if left is not None and right is not None:
-                return _compared(fn, left, right, node)
+                return _solved(_compared(fn, left, right, node))
+    return node
+
+
+def _solved(node: Expr) -> Expr:
+    """`x * 2 - 3 >= 0` as `x >= 2`, so that what asks the same looks the same. For sums that do not wrap."""
+    match node:
+        case Apply("lt" | "ge" as fn, (Apply("add", (x, Const(value=int(by)))), Const(value=int(bound)))):
+            return _solved(Apply(fn, (x, index(bound - by)), BOOL))
+        case Apply("lt" | "ge" as fn, (Apply("sub", (x, Const(value=int(by)))), Const(value=int(bound)))):
+            return _solved(Apply(fn, (x, index(bound + by)), BOOL))
+        case Apply("lt" | "ge" as fn, (Apply("mul", (x, Const(value=int(by)))), Const(value=int(bound)))) if by > 0:
+            return _solved(Apply(fn, (x, index(-(-bound // by))), BOOL))
     return node
 
 

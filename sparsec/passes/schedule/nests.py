@@ -3,6 +3,7 @@
     for y in 0..4 { for x in 0..7 { A(y, x) } }
         fused:      for q in 0..28 { A(quo(q, 7), rem(q, 7)) }
         stripped:   for q in 0..28 step 16 { if q < 1 { block(q, 16) } else { block(16, 12) } }
+        covered:    for q in 0..28 step 16 { block(min(q, 12), 16), of which turns before q have been made }
 
 All loops here are independent ("parallel"), so their order is free.
 """
@@ -17,7 +18,7 @@ from sparsec.ir.loops import Body, Expr, For, If, Stmt, Var
 from sparsec.ir.scalar import S, index, var
 from sparsec.passes.schedule.copies import Namer, turns_of
 
-__all__ = ["Nest", "fuse", "nested", "perfect_nest", "strip"]
+__all__ = ["Nest", "cover", "fuse", "nested", "perfect_nest", "strip"]
 
 Block = Callable[[Expr, int], Body]  # (first turn, how many) to statements
 
@@ -66,6 +67,25 @@ def fuse(outer: For, inner: For, body: Body, names: Namer) -> tuple[For, Body]:
         places = {outer.var.name: index(0), inner.var.name: both}
     loop = replace(outer, var=both, stop=S.mul(outer.stop, size))
     return loop, substitute(body, places)
+
+
+def cover(loop: For, size: int, block: Callable[[Expr, int, Expr | None], Body], names: Namer) -> Body:
+    """The loop in steps of `size`, all of them full: the last begins early enough. `block(start, count, since)` must
+    leave out what turns before `since` do; None: there are none. Where there are fewer turns than `size` (only the
+    call may know), they are made one by one."""
+    first = Var(names.fresh(f"{loop.var.name}_block"), loop.var.dtype)
+    turns = turns_of(loop)
+    if turns is not None:
+        size = min(size, len(turns))
+    if turns is not None and len(turns) % size == 0:
+        body = block(first, size, None)
+    else:
+        body = block(S.min(first, S.sub(loop.stop, index(size))), size, first)
+    if turns is None and size > 1:
+        one = Var(names.fresh(loop.var.name), loop.var.dtype)
+        few = For(one, index(0), loop.stop, 1, block(one, 1, None))
+        body = (If(S.ge(loop.stop, index(size)), body, (few,)),)
+    return nested((replace(loop, var=first, step=size),), body)
 
 
 def strip(loop: For, size: int, block: Block, names: Namer) -> Body:

@@ -12,7 +12,10 @@
 
 Lanes run along the innermost axes of the result; what they all share (a weight) is loaded once for all of them, and
 what the block's rows share (a vector of x) once for all rows. Each sum is still formed in its own order. What is
-left over at the ends is done in smaller blocks. Nothing here knows of convolution: loops and loads decide.
+left over of the lanes at the end is done in a smaller block; the last block of rows begins early enough to be full,
+and does not store what is stored already. Lanes that lie outside of an image are masked, which costs as much as a
+multiply-add: blocks of lanes away from the first and last rows have a body of their own, where fewer conditions are
+open. Nothing here knows of convolution: loops and loads decide.
 """
 
 from __future__ import annotations
@@ -39,18 +42,24 @@ from sparsec.ir.loops import (
     exprs,
     walk_stmts,
 )
-from sparsec.ir.scalar import S, index, var
-from sparsec.ir.types import I64
+from sparsec.ir.scalar import S, const, index, var
+from sparsec.ir.types import BOOL, I64
 from sparsec.ir.varying import Varying, in_lockstep
 from sparsec.passes.schedule.copies import Namer, jam, turns_of, unroll
-from sparsec.passes.schedule.decide import decided
+from sparsec.passes.schedule.decide import Ranges, decide, decided
 from sparsec.passes.schedule.narrow import narrowed
-from sparsec.passes.schedule.nests import Nest, fuse, nested, perfect_nest, strip
+from sparsec.passes.schedule.nests import Nest, cover, fuse, nested, perfect_nest, strip
 
 __all__ = ["Registers", "register_blocks"]
 
 #: The most taps that are written out.
 _UNROLLED = 16
+
+#: Half cycles until a sum can be added to again, and for a load, those included that wait for another cache.
+_LATENCY, _LOADS = 8, 1.2
+
+#: Rows of a block that lie where a list says: the address of each stays in a register.
+_ADDRESSES = 8
 
 #: The most vectors side by side in a block, and the rows that one work-item of a device computes.
 _MOST_PARTS = 8
@@ -64,6 +73,11 @@ class Registers:
 
     vector_bytes: int
     count: int
+
+    @property
+    def masks(self) -> int:
+        """Masks that have registers of their own: of 512-bit vectors only."""
+        return 7 if self.vector_bytes >= 64 else 0
 
 
 def register_blocks(program: Program, machine: Registers) -> Program:
@@ -100,6 +114,7 @@ class _Contraction:
     itemsize: int
     most: int  # turns of `block`, at most; 0: nothing tells
     rows_first: bool  # whether what the block's turns have of their own is larger than what they share
+    listed: bool  # whether what they have of their own lies where a list says
 
     @staticmethod
     def find(stmt: Stmt, kernel: Kernel) -> _Contraction | None:
@@ -114,18 +129,20 @@ class _Contraction:
         own = [load for load in loads if not in_lanes.expr(load.index)]
         if not along or not shared or not own:
             return None
-        block = None
+        block, listed = None, False
         for loop in nest.loops[: len(nest.loops) - len(along)]:
             known = Varying((loop.var.name,), nest.body)
-            if any(known.expr(load.index) for load in own) and not any(known.expr(load.index) for load in shared):
-                block = loop
+            moving = [load for load in own if known.expr(load.index)]
+            if moving and not any(known.expr(load.index) for load in shared):
+                block, listed = loop, not all(_stride(load.index, loop.var) for load in moving)
         others = tuple(loop for loop in nest.loops if loop not in along and loop is not block)
         once = {loop.var.name: index(0) for loop in others if turns_of(loop) == range(1)}
         others, body = tuple(loop for loop in others if loop.var.name not in once), substitute(nest.body, once)
         sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
         largest = [max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared)]
         most = _most_turns(block, (*others, *along), nest.body, sizes)
-        return _Contraction(others, block, along, body, loads[0].dtype.itemsize, most, largest[0] > largest[1])
+        own_first = largest[0] > largest[1]
+        return _Contraction(others, block, along, body, loads[0].dtype.itemsize, most, own_first, listed)
 
 
 def _most_turns(block: For | None, around: Sequence[For], body: Body, sizes: Mapping[str, int]) -> int:
@@ -205,25 +222,35 @@ def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
     if not machine.vector_bytes:
         return _for_devices(found, pixels, body, names)
     lanes = machine.vector_bytes // found.itemsize
-    parts, rows = block_size(found, machine)
+    parts, rows = block_size(found, body, pixels, machine)
 
-    def tile(first: Expr, count: int, turn: Expr, copies: int) -> Body:
-        return _in_lanes(body, pixels, first, count, lanes, lambda one: _rows(found, one, turn, copies, names), names)
+    inside = _Tile.of(body, pixels, parts * lanes).inside
 
-    def over_rows(inner: Callable[[Expr, int], Body]) -> Body:
-        return inner(index(0), 1) if found.block is None else strip(found.block, rows, inner, names)
+    def tile(first: Expr, count: int, turn: Expr, copies: int, since: Expr | None) -> Body:
+        def copied(one: Body) -> Body:
+            return _rows(found, one, turn, copies, names, since)
+
+        return _in_lanes(body, pixels, first, count, lanes, copied, names)
+
+    def over_rows(inner: Callable[[Expr, int, Expr | None], Body]) -> Body:
+        return inner(index(0), 1, None) if found.block is None else cover(found.block, rows, inner, names)
 
     def over_pixels(inner: Callable[[Expr, int], Body]) -> Body:
-        return strip(pixels, parts * lanes, inner, names)
+        def block(first: Expr, count: int) -> Body:
+            if not inside or isinstance(first, Const):
+                return inner(first, count)
+            here = S.logical_and(S.ge(first, index(inside.start)), S.lt(first, index(inside.stop)))
+            return (If(here, inner(first, count), inner(first, count)),)
+
+        return strip(pixels, parts * lanes, block, names)
 
     if found.block is None:
-        inside = over_pixels(lambda first, count: nested(found.others, tile(first, count, index(0), 1)))
-        return inside
+        return over_pixels(lambda first, count: nested(found.others, tile(first, count, index(0), 1, None)))
     if found.rows_first:
-        inside = over_rows(lambda turn, copies: over_pixels(lambda first, count: tile(first, count, turn, copies)))
+        made = over_rows(lambda *rows: over_pixels(lambda first, count: tile(first, count, *rows)))
     else:
-        inside = over_pixels(lambda first, count: over_rows(lambda turn, copies: tile(first, count, turn, copies)))
-    return nested(found.others, inside)
+        made = over_pixels(lambda first, count: over_rows(lambda *rows: tile(first, count, *rows)))
+    return nested(found.others, made)
 
 
 def _for_devices(found: _Contraction, pixels: For, body: Body, names: Namer) -> Body:
@@ -247,9 +274,15 @@ def _written_out(stmt: Stmt, names: Namer) -> Body:
     return (stmt,)
 
 
-def _rows(found: _Contraction, body: Body, turn: Expr, copies: int, names: Namer) -> Body:
+def _rows(
+    found: _Contraction, body: Body, turn: Expr, copies: int, names: Namer, since: Expr | None = None
+) -> Body:
+    """The rows from `turn` on side by side; those before `since` are computed, but not stored."""
     if found.block is None:
         return body
+    if since is not None:
+        stored = S.ge(found.block.var, since)
+        body = map_body(body, lambda stmt: (If(stored, (stmt,)) if isinstance(stmt, Store) else stmt,))
     return jam(body, found.block.var.name, [S.add(turn, index(k)) for k in range(copies)], names)
 
 
@@ -266,34 +299,107 @@ def _in_lanes(
     return (For(lane, index(0), index(width), 1, inner, "vector"),)
 
 
-def block_size(found: _Contraction, machine: Registers) -> tuple[int, int]:
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """Blocks of `size` pixels, and which conditions they are computed under.
+
+    inside: where blocks begin in which the same conditions stay open as in the middle, away from the first and last
+        rows of an image; empty where all blocks are alike. share: how many of all blocks these are. near, far: the
+        conditions that are left inside, and in the other blocks.
+    """
+
+    inside: range
+    share: float
+    near: tuple[Expr, ...]
+    far: tuple[Expr, ...]
+
+    @staticmethod
+    def of(body: Body, pixels: For, size: int) -> _Tile:
+        turns = turns_of(pixels) or range(0)
+        conds = list(_conditions(body, {}))
+
+        def left(first: int, last: int) -> tuple[Expr, ...]:
+            found = (decide(cond, {**known, pixels.var.name: (first, last)}) for cond, known in conds)
+            return tuple(cond for cond in found if cond != const(True, BOOL))
+
+        far = left(0, len(turns) - 1)
+        starts = range(0, len(turns) - size + 1, size)
+        middle = left(starts[len(starts) // 2], starts[len(starts) // 2] + size - 1) if starts else far
+        if len(starts) < 2 or middle == far:
+            return _Tile(range(0), 0, far, far)
+        begin, end = 0, len(starts)
+        while left(starts[begin], starts[begin] + size - 1) != middle:
+            begin += 1
+        while left(starts[end - 1], starts[end - 1] + size - 1) != middle:
+            end -= 1
+        share = (end - begin) * size / len(turns)
+        return _Tile(range(starts[begin], starts[end - 1] + 1), share, middle, far)
+
+
+def _conditions(body: Body, known: Ranges) -> Iterator[tuple[Expr, Ranges]]:
+    """All that is asked in a body, with the ranges of the loops around it."""
+    for stmt in body:
+        match stmt:
+            case For():
+                turns = turns_of(stmt)
+                yield from _conditions(stmt.body, {**known, stmt.var.name: (turns[0], turns[-1])} if turns else known)
+            case If():
+                yield stmt.cond, known
+                yield from _conditions((*stmt.then, *stmt.orelse), known)
+
+
+def _taps(body: Body) -> int:
+    """Multiply-adds in a turn of the innermost sums."""
+    found = (sum(isinstance(s, Assign) and _multiplies(s.value) for s in loop.body) for loop in _loops(body))
+    return max(found, default=0) or 1
+
+
+def _loops(body: Body) -> Iterator[For]:
+    return (stmt for stmt in walk_stmts(body) if isinstance(stmt, For))
+
+
+def _multiplies(value: Expr) -> bool:
+    return isinstance(value, Apply) and value.fn == "fma"
+
+
+def block_size(found: _Contraction, body: Body, pixels: For, machine: Registers) -> tuple[int, int]:
     """Vectors and rows of a block: those with the least work, as `_cost` counts it, for the whole result."""
     lanes = machine.vector_bytes // found.itemsize
-    pixels = math.prod(len(turns_of(loop) or ()) for loop in found.along)
-    vectors = -(-pixels // lanes)
+    count = len(turns_of(pixels) or ())
+    vectors = -(-count // lanes)
     rows = found.most if found.block is not None else 1
-    most = rows or machine.count
-    choices = [
-        (parts, height)
-        for parts in range(1, min(vectors, _MOST_PARTS) + 1)
-        for height in range(1, most + 1)
-        if parts * height + parts + 1 < machine.count
-    ]
-    return min(choices, key=lambda size: _total(size, vectors, rows))
+    most = min(rows or machine.count, _ADDRESSES if found.listed else machine.count)
+    taps = _taps(body)
+
+    def work(parts: int, height: int, tile: _Tile) -> float:
+        """For all vectors of all rows; of as many rows as in a block, where these are not known."""
+        pieces = [(parts, vectors // parts), (vectors % parts, 1)]
+        one = sum(_cost(p, height, taps, tile, machine) * times for p, times in pieces if p)
+        return one * -(-rows // height) / rows if rows else one / height
+
+    choices = {}
+    for parts in range(1, min(vectors, _MOST_PARTS) + 1):
+        tile = _Tile.of(body, pixels, parts * lanes)
+        crowded = tile.inside and len(set(tile.near)) * parts > machine.masks
+        other = 2 * parts + 3 if crowded else parts + 1  # masks without a register are made again, from vectors
+        for height in range(1, most + 1):
+            if parts * height + other < machine.count:
+                choices[parts, height] = work(parts, height, tile)
+    return min(choices, key=lambda size: choices[size])
 
 
-def _total(size: tuple[int, int], vectors: int, rows: int) -> float:
-    """Work for `vectors` of `rows`; per row where these are not known (0). A call may have fewer rows than there may
-    be at most: most have as many."""
-    parts, height = size
-    pieces = [(parts, vectors // parts), (vectors % parts, 1)]
-    heights = [(height, rows // height), (rows % height, 1)] if rows else [(height, 1)]
-    work = sum(_cost(p, h) * times * again for p, times in pieces for h, again in heights if p and h)
-    return work / (rows or height)
+def _cost(parts: int, rows: int, taps: int, tile: _Tile, machine: Registers) -> float:
+    """Cycles for one turn of the sums, in halves: two multiply-adds and two loads are issued side by side.
 
-
-def _cost(parts: int, rows: int) -> float:
-    """Cycles for one step of the sums: multiply-adds and loads are issued side by side. Vectors that lie across
-    two cache lines count twice; a little of what is hidden shows."""
-    loads = 2 * parts + rows
-    return max(parts * rows, loads) + 0.1 * loads + 0.5
+    A vector that lies across two cache lines counts twice, and once more as often for what a turn brings from the
+    next cache. A masked vector takes a place among the multiply-adds as well, and so does a mask that finds no
+    register. Few sums wait for each other. A little of what is hidden shows.
+    """
+    total = 0.0
+    for conds, share in ((tile.near, tile.share), (tile.far, 1 - tile.share)):
+        masks = len(set(conds))
+        moved = len(conds) / max(masks, 1) * max(masks * parts - machine.masks, 0)
+        loads = taps * (2 * parts + rows) + 2 * parts + moved
+        issued = taps * parts * rows + len(conds) * parts + moved
+        total += share * (max(issued, _LOADS * loads, _LATENCY * taps) + 0.1 * loads)
+    return total + 0.5 * taps
