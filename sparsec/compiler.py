@@ -146,12 +146,15 @@ class Compilation:
         from sparsec.passes.schedule.register_block import Registers, register_blocks
         from sparsec.passes.schedule.same_kernels import same_kernels
         from sparsec.passes.schedule.short_rows import short_rows
+        from sparsec.passes.schedule.side_by_side import side_by_side
 
         target = self.target
         registers = min(self.chosen.registers or target.vector_registers, target.vector_registers)
         machine = Registers(target.vector_bytes if registers else 0, registers)
         program = same_kernels(self.safe or self.program)
-        return register_blocks(short_rows(program) if target.kind == "cpu" else program, machine)
+        if target.kind != "cpu":
+            return register_blocks(program, machine)
+        return side_by_side(register_blocks(short_rows(program), machine))
 
     @lazy
     def safe(self) -> Program | None:

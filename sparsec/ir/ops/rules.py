@@ -107,6 +107,10 @@ def smaller(x: Expr, y: Expr) -> Expr:
 def _extremum(order: str, x: Expr, y: Expr) -> Expr:
     if x.dtype.kind in "biu":
         return integer_extremum(order, x, y)
+    if x.dtype.kind == "f" and x.dtype.itemsize > 2:
+        # The inner choice is an instruction of vector units, if the outer one is not just another reason to choose x:
+        # LLVM would make one choice of two comparisons of them. x+x is the same NaN.
+        return S.select(isnan(x), S.add(x, x), S.select(compare(order, x, y), x, y))
     # A complex tie may differ in the sign of a zero too: there NumPy keeps the first.
     first = compare(order if x.dtype.kind == "f" else order[0] + "e", x, y)
     return S.select(S.logical_or(first, isnan(x)), x, y)
