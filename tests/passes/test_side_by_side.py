@@ -81,8 +81,9 @@ def test_memory_and_launches(nests, launches):
 def test_temporaries_that_share_memory_stay_apart(place, launches):
     nests = ["i:9 j:4 | %a[i * 10 + j] = %x[i]; %y[i * 10 + j] = %a[i * 10 + j]", "i:9 j:4 | %b[i * 10 + j] = %x[j]"]
     nests.append("i:9 j:4 | %y[i * 10 + j + 5] = %b[i * 10 + j]")
-    lone = [f"kernel @p_{k}(%x: global i64[400] rw, %y: global i64[400] rw, %{t}: global i64[400] rw) {{\n{loops(n)}\n}}"
-            for k, (n, t) in enumerate(zip(nests, "abb", strict=True))]  # fmt: skip
+    given = "%x: global i64[400] rw, %y: global i64[400] rw"
+    lone = [f"kernel @p_{k}({given}, %{t}: global i64[400] rw) {{\n{loops(nest)}\n}}"
+            for k, (nest, t) in enumerate(zip(nests, "abb", strict=True))]  # fmt: skip
     starts = "\n".join(f"launch @p_{k}(%x, %y, %{t})" for k, t in enumerate("abb"))
     before = parse_program(PROGRAM.format(kernels="\n".join(lone), launches=starts, place=place))
     after = side_by_side(before)
