@@ -12,9 +12,11 @@ import types
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
+from sparsec.errors import AliasError
 from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Choice
+from sparsec.frontend.choices import Choice, storages_of
+from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ranges import Elements
 from sparsec.frontend.trace import Storage
 from sparsec.frontend.tree import flatten
@@ -60,20 +62,31 @@ class Held:
 
     def private(self, x: Traced, name: str) -> bool:
         """Whether nobody else can see the elements of `x`: a copy is as good."""
-        if isinstance(x.storage, Choice) or sum(a.storage is x.storage for a in self.arrays) > 1:
+        if isinstance(x.storage, Choice) or self.twice(x):
             return False
         return x.storage not in self.outer or not shared(x, name)
+
+    def twice(self, x: Traced) -> bool:
+        """Whether two of the arrays may have elements in common with `x`."""
+        own = set(storages_of(x))
+        return sum(not own.isdisjoint(storages_of(a)) for a in self.arrays) > 1
 
 
 def mark_choice(made: Traced, name: str, others: Sequence[Traced]) -> None:
     """`made` is a copy where NumPy may have one of `others`, which can be seen: none may be written any more."""
-    for x in others:
-        assert x.storage is not None
+    if others:
         made.readonly = f"`{name}` is one of several arrays, chosen when the program runs"
         if made.storage is not None:
             made.storage.conflict = made.readonly
-        x.storage.conflict = (f"the array may be `{name}`, which was chosen when the program runs: a write would "
-                              "not be seen through it")
+            made.storage.stands_for |= {s: user_loc() for x in others for s in storages_of(x)}
+    refuse_writes(name, others)
+
+
+def refuse_writes(name: str, others: Sequence[Traced]) -> None:
+    """No more writes to arrays of which `name` may be one and will be a copy."""
+    for storage in (s for x in others for s in storages_of(x)):
+        storage.conflict = (f"the array may be `{name}`, which was chosen when the program runs: a write would "
+                            "not be seen through it")
 
 
 def _reaches(x: Any, storage: Storage, depth: int) -> bool:
@@ -94,3 +107,15 @@ def _reaches(x: Any, storage: Storage, depth: int) -> bool:
     if depth and plain and isinstance(fields, dict):
         return any(_reaches(item, storage, depth - 1) for item in list(fields.values()))
     return False
+
+
+def check_results(results: Sequence[Traced]) -> None:
+    """Raises AliasError for a copy where NumPy may return an argument, or two results that share their elements."""
+    for x in results:
+        own = {s: line for storage in storages_of(x) for s, line in storage.stands_for.items()}
+        apart = (y for y in results if storages_of(y) != storages_of(x))
+        seen = {s for y in apart for storage in storages_of(y) for s in (storage, *storage.stands_for)}
+        same = [s for s in own if s.param >= 0 or s in seen]
+        if same:
+            why = next(s.conflict for s in storages_of(x) if s.stands_for)
+            raise AliasError(f"{why}: what is returned would be a copy", loc=own[same[0]], hint="return a copy of it")

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsec.errors import FAILURES, SparsecError
-from sparsec.frontend.aliases import Held, mark_choice, shared
+from sparsec.frontend.aliases import Held, mark_choice, refuse_writes
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Arrays, Carrier, alike, choose, maybe
+from sparsec.frontend.choices import Arrays, Carrier, alike, choose, maybe, storages_of
 from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
@@ -191,6 +191,7 @@ class _Plan:
 
     names: tuple[str, ...]
     kinds: tuple[Kind | Arrays | None, ...]  # None: not yielded
+    copied: tuple[list[Traced], ...]  # arrays that others can see, of which a variable becomes a copy
     codes: frozenset[int]
     returned: ReturnShape | None
     carriers: tuple[Carrier, ...]
@@ -233,6 +234,8 @@ def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths
             if all(held[k].private(x, "") for k, x in zip(numbers, column)):
                 return None
             if len(column) == 2 and not alike(*column):
+                if any(Held(paths[k].signal.value, ()).twice(x) for k, x in zip(numbers, column)):  # type: ignore[union-attr]
+                    raise CannotStage("one path returns views of one array, the other arrays of another layout")
                 return None
             builds = {k: carriers[k].add(x) for k, x in zip(numbers, column)}
             return Arrays(tuple(builds.get(k) for k in range(len(paths))))
@@ -240,12 +243,15 @@ def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths
         returned = return_shape([paths[k].signal.value for k in numbers], by_reference)  # type: ignore[union-attr]
     # Where a path certainly returns, its variables are never read again: the other path's stand.
     kinds = []
+    copied: list[list[Traced]] = []
     for k, name in enumerate(names):
         a, b = (p.state[k] for p in paths)
-        known = is_array(a) and is_array(b) and not same(a, b) and not (
-            held[0].private(a, name) and held[1].private(b, name)) and alike(a, b)
+        seen = [x for h, x in zip(held, (a, b)) if is_array(x) and not same(a, b) and not h.private(x, name)]
+        known = seen and is_array(a) and is_array(b) and alike(a, b)
         kinds.append(Arrays((carriers[0].add(a), carriers[1].add(b))) if known else _kind(name, a, b))
-    return _Plan(tuple(names), tuple(kinds), codes, returned, carriers)
+        copied.append([] if known or kinds[-1] is None else seen)
+        refuse_writes(name, copied[-1])
+    return _Plan(tuple(names), tuple(kinds), tuple(copied), codes, returned, carriers)
 
 
 def _kind(name: str, a: Any, b: Any) -> Kind | None:
@@ -295,10 +301,13 @@ def _joined(
         made = variable(joiner.trace, results, kind, known)
         lengths.update((key, known[axis]) for axis, key in keys.items())
         chosen = [p.state[k] for p in paths]
-        mark_choice(made, plan.names[k], [x for x in chosen if is_array(x) and x.storage in outer
-                                          and shared(x, plan.names[k])])
+        mark_choice(made, plan.names[k], plan.copied[k])
         if made.storage is not None:
             made.storage.maybe = frozenset(s for x in chosen for s in maybe(x))
+            copied = [s for x in chosen for s in storages_of(x) if s not in outer]
+            made.storage.conflict = made.storage.conflict or next((s.conflict for s in copied if s.conflict), "")
+            for storage in copied:
+                made.storage.stands_for |= storage.stands_for
         return made
     a, b = (p.state[k] for p in paths)
     if isinstance(a, Undefined) != isinstance(b, Undefined):

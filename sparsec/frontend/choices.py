@@ -15,6 +15,7 @@ from typing import Any
 
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import broadcast
+from sparsec.frontend.locate import user_loc
 from sparsec.frontend.merge import CannotStage, Kind
 from sparsec.frontend.regions import Block, emit_control, run_block
 from sparsec.frontend.symbolic import symbol_of, value_of
@@ -269,7 +270,10 @@ class Carrier:
 
         def build(got: Sequence[Value]) -> Traced:
             if position not in self.made:
-                self.made[position] = Traced.fresh(self.trace, got[position])
+                made = self.made[position] = Traced.fresh(self.trace, got[position])
+                assert made.storage is not None
+                made.storage.conflict = storage.conflict
+                made.storage.stands_for = storage.stands_for | ({storage: user_loc()} if storage.conflict else {})
             return _stepped(self.made[position], x)
 
         return build

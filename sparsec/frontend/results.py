@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import ArgumentError
+from sparsec.frontend.aliases import check_results
 from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Choice
 from sparsec.frontend.convert import as_traced
@@ -143,6 +144,7 @@ def collect(trace: Trace, result: Any, arguments: Sequence[Traced]) -> Results:
     """Takes the result apart; arrays are read now, after all writes."""
     items: list[Any] = []
     found = Results(flatten(result, items))
+    check_results([x for x in items if isinstance(x, Traced)])
     for k, item in enumerate(items):
         earlier = next((j for j in range(k) if items[j] is item), None)
         if earlier is not None and isinstance(item, (Traced, np.ndarray)):

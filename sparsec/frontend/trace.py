@@ -37,7 +37,8 @@ class Storage:
     `readonly` and `conflict` say why a write must be refused: the caller's flag, or an overlap with
     another argument that one storage cannot express. maybe: storages of arrays of which this is a copy, made
     where control flow joins, while for the user it may be one of them.
-    written: whether the user's function has written to it.
+    stands_for: those among them that others can see, and the line that makes it so. written: whether the user's
+    function has written to it.
     """
 
     newest: Value
@@ -47,6 +48,7 @@ class Storage:
     views: dict[tuple[str, tuple[Step, ...]], Value] = field(default_factory=dict)
     depth: int = 0  # how many loops that are being traced stood around its making
     maybe: frozenset[Storage] = frozenset()
+    stands_for: dict[Storage, Loc | None] = field(default_factory=dict)
     written: bool = False
 
     @property

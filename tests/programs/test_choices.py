@@ -294,3 +294,62 @@ def lengths_that_differ(a, b):
 def test_what_cannot_be_one_name_is_refused(fn):
     error = check_refused(fn, lambda: (np.ones((3, 3)), np.ones((3, 3))), "cpu")
     assert "test_choices.py" in str(error)
+
+
+def layouts_with_two_names(x, y):
+    if x[0, 0] > 0:
+        t = x + 1
+        one, other = t.T, t
+    else:
+        one, other = y + 0, y + 1
+    one[0, 1] = 5
+    return other.sum()
+
+
+def other_name_written(x, y):
+    if x[0, 0] > 0:
+        t = x + 1
+        one, other = t.T, t
+    else:
+        one, other = y + 0, y + 1
+    other[0, 1] = 5
+    return one.sum()
+
+
+def results_of_one_array(x, y):
+    if x[0, 0] > 0:
+        t = x + 1
+        return t, t.T
+    return y + 1, y + 2
+
+
+def variables_of_one_array(x, y):
+    if x[0, 0] > 0:
+        t = x + 1
+        one, other = t.T, t
+    else:
+        one, other = y + 0, y + 1
+    return one, other
+
+
+def argument_or_transposed(x, y):
+    one = x
+    if x[0, 0] > 0:
+        one = (y + 1).T
+    return one
+
+
+def one_of_two_or_new(x, y):
+    one = x if x[0, 0] > 0 else y
+    if x[0, 1] > 0:
+        one = (y + 1).T
+    x[1, 1] = 7
+    return one.sum()
+
+
+@pytest.mark.parametrize("fn", [layouts_with_two_names, other_name_written, results_of_one_array,
+                                variables_of_one_array, argument_or_transposed, one_of_two_or_new])
+def test_a_copy_that_would_show_is_refused(fn):
+    """Arrays of several layouts have no common name after a branch; what stands for them is a copy."""
+    error = check_refused(fn, lambda: (np.array([[1.0, -1.0], [3.0, 4.0]]), np.ones((2, 2))), "cpu")
+    assert "test_choices.py" in str(error)

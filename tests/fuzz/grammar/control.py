@@ -221,13 +221,18 @@ def value_branch(scope: Scope) -> None:
     scope.add("\n".join([*head, *lines]), *body.scalars, *body.counters, *body.replaced, *made)
 
 
-@statement(4)
+@statement(6)
 def chosen(scope: Scope) -> None:
-    """`x if c else y` of arrays or scalars; `and` and `or` as conditions."""
+    """`x if c else y`, of new arrays or of arrays that have other names too; `and` and `or` as conditions."""
     body = _body(scope)
     name, source = scope.fresh(), body.pick(lambda k: k.dtype.kind in "if" and len(k.shape) > 0)
-    other = scope.rng.choice((f"{source} + 1", f"-{source}", f"{source}[...] * 2"))
-    scope.add(f"{name} = {source} * 1 if {condition(body)} else {other}", name)
+    known = body.arrays[source]
+    one, other = f"{source} * 1", scope.rng.choice((f"{source} + 1", f"-{source}", f"{source}[...] * 2"))
+    if scope.rng.random() < 0.5:
+        seen = [k for k, v in body.arrays.items() if v.shape == known.shape and v.dtype == known.dtype]
+        forms = [*seen, f"{source}[...]", f"{source}[::-1]", one]
+        one, other = (scope.rng.choice(forms) for _ in range(2))
+    scope.add(f"{name} = {one} if {condition(body)} else {other}", name)
 
 
 @statement(6)
