@@ -25,6 +25,9 @@ from sparsec.ir.graph import Value
 from sparsec.ir.tensorref import TensorRef
 from sparsec.ir.types import BOOL, I64, TensorType
 
+#: More arrays than this are not told apart: each read asks for all of them.
+_MOST = 32
+
 #: What a branch's values are afterwards, to what an array of it is then.
 Build = Callable[[Sequence[Value]], Traced]
 
@@ -161,10 +164,13 @@ def _one_place(x: Traced, y: Traced) -> bool:
 
 
 def alike(one: Traced, other: Traced) -> bool:
-    """Whether `choose` can say which of the two it is: arrays of one form, or two views of one array."""
+    """Whether `choose` can say which of the two it is: a few arrays of one form, or two views of one array."""
     if one.dtype != other.dtype or one.ndim != other.ndim:
         return False
-    return (one.shape == other.shape and _strides(one) == _strides(other)) or _one_view(one, other)
+    if _one_view(one, other):
+        return True
+    few = len(_arrays(one)) + len(_arrays(other)) <= _MOST
+    return few and one.shape == other.shape and _strides(one) == _strides(other)
 
 
 def _strides(x: Traced) -> tuple[Dim, ...]:
