@@ -58,6 +58,9 @@ _UNROLLED = 16
 #: Half cycles until a sum can be added to again, and for a load, those included that wait for another cache.
 _LATENCY, _LOADS = 8, 1.2
 
+#: Bytes that a core surely has in a cache of its own, beside others.
+_CACHE = 1 << 20
+
 #: Rows of a block that lie where a list says: the address of each stays in a register.
 _ADDRESSES = 8
 
@@ -113,7 +116,8 @@ class _Contraction:
     body: Body
     itemsize: int
     most: int  # turns of `block`, at most; 0: nothing tells
-    rows_first: bool  # whether what the block's turns have of their own is larger than what they share
+    own_bytes: int  # of the largest buffer of those that the block's turns have places of their own in
+    shared_bytes: int  # and of those that they share
     listed: bool  # whether what they have of their own lies where a list says
 
     @staticmethod
@@ -139,10 +143,10 @@ class _Contraction:
         once = {loop.var.name: index(0) for loop in others if turns_of(loop) == range(1)}
         others, body = tuple(loop for loop in others if loop.var.name not in once), substitute(nest.body, once)
         sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
-        largest = [max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared)]
+        itemsize = loads[0].dtype.itemsize
+        largest = [itemsize * max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared)]
         most = _most_turns(block, (*others, *along), nest.body, sizes)
-        own_first = largest[0] > largest[1]
-        return _Contraction(others, block, along, body, loads[0].dtype.itemsize, most, own_first, listed)
+        return _Contraction(others, block, along, body, itemsize, most, *largest, listed)
 
 
 def _most_turns(block: For | None, around: Sequence[For], body: Body, sizes: Mapping[str, int]) -> int:
@@ -246,11 +250,19 @@ def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
 
     if found.block is None:
         return over_pixels(lambda first, count: nested(found.others, tile(first, count, index(0), 1, None)))
-    if found.rows_first:
+    if rows_first(found, rows, len(turns_of(pixels) or ()) / (parts * lanes)):
         made = over_rows(lambda *rows: over_pixels(lambda first, count: tile(first, count, *rows)))
     else:
         made = over_pixels(lambda first, count: over_rows(lambda *rows: tile(first, count, *rows)))
     return nested(found.others, made)
+
+
+def rows_first(found: _Contraction, rows: int, blocks: float) -> bool:
+    """Whether all blocks of pixels are computed for some rows before the next rows: where what rows have of their own
+    is larger than what they share, unless a cache holds it all; then the loop of more turns, which threads share."""
+    if found.own_bytes <= found.shared_bytes:
+        return False
+    return found.own_bytes > _CACHE or found.most / rows >= blocks
 
 
 def _for_devices(found: _Contraction, pixels: For, body: Body, names: Namer) -> Body:
