@@ -144,9 +144,9 @@ class _Contraction:
         others, body = tuple(loop for loop in others if loop.var.name not in once), substitute(nest.body, once)
         sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
         itemsize = loads[0].dtype.itemsize
-        largest = [itemsize * max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared)]
+        held, seen = (itemsize * max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared))
         most = _most_turns(block, (*others, *along), nest.body, sizes)
-        return _Contraction(others, block, along, body, itemsize, most, *largest, listed)
+        return _Contraction(others, block, along, body, itemsize, most, held, seen, listed)
 
 
 def _most_turns(block: For | None, around: Sequence[For], body: Body, sizes: Mapping[str, int]) -> int:
