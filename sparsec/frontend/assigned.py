@@ -33,11 +33,11 @@ def _through_int(x: Traced, target: DType) -> bool:
     """Whether `a[0] = x` makes a Python int of the scalar first, which has to exist and to fit."""
     if target.kind not in "iu":
         return False
-    return x.weak is float if x.weak else _checked_scalar(x.dtype, target)
+    return x.weak is float if x.weak else checked_scalar(x.dtype, target)
 
 
 @functools.cache
-def _checked_scalar(source: DType, target: DType) -> bool:
+def checked_scalar(source: DType, target: DType) -> bool:
     """Whether the NumPy at hand checks scalars of one dtype that are stored into another, or just casts them."""
     limits = np.iinfo(source) if source.kind in "iu" else np.finfo(source) if source.kind in "fc" else None
     held = np.zeros((), target)

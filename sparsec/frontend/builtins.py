@@ -18,6 +18,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.control import choose, for_, truth
 from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.mixed import Mixed, as_python, decide
 from sparsec.frontend.ranges import Elements, TracedRange, elements
 from sparsec.frontend.symbolic import as_int, extreme
 from sparsec.frontend.trace import require_trace
@@ -43,6 +44,8 @@ def _is_traced(x: Any) -> bool:
 
 def _isinstance(x: Any, kinds: Any) -> bool:
     """A traced array passes for an ndarray, a traced scalar for a NumPy scalar of its dtype or a number."""
+    if isinstance(x, Mixed):
+        return decide(x, lambda part: _isinstance(part, kinds))
     if not isinstance(x, Traced):
         return isinstance(x, kinds)
     if x.weak is not None:
@@ -182,7 +185,7 @@ def _extreme(name: str, better: Callable[[Any, Any], Any], ufunc: str) -> Callab
 
 
 def _is_int(x: Any) -> bool:
-    return type(x) is int or (isinstance(x, Traced) and x.weak is int)
+    return type(x) is int or (isinstance(x, Traced) and not isinstance(x, Mixed) and x.weak is int)
 
 
 # --- conversions ----------------------------------------------------------------------------------------------
@@ -199,6 +202,8 @@ def _single(x: Any, what: str) -> Traced:
 def _int(x: Any = 0, *args: Any) -> Any:
     if not _is_traced(x):
         return int(x, *args)
+    if isinstance(x, Mixed):
+        return decide(x, _int) if (one := as_python(x, int)) is None else one
     if _is_int(x):
         return x
     scalar = _single(x, "int()")
@@ -222,6 +227,8 @@ def _number(kind: type) -> Callable[..., Any]:
     target = np.dtype({float: "f8", complex: "c16"}[kind])
 
     def convert(x: Any = 0, *args: Any) -> Any:
+        if isinstance(x, Mixed) and not args:
+            return decide(x, convert) if (one := as_python(x, kind)) is None else one
         if args or not _is_traced(x):
             if takes(args, {}):
                 return x + 1j * args[0]
@@ -246,6 +253,8 @@ def _bool(x: Any = False) -> Any:
 
 def _round(x: Any, ndigits: Any = None) -> Any:
     """To the nearest, halves to even; without digits a Python integer of a scalar."""
+    if isinstance(x, Mixed):
+        return decide(x, lambda part: _round(part, ndigits) if isinstance(part, Traced) else round(part, ndigits))
     array = as_traced(x)
     if _is_int(x):
         return x
@@ -316,7 +325,12 @@ def _real(ufunc: np.ufunc, valid: Callable[..., Any] | None = None) -> Callable[
 
 
 def _rounded(ufunc: np.ufunc) -> Callable[..., Any]:
-    return lambda x: x if _is_int(x) else _int(_real(ufunc)(x))
+    def rule(x: Any) -> Any:
+        if isinstance(x, Mixed):
+            return decide(x, lambda part: rule(part) if isinstance(part, Traced) else int(ufunc(part)))
+        return x if _is_int(x) else _int(_real(ufunc)(x))
+
+    return rule
 
 
 def _finite(x: Any) -> Any:
@@ -325,7 +339,7 @@ def _finite(x: Any) -> Any:
 
 def _question(ufunc: np.ufunc) -> Callable[..., Any]:
     def rule(x: Any) -> Any:
-        made = ufunc(Traced.scalar(x.trace, _number(float)(x).value))
+        made = ufunc(Traced.scalar(x.trace, as_traced(_number(float)(x)).value))
         return Traced.scalar(made.trace, made.value, bool)
 
     return rule

@@ -21,6 +21,7 @@ from sparsec.frontend.convert import as_bool
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.loops import State, Variables, stage_for, stage_while
 from sparsec.frontend.merge import CannotStage, is_scalar
+from sparsec.frontend.mixed import Mixed, settled
 from sparsec.frontend.ranges import Elements, TracedRange, elements
 from sparsec.frontend.signals import (
     BREAK,
@@ -38,6 +39,7 @@ from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import apply_ufunc
 from sparsec.frontend.undefined import Undefined
 from sparsec.ir.graph import Value
+from sparsec.ir.types import BOOL
 
 Get = Callable[[], State]
 Set = Callable[[State], None]
@@ -48,6 +50,8 @@ UNROLL = 16
 UNROLL_OUTER = 8
 #: ... and nested ones of at most so many turns together.
 UNROLL_NESTED = 32
+#: Where a body cannot be one loop op because its variables begin with other kinds, so many turns are made before.
+PEEL = 2
 #: Where a body cannot be one loop op, a static range of at most this many turns is unrolled all the same.
 UNROLL_IF_NEEDED = 4096
 
@@ -70,6 +74,10 @@ def truth(x: Any) -> bool | Traced:
         return bool(x)
     if not isinstance(x, Traced):
         return bool(x)
+    if isinstance(x, Mixed):
+        value = settled(x, BOOL)
+        assert value is not None  # every number has a truth
+        return truth(Traced.scalar(x.trace, value, bool))
     if x.type.size != 1:
         raise ShapeError(
             "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()",
@@ -151,33 +159,82 @@ def _depth(code: Any) -> int:
     return below + any(c.co_name.startswith(desugar.BODY) for c in inner)
 
 
-def _range(items: range, turn: Callable[[Any], Any], body: Callable[[Any], Any], variables: Variables) -> Signal:
-    """A static range as one loop op if the body allows it, else unrolled."""
+def _range(
+    items: range, turn: Callable[[Any], Any], body: Callable[[Any], Any], variables: Variables, peeled: int = 0
+) -> Signal:
+    """A static range as one loop op if the body allows it, perhaps after a turn or two, else unrolled."""
+    if not items:
+        return None
     trace = require_trace("a loop")
+    error: SparsecError
     try:
         return stage_for(trace, TracedRange.of(items), turn, variables, [body])
     except CannotStage as why:
-        if len(items) > UNROLL_IF_NEEDED:
-            raise ConcretizationError(
-                f"this loop of {len(items)} turns cannot be one loop: {why.what}",
-                loc=user_loc(),
-                hint=_SAME_KIND,
-            ) from None
-    except SparsecError:
+        error = ConcretizationError(
+            f"this loop of {len(items)} turns cannot be one loop: {why.what}", loc=user_loc(), hint=_SAME_KIND)
+    except SparsecError as found:
         # What needs the loop variable's value (a shape, a list's item) works turn by turn.
+        error = found
+
+    def rest(after: Variables) -> Signal:
+        if peeled < PEEL and after.differ_from(variables):
+            return _range(items[1:], turn, body, after, peeled + 1)
         if len(items) > UNROLL_IF_NEEDED:
-            raise
-    return _unrolled(items, turn, variables.names, variables.get, variables.set)
+            raise error from None
+        return _unrolled(items[1:], turn, after.names, after.get, after.set)
+
+    return _one_turn(lambda: turn(items[0]), rest, variables)
 
 
-def _staged(items: TracedRange, body: Callable[[Any], Any], variables: Variables) -> Signal:
+def _one_turn(turn: Callable[[], Signal], rest: Callable[[Variables], Signal], variables: Variables) -> Signal:
+    """One turn by Python, then what `rest` makes of the variables that it leaves."""
+    signal = turn()
+    if signal is None or signal is CONTINUE:
+        return rest(variables.now())
+    if not isinstance(signal, Pending):
+        return signal
+    return _guarded(signal, lambda: rest(variables.now()), variables.names, variables.get, variables.set)  # type: ignore[no-any-return]
+
+
+def _staged(items: TracedRange, body: Callable[[Any], Any], variables: Variables, peeled: int = 0) -> Signal:
     trace = require_trace("a loop")
     try:
         with _refused("this loop has a run-time length", _SAME_KIND):
             return stage_for(trace, items, body, variables, [body])
     except SparsecError as error:
-        none = items.count() == 0
-        return _without_turns(trace, none.as_scalar().value, error)
+        if peeled == PEEL or not isinstance(error, ConcretizationError):
+            none = items.count() == 0
+            return _without_turns(trace, none.as_scalar().value, error)
+        rest = TracedRange(items.start + items.step, items.stop, items.step)
+        return _peeled(items.holds(items.start), lambda: body(items.start),
+                       lambda after: _staged(rest, body, after, peeled + 1), variables, error)
+
+
+def _peeled(
+    test: Any, turn: Callable[[], Signal], rest: Callable[[Variables], Signal], variables: Variables,
+    error: SparsecError,
+) -> Signal:
+    """If there is a turn: the first one by itself, then the loop. Raises `error`, why it cannot be one loop from the
+    beginning, if that turn does not change the kinds of the variables."""
+    left: Variables | None = None
+
+    def checked(after: Variables) -> Signal:
+        if not after.differ_from(variables):
+            raise error
+        return rest(after)
+
+    def first() -> Signal:
+        nonlocal left
+        signal = _one_turn(turn, checked, variables)
+        left = variables.now()
+        return signal
+
+    def no_turn() -> None:
+        variables.set(variables.before)
+        if left is not None:
+            variables.forget_unused(left)
+
+    return if_(test, first, no_turn, variables.names, variables.get, variables.set)  # type: ignore[no-any-return]
 
 
 def _without_turns(trace: Trace, none: Value, error: SparsecError) -> Signal:
@@ -249,6 +306,7 @@ def _while_turns(
     set_: Set,
     used: Sequence[str],
     turns: int,
+    peeled: int = 0,
 ) -> Signal:
     """The loop from here on, `turns` turns having been made by Python."""
     trace = require_trace("a loop")
@@ -264,10 +322,14 @@ def _while_turns(
             trace.take_back(count)
             trace.restore(outer)
             set_(before)
+            variables = Variables(names, get(), get, set_, used)
             try:
-                return _staged_while(cond, body, Variables(names, get(), get, set_, used))
+                return _staged_while(cond, body, variables)
             except SparsecError as error:
                 test = truth(cond())
+                if isinstance(test, Traced) and isinstance(error, ConcretizationError) and peeled < PEEL:
+                    rest = partial(_while_turns, cond, body, names, get, set_, used, turns + 1, peeled + 1)
+                    return _peeled(test, body, lambda _, rest=rest: rest(), variables, error)  # type: ignore[misc]
                 if isinstance(test, Traced):
                     return _without_turns(trace, trace.op("logical_not", as_bool(trace, test.read())), error)
                 if must:

@@ -17,6 +17,7 @@ import numpy as np
 from sparsec.errors import SparsecError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.mixed import any_mixed, decide, replaced
 
 Rule = Callable[..., Any]
 
@@ -68,6 +69,8 @@ def lookup(function: Any) -> Rule | None:
 
 def apply(name: str, rule: Rule, /, *args: Any, **kwargs: Any) -> Any:
     """Calls a rule. Raises UnsupportedError where it needs a length as a number that only the run will know."""
+    if (mixed := any_mixed((*args, *kwargs.values()))) is not None:
+        return decide(mixed, lambda p: apply(name, rule, *replaced(args, mixed, p), **replaced(kwargs, mixed, p)))
     try:
         return rule(*args, **kwargs)
     except TypeError as error:

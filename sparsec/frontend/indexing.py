@@ -15,11 +15,21 @@ import numpy as np
 
 from sparsec.errors import IndexOutOfRange, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
-from sparsec.frontend.assigned import assigned, assigned_number, fit
+from sparsec.frontend.assigned import assigned, assigned_number, checked_scalar, fit
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
 from sparsec.frontend.layout import MAX_RANK, order_like, order_of, stand_in
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.mixed import (
+    Mixed,
+    any_mixed,
+    decide,
+    dtype_of,
+    replaced,
+    settled,
+    weak_of,
+    without_mixed_ints,
+)
 from sparsec.frontend.symbolic import (
     broadcast_shapes,
     checked,
@@ -33,7 +43,7 @@ from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.dims import Dim, Poly
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, I64
+from sparsec.ir.types import BOOL, I64, DType
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +134,10 @@ def _bad_index(message: str = "") -> IndexOutOfRange:
 
 def getitem(x: Traced, key: Any) -> Traced:
     """`x[key]`: a view, a scalar, or a gathered copy. Raises IndexOutOfRange as NumPy does."""
+    if (mixed := any_mixed((x, key))) is not None:
+        key = without_mixed_ints(key)
+        if (mixed := any_mixed((x, key))) is not None:
+            return decide(mixed, lambda p: p[key] if x is mixed else getitem(x, replaced(key, mixed, p)))
     exact_ellipsis = _has_ellipsis(key)
     if x.is_scalar and exact_ellipsis:
         x = x.as_array()
@@ -384,6 +398,11 @@ def setitem(x: Traced, key: Any, value: Any) -> None:
     """`x[key] = value`. Raises what NumPy raises; nothing is written then."""
     trace = x.trace
     trace.check_open()
+    if any_mixed((key, value)) is not None:
+        key, value = without_mixed_ints(key), _stored(x, value)
+        if (mixed := any_mixed((key, value))) is not None:
+            decide(mixed, lambda p: setitem(x, replaced(key, mixed, p), replaced(value, mixed, p)))
+            return
     trace.check_writable(x)
     parts = parse_key(x, key)
     masks = [p for p in parts if isinstance(p, Mask) and p.mask.type.size != 0]
@@ -402,6 +421,23 @@ def setitem(x: Traced, key: Any, value: Any) -> None:
     if region.shape == () and not _has_ellipsis(key) and isinstance(value, (Traced, np.ndarray)) and value.ndim:
         raise ShapeError("setting an array element with a sequence.", loc=user_loc())
     store(trace, region, assigned(trace, value, region))
+
+
+def _stored(x: Traced, value: Any) -> Any:
+    """A scalar of several kinds as one of the dtype into which it is stored, where each kind becomes the same."""
+    if not isinstance(value, Mixed) or (any(dtype_of(p).kind == "c" for p in value.parts) and x.dtype.kind != "c"):
+        return value
+    if x.dtype.kind in "iu" and any(not _just_cast(p, x.dtype) for p in value.parts):
+        return value
+    one = settled(value, x.dtype)
+    return value if one is None else Traced.scalar(x.trace, one)
+
+
+def _just_cast(part: Any, target: DType) -> bool:
+    """Whether storing a scalar into integers cannot fail, once it is known to fit."""
+    if type(part) in PYTHON_NUMBERS:
+        return type(part) is not float
+    return weak_of(part) is None and not checked_scalar(dtype_of(part), target)
 
 
 def _has_ellipsis(key: Any) -> bool:

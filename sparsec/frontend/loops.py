@@ -18,6 +18,7 @@ from sparsec.frontend.convert import as_bool
 from sparsec.frontend.merge import (
     CannotStage,
     Kind,
+    Mix,
     fits,
     flexed,
     is_array,
@@ -28,8 +29,10 @@ from sparsec.frontend.merge import (
     value_as,
     values_as,
     variable,
+    varying,
     zeros_of,
 )
+from sparsec.frontend.mixed import Mixed
 from sparsec.frontend.mutation import Snapshot
 from sparsec.frontend.ranges import TracedRange
 from sparsec.frontend.regions import Block, emit_control, version_params
@@ -85,7 +88,25 @@ class Variables:
 
     def __post_init__(self) -> None:
         self.leaves, self.trees = _leaves(self.before)
-        self.kinds = [kind_of(x) if is_scalar(x) else None for x in self.leaves]
+        self.kinds = [varying(kind_of(x)) if is_scalar(x) else None for x in self.leaves]
+
+    def now(self) -> Variables:
+        """The variables as they are now, for a loop that begins here."""
+        return Variables(self.names, self.get(), self.get, self.set, self.used, self.walks)
+
+    def differ_from(self, earlier: Variables) -> bool:
+        """Whether a variable is of another kind than it was."""
+        return self.trees != earlier.trees or any(
+            (is_scalar(x) or is_array(x)) != (is_scalar(y) or is_array(y)) or type(x) is not type(y)
+            or ((is_scalar(x) or is_array(x)) and varying(kind_of(x)) != varying(kind_of(y)))
+            for x, y in zip(self.leaves, earlier.leaves))
+
+    def forget_unused(self, later: Variables) -> None:
+        """Takes the values from variables that nobody reads after the loop, if they could not be one with those that
+        the turns leave."""
+        self.set(tuple(
+            x if name in self.used or not _apart(name, x, y) else Undefined(name, "is of another kind after the loop")
+            for name, x, y in zip(self.names, self.before, later.before)))
 
     def look_around(self, trace: Trace) -> None:
         """Notes which arrays others can see, while all variables still are as they were before the loop."""
@@ -189,7 +210,9 @@ class Variables:
         if kind is not None:
             if not (is_scalar(after) or is_array(after)):
                 raise CannotStage(f"`{name}` is {type(after).__name__} after a turn")
-            joined = flexed(trace, join(name, kind, kind_of(after)))
+            # From what it is before: a known number may be all that there is of its kind.
+            joined = flexed(trace, join(name, kind_of(before) if is_scalar(before) else kind, kind_of(after)))
+            joined = join(name, kind, joined) if isinstance(kind, Mix) else varying(joined)
             if not fits(before, joined):
                 raise CannotStage(f"`{name}` is {before} before the loop, which {joined.dtype} cannot hold")
             return joined
@@ -206,7 +229,7 @@ class Variables:
         if before.__dict__["why"] or name not in self.used:
             return None
         if is_scalar(after):
-            return kind_of(after)
+            return varying(kind_of(after))
         return flexed(trace, kind_of(after)) if is_array(after) else None
 
     def stays(self, k: int, after: Flat) -> bool:
@@ -236,18 +259,31 @@ class Variables:
         made.storage.maybe = frozenset(storages_of(before))
         return made
 
-    def leave(self, trace: Trace, results: Sequence[Value], after: Flat, ran: Value | bool) -> None:
-        """Sets the variables to what the loop leaves."""
+    def leave(self, trace: Trace, results: Sequence[Value], after: Flat, ran: Value | bool, runs_once: bool) -> None:
+        """Sets the variables to what the loop leaves. runs_once: there is a turn for certain."""
         values = iter(results)
         final: list[Any] = []
         for k, (name, before, last, kind) in enumerate(zip(self.leaf_names, self.leaves, after, self.kinds)):
             if kind is not None:
-                final.append(self._left(trace, k, variable(trace, values, kind), after, ran))
+                made = variable(trace, values, kind)
+                if runs_once and isinstance(kind, Mix) and not isinstance(last, Mixed):
+                    made = made.parts[kind.place(last)]  # no longer what it was before
+                final.append(self._left(trace, k, made, after, ran))
             elif isinstance(before, Undefined) and not isinstance(last, Undefined):
                 final.append(Undefined(name, "is assigned inside a traced loop only"))
             else:
                 final.append(before)
         self.set(packed(self.trees, final))
+
+
+def _apart(name: str, x: Any, y: Any) -> bool:
+    """Whether a variable cannot be joined of what it is on two paths."""
+    try:
+        if all(is_scalar(v) or is_array(v) for v in (x, y)):
+            join(name, kind_of(x), kind_of(y))
+    except CannotStage:
+        return True
+    return False
 
 
 def _leaves(state: State) -> tuple[Flat, list[Tree]]:
@@ -299,7 +335,7 @@ def stage_for(
     bounds = span.values(trace)
     # Also if nothing is carried: a turn may raise.
     results = emit_control(trace, "for", (*bounds, *initial), [turn.block.finish(yields, renamed)])
-    _close(trace, variables, storages, results, turn.after, ran)
+    _close(trace, variables, storages, results, turn.after, ran, span.runs_once)
     return None
 
 
@@ -389,12 +425,12 @@ def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[S
 
 def _close(
     trace: Trace, variables: Variables, storages: Sequence[Storage], results: Sequence[Value], after: Flat,
-    ran: Value | bool,
+    ran: Value | bool, runs_once: bool,
 ) -> None:
     count = len(variables.types)
     for storage, version in zip(storages, results[count:]):
         trace.advance(storage, version)
-    variables.leave(trace, results[:count], after, ran)
+    variables.leave(trace, results[:count], after, ran, runs_once)
 
 
 def _undo(trace: Trace, outer: dict[Storage, Value], variables: Variables, containers: Snapshot) -> None:
@@ -481,7 +517,8 @@ def _while(
     code = rest[0] if jumps else None
     own = width - len(carrier.values)
     leaves, carried = iter(rest[int(jumps) : own]), rest[own:width]
-    _close(trace, variables, storages, (*results[:count], *rest[width:]), turn.after, ran)
+    _close(trace, variables, storages, (*results[:count], *rest[width:]), turn.after, ran,
+           span is not None and span.runs_once)
     value = None if shape is None else shape.build([
         variable(trace, leaves, kind) if isinstance(kind, Kind) else kind.builds[0](carried) for kind in shape.traced
     ])

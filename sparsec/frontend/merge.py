@@ -1,14 +1,15 @@
 """Variables where control flow joins: what a branch or a loop turn may change, and into what.
 
-A variable that holds a number or a scalar becomes an SSA value of one dtype; a Python number that meets a
-NumPy scalar takes its dtype. One that holds an array stays that array where it is the same on all paths; a
-different array on each path becomes a new array, if nothing else can see the old ones change.
+A variable that holds a number or a scalar becomes an SSA value of one dtype; where it is of several, a Python
+number on one path and a NumPy scalar on another, it has a value for each, and a number that says which it is
+(`mixed.py`). One that holds an array stays that array where it is the same on all paths; a different array on each
+path becomes a new array, if nothing else can see the old ones change.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, number, python_dtype, weak_cast
 from sparsec.frontend.layout import in_c_order, order_of_long_axes, stand_in
+from sparsec.frontend.mixed import Mixed, converted, dtype_of, weak_of, words_of
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import fresh_array
@@ -73,6 +75,37 @@ class Kind:
         return (TensorType(self.dtype, shape), *[TensorType(I64)] * len(self.flexible))
 
 
+@dataclass(frozen=True)
+class Fixed(Kind):
+    """A Python number that is the same wherever the variable has one: no value stands for it."""
+
+    text: str = ""
+    number: Any = field(default=None, compare=False)
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Mix(Kind):
+    """A scalar of several kinds: which of them (an i64), and a value for each."""
+
+    parts: tuple[Kind, ...] = ()
+
+    @property
+    def types(self) -> tuple[TensorType, ...]:
+        return (TensorType(I64), *(t for p in self.parts for t in p.types))
+
+    def place(self, x: Any) -> int:
+        """The position of the part for a scalar of one kind."""
+        return [(p.dtype, p.weak) for p in self.parts].index((dtype_of(x), weak_of(x)))
+
+
+#: The most kinds that a scalar may have.
+_MOST_KINDS = 4
+
+
 def is_scalar(x: Any) -> bool:
     """A Python number, a NumPy scalar, or a traced one of either."""
     return type(x) in PYTHON_NUMBERS or isinstance(x, np.generic) or (isinstance(x, Traced) and x.is_scalar)
@@ -86,35 +119,47 @@ def is_array(x: Any) -> bool:
 def kind_of(x: Any) -> Kind:
     """The kind of a scalar or a traced array."""
     if type(x) in PYTHON_NUMBERS:
-        return Kind(python_dtype(x), type(x))
-    if isinstance(x, np.generic):
-        return Kind(x.dtype)
+        return Fixed(python_dtype(x), type(x), text=repr(x), number=x)
+    if isinstance(x, Mixed):
+        return Mix(I64, parts=tuple(map(kind_of, x.parts)))
+    if is_scalar(x):
+        return Kind(dtype_of(x), weak_of(x))
     assert isinstance(x, Traced)
-    if x.is_scalar:
-        return Kind(x.dtype, x.weak)
     ordered = all(isinstance(d, int) for d in x.type.shape) and not in_c_order(x)
     return Kind(x.dtype, None, x.type.shape, order_of_long_axes(stand_in(x)) if ordered else None)
+
+
+def varying(kind: Kind) -> Kind:
+    """The kind of a scalar whose value, if it is a Python number, may change."""
+    return Kind(kind.dtype, kind.weak) if isinstance(kind, Fixed) else kind
 
 
 def join(name: str, a: Kind, b: Kind) -> Kind:
     """The kind of a variable that is `a` on one path and `b` on another. Raises CannotStage."""
     if a == b:
         return a
+    if a.shape is None and b.shape is None:
+        return _mix(name, a, b)
     if a.shape is not None and b.shape is not None and a.dtype == b.dtype and len(a.shape) == len(b.shape):
         dims = tuple(_join_dims(name, a, b, k) for k in range(len(a.shape)))
         return Kind(a.dtype, None, dims, a.layout if a.layout == b.layout and a.shape == b.shape else None)
-    if a.shape is not None or b.shape is not None:
+    raise _differ(name, a, b)
+
+
+def _mix(name: str, a: Kind, b: Kind) -> Kind:
+    """One kind for scalars of both."""
+    parts: dict[Any, Kind] = {}
+    for kind in (*_parts(a), *_parts(b)):
+        known = parts.setdefault((kind.dtype, kind.weak), kind)
+        if known != kind:
+            parts[kind.dtype, kind.weak] = varying(kind)
+    if len(parts) > _MOST_KINDS:
         raise _differ(name, a, b)
-    if a.weak is not None and b.weak is not None:
-        order = [bool, int, float, complex]
-        weak = max(a.weak, b.weak, key=order.index)
-        return Kind(python_dtype(weak(0)), weak)
-    if a.weak is None and b.weak is None:
-        raise _differ(name, a, b)
-    strong, weaker = (a, b) if a.weak is None else (b, a)
-    if np.result_type(strong.dtype, weaker.weak(0)) != strong.dtype:  # type: ignore[misc]
-        raise _differ(name, a, b)
-    return strong
+    return next(iter(parts.values())) if len(parts) == 1 else Mix(I64, parts=tuple(parts.values()))
+
+
+def _parts(kind: Kind) -> tuple[Kind, ...]:
+    return kind.parts if isinstance(kind, Mix) else (kind,)
 
 
 def _join_dims(name: str, a: Kind, b: Kind, axis: int) -> Any:
@@ -151,7 +196,9 @@ def _differ(name: str, a: Kind, b: Kind) -> CannotStage:
 
 
 def _words(kind: Kind) -> str:
-    what = f"a Python {kind.weak.__name__}" if kind.weak else f"a NumPy {kind.dtype}"
+    if isinstance(kind, Mix):
+        return " or ".join(map(_words, kind.parts))
+    what = words_of(kind.dtype, kind.weak)
     if kind.shape is None:
         return what
     return f"{what} array of shape ({', '.join(map(str, kind.shape))}{',' * (len(kind.shape) == 1)})"
@@ -178,7 +225,7 @@ def same(a: Any, b: Any) -> bool:
 
 
 def value_as(trace: Trace, x: Any, kind: Kind) -> Value:
-    """A scalar variable's value in a region, as `kind`. The program stops there if a Python int does not fit."""
+    """The value of a scalar of one kind. The program stops there if a Python int does not fit."""
     if type(x) in PYTHON_NUMBERS:
         if not fits(x, kind):
             trace.check(trace.const(False, BOOL), "overflow", f"Python integer {x} out of bounds for {kind.dtype}")
@@ -190,14 +237,48 @@ def value_as(trace: Trace, x: Any, kind: Kind) -> Value:
 
 def fits(x: Any, kind: Kind) -> bool:
     """Whether a kind can hold a Python number."""
-    if type(x) is not int or kind.dtype.kind not in "iu":
+    if type(x) is not int or kind.dtype.kind not in "iu" or isinstance(kind, (Fixed, Mix)):
         return True
     bounds = np.iinfo(kind.dtype)
     return bool(bounds.min <= x <= bounds.max)
 
 
+def _mixed_values(trace: Trace, x: Any, kind: Mix) -> list[Value]:
+    """Which kind a scalar has, and a value for each; where it is the only known number, all have that."""
+    fixed = [k for k, p in enumerate(kind.parts) if isinstance(p, Fixed)]
+    only = fixed[0] if len(fixed) == 1 else -1
+    parts = x.parts if isinstance(x, Mixed) else (x,)
+    places = [kind.place(p) for p in parts]
+    which = [trace.const(k, I64) for k in places]
+    if isinstance(x, Mixed):
+        which = [x.which if places == list(range(len(places))) else x.chosen(which)]
+    out = [*which]
+    for k, part in enumerate(kind.parts):
+        if isinstance(part, Fixed):
+            continue
+        if k not in places:
+            out.append(_filler(trace, kind.parts[only], part.dtype))
+            continue
+        value = value_as(trace, parts[places.index(k)], part)
+        if isinstance(x, Mixed) and only in places and not x.faithful:
+            filler = _filler(trace, kind.parts[only], part.dtype)
+            value = trace.op("where", x.is_part(places.index(only)).value, filler, value)
+        out.append(value)
+    return out
+
+
+def _filler(trace: Trace, only: Kind, dtype: DType) -> Value:
+    """What the other parts hold while a scalar is the only known number, or anything."""
+    held = converted(only.number, dtype) if isinstance(only, Fixed) else None
+    return trace.const(0 if held is None else held.item(), dtype)
+
+
 def values_as(trace: Trace, x: Any, kind: Kind) -> list[Value]:
     """The values that stand for a variable in a region: its own, and its lengths where they vary."""
+    if isinstance(kind, Fixed):
+        return []
+    if isinstance(kind, Mix):
+        return _mixed_values(trace, x, kind)
     if kind.shape is None:
         return [value_as(trace, x, kind)]
     array = as_traced(x)
@@ -229,9 +310,13 @@ def _room(array: Traced, kind: Kind) -> Value | None:
 
 def variable(
     trace: Trace, values: Iterator[Value], kind: Kind, lengths: dict[int, Dim] | None = None
-) -> Traced:
+) -> Any:
     """The traced object for a joined variable. lengths: known names for lengths that vary, by axis."""
+    if isinstance(kind, Fixed):
+        return kind.number
     value = next(values)
+    if isinstance(kind, Mix):
+        return Mixed(trace, value, [variable(trace, values, p) for p in kind.parts], faithful=True)
     if kind.shape is None:
         return Traced.scalar(trace, value, kind.weak)
     array = fresh_array(trace, value, kind.layout)
@@ -249,8 +334,10 @@ def variable(
 
 def zeros_of(trace: Trace, kind: Kind) -> list[Value]:
     """Placeholders that are never read."""
+    if kind.shape is None:
+        return [trace.const(0, type.dtype) for type in kind.types]
     zero = trace.const(0, kind.dtype)
     lengths = [trace.const(0, I64) for _ in kind.flexible]
     if not kind.capacity:
-        return [zero if kind.shape is None else trace.op("copy", zero)]
+        return [trace.op("copy", zero)]
     return [trace.op("copy", trace.op("broadcast", zero, shape=kind.types[0].shape)), *lengths]

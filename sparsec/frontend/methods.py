@@ -11,10 +11,13 @@ from sparsec.errors import UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.dispatch import METHODS, apply
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.mixed import Mixed, decide
 
 
 def attribute(x: Traced, name: str) -> Any:
     """`x.name`: a property, or a method bound to its rule. Raises AttributeError or UnsupportedError."""
+    if isinstance(x, Mixed):
+        return _of_mixed(x, name)
     prop = PROPERTIES.get(name)
     if prop is not None:
         return prop(x)
@@ -29,6 +32,13 @@ def attribute(x: Traced, name: str) -> Any:
             f"{kind.__name__}.{name} is not supported", loc=user_loc(), hint="`sparsec ops` lists what is"
         )
     raise AttributeError(f"'{kind.__module__}.{kind.__name__}' object has no attribute '{name}'")
+
+
+def _of_mixed(x: Mixed, name: str) -> Any:
+    """An attribute of a scalar that is Python's or NumPy's, as the run decides: they have not all the same."""
+    if name in METHODS:
+        return lambda *args, **kwargs: decide(x, lambda part: getattr(part, name)(*args, **kwargs))
+    return decide(x, lambda part: getattr(part, name))
 
 
 def _transposed(x: Traced) -> Traced:

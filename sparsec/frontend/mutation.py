@@ -75,7 +75,7 @@ class Snapshot:
 def _content(x: Any) -> Any:
     """A shallow copy of what a container or a plain object holds; None for everything else."""
     if isinstance(x, Traced):
-        return (x.type, x.steps)
+        return None if x.is_scalar else (x.type, x.steps)
     if isinstance(x, (list, set, deque)):
         return list(x)
     if isinstance(x, dict):

@@ -15,9 +15,10 @@ import numpy as np
 
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, python_dtype
+from sparsec.frontend.mixed import PYTHON, Mixed, Typing, any_mixed, decide, each, is_number, settle_operands
 from sparsec.frontend.symbolic import at_least
 from sparsec.frontend.trace import Trace
-from sparsec.frontend.ufuncs import apply_ufunc
+from sparsec.frontend.ufuncs import apply_ufunc, resolve, typing_of
 from sparsec.ir.dims import Dim, lower_bound, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, F64, I64
@@ -25,6 +26,8 @@ from sparsec.ir.types import BOOL, F64, I64
 
 def operate(ufunc: np.ufunc, *operands: Any) -> Any:
     """A Python operator on a traced operand."""
+    if (mixed := any_mixed(operands)) is not None:
+        return _on_mixed(ufunc, operands, mixed)
     weak = _result_class(ufunc, operands)
     if weak is None:
         return apply_ufunc(ufunc, operands)
@@ -40,6 +43,34 @@ def operate(ufunc: np.ufunc, *operands: Any) -> Any:
         if result.weak is int:
             result.dim = index_arithmetic(ufunc, operands, result)
     return results
+
+
+def _on_mixed(ufunc: np.ufunc, operands: Sequence[Any], mixed: Mixed) -> Any:
+    """An operator on scalars that are Python's or NumPy's, as the run decides."""
+    one = settle_operands(operands, lambda choice: _typing(ufunc, choice))
+    if one is not None:
+        return operate(ufunc, *one)
+
+    def on(part: Any) -> Any:
+        known = tuple(part if x is mixed else x for x in operands)
+        plain = all(type(x) in PYTHON_NUMBERS for x in known)
+        return PYTHON[ufunc](*known) if plain else operate(ufunc, *known)
+
+    return each(mixed, on) if all(is_number(x) for x in operands) else decide(mixed, on)
+
+
+def _typing(ufunc: np.ufunc, operands: Sequence[Any]) -> Typing | None:
+    """The class and the dtypes of an operator's result and operands."""
+    weak = _result_class(ufunc, operands)
+    if weak is None:
+        return typing_of(ufunc, operands)
+    if ufunc not in _ON_BOOLS:
+        operands = [int(x) if type(x) is bool else _int_like(x) for x in operands]
+    return weak, tuple(resolve(ufunc, operands, [None] * ufunc.nout, None, "same_kind"))
+
+
+def _int_like(x: Any) -> Any:
+    return 0 if isinstance(x, Traced) and x.weak is bool else x
 
 
 #: What Python's bools have of their own; to the rest of arithmetic they are integers.

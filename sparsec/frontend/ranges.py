@@ -10,6 +10,7 @@ from sparsec.errors import ConcretizationError, ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast, number
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.mixed import without_mixed_ints
 from sparsec.frontend.symbolic import as_int, count_of
 from sparsec.frontend.trace import Trace
 from sparsec.ir.dims import Dim, lower_bound, upper_bound
@@ -28,6 +29,7 @@ class TracedRange:
     @staticmethod
     def make(*bounds: Any) -> TracedRange:
         """`range(…)` for staged code. Raises ConcretizationError for a traced step."""
+        bounds = without_mixed_ints(bounds)
         start, stop, step = (0, bounds[0], 1) if len(bounds) == 1 else (*bounds, 1)[:3]
         if isinstance(step, Traced):
             raise ConcretizationError("the step of a range must be static", loc=user_loc())

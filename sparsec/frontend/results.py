@@ -14,6 +14,7 @@ from sparsec.frontend.aliases import check_results
 from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Choice
 from sparsec.frontend.convert import as_traced
+from sparsec.frontend.mixed import Mixed
 from sparsec.frontend.support import Channels
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.tree import Tree, flatten
@@ -157,6 +158,8 @@ def collect(trace: Trace, result: Any, arguments: Sequence[Traced]) -> Results:
 def _array_or_either(
     trace: Trace, item: Any, earlier: Sequence[Any], arguments: Sequence[Traced], found: Results
 ) -> Leaf:
+    if isinstance(item, Mixed):
+        return _one_of(trace, item, item.parts, found)
     if not isinstance(item, Traced) or not isinstance(item.storage, Choice):
         return _leaf(trace, item, arguments, found)
     tests = [found.storage(trace.op("copy", test), (), BOOL) for test in item.storage.tests]
@@ -168,6 +171,16 @@ def _array_or_either(
     for test, other in zip(reversed(tests), reversed(leaves), strict=True):
         leaf = Either(test, (other, leaf))
     return leaf
+
+
+def _one_of(trace: Trace, item: Mixed, parts: Sequence[Any], found: Results) -> Leaf:
+    """A scalar that is one of several kinds: the first of these parts, or one of the others."""
+    first, *rest = parts
+    leaf = _leaf(trace, first, (), found)
+    if not rest:
+        return leaf
+    test = found.storage(item.is_part(len(item.parts) - len(parts)).value, (), BOOL)
+    return Either(test, (leaf, _one_of(trace, item, rest, found)))
 
 
 def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) -> Leaf:

@@ -16,7 +16,7 @@ from sparsec.frontend import stage
 from sparsec.frontend.array import Traced
 from sparsec.frontend.builtins import ALWAYS, BUILTINS, MATH, takes
 from sparsec.frontend.control import RUNTIME
-from sparsec.frontend.convert import as_traced, np_dtype
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, np_dtype
 from sparsec.frontend.dispatch import (
     CREATORS,
     SUBSCRIPTS,
@@ -28,6 +28,7 @@ from sparsec.frontend.dispatch import (
 )
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.methods import attribute
+from sparsec.frontend.mixed import Mixed, decide
 from sparsec.frontend.symbolic import as_int
 from sparsec.frontend.trace import Trace
 from sparsec.sparse.channel import ChannelSparse
@@ -247,6 +248,8 @@ def _is_user_code(function: types.FunctionType) -> bool:
 
 def _to_scalar(dtype: Any, x: Any = 0) -> Any:
     """`np.float32(x)`: a scalar of 0-d input, an array of array input."""
+    if isinstance(x, Mixed):
+        return decide(x, lambda part: dtype(part) if type(part) in PYTHON_NUMBERS else _to_scalar(dtype, part))
     source = as_traced(x)
     target = np_dtype(dtype)
     if source.ndim == 0:

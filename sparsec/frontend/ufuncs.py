@@ -17,6 +17,16 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, np_dtype, number, weak_cast
 from sparsec.frontend.layout import MAX_RANK, order_like
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.mixed import (
+    Mixed,
+    Typing,
+    any_mixed,
+    decide,
+    each,
+    is_number,
+    replaced,
+    settle_operands,
+)
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.ir.dims import Poly
@@ -102,6 +112,9 @@ def apply_ufunc(
         )
     as_array = out is Ellipsis or (isinstance(out, tuple) and out[0] is Ellipsis)  # never a scalar
     outs = _outs(ufunc, None if as_array else out)
+    if (mixed := any_mixed((*operands, where))) is not None:
+        options = {"where": where, "dtype": dtype, "casting": casting, "order": order}
+        return _on_mixed(ufunc, operands, out, outs, options, mixed)
     operands = [x if type(x) in PYTHON_NUMBERS else as_traced(x) for x in operands]
     trace = require_trace(f"np.{ufunc.__name__}")
     dtypes = resolve(ufunc, operands, outs, dtype, casting)
@@ -124,6 +137,37 @@ def apply_ufunc(
         for value, o, d in zip(results, outs, dtypes[ufunc.nin :], strict=True)
     ]
     return finished[0] if len(finished) == 1 else tuple(finished)
+
+
+def _on_mixed(
+    ufunc: np.ufunc, operands: Sequence[Any], out: Any, outs: Sequence[Traced | None], options: dict[str, Any],
+    mixed: Mixed,
+) -> Any:
+    """A call with scalars that are Python's or NumPy's, as the run decides."""
+    one = settle_operands(operands, lambda x: typing_of(ufunc, x, outs, options["dtype"], options["casting"]))
+    if one is not None and not isinstance(options["where"], Mixed):
+        return apply_ufunc(ufunc, one, out=out, **options)
+
+    def on(part: Any) -> Any:
+        known, own = replaced(list(operands), mixed, part), replaced(options, mixed, part)
+        return apply_ufunc(ufunc, known, out=out, **own)
+
+    if out is None and all(map(is_number, operands)):
+        return each(mixed, on)
+    made = decide(mixed, on)
+    return made if outs[0] is None else outs[0] if ufunc.nout == 1 else tuple(outs)
+
+
+def typing_of(
+    ufunc: np.ufunc, operands: Sequence[Any], outs: Sequence[Traced | None] = (), dtype: Any = None,
+    casting: str = "same_kind",
+) -> Typing | None:
+    """No Python number results; the dtypes of the loop. None for a comparison that is no matter of dtypes."""
+    known = [x if type(x) in PYTHON_NUMBERS else as_traced(x) for x in operands]
+    if _out_of_range_comparison(ufunc, known) is not None:
+        return None
+    dtypes = resolve(ufunc, known, outs or [None] * ufunc.nout, dtype, casting)
+    return None, tuple(_wide_comparison(ufunc, known, dtypes))
 
 
 def _named(shape: tuple[Any, ...], outs: Sequence[Traced | None]) -> tuple[Any, ...]:

@@ -24,17 +24,6 @@ def different_dicts(x):
     return found
 
 
-def scalars_of_two_dtypes(x):
-    value = np.float32(0)
-    i = 0
-    while i < 3:
-        if x[i] > 1:
-            break
-        value = np.float64(x[i])
-        i += 1
-    return value
-
-
 def left_by_break_with_other_kinds(x):
     label = "none"
     for i in range(3):
@@ -44,7 +33,7 @@ def left_by_break_with_other_kinds(x):
     return label
 
 
-CASES = (returns_of_different_structure, different_dicts, scalars_of_two_dtypes, left_by_break_with_other_kinds)
+CASES = (returns_of_different_structure, different_dicts, left_by_break_with_other_kinds)
 
 
 @pytest.mark.parametrize("fn", CASES, ids=lambda f: f.__name__)

@@ -283,6 +283,9 @@ def update_scalar(body: Body) -> Lines:
     dtype = body.scalars[name]
     if rng.random() < 0.3:
         return folded(body, name, dtype)
+    if rng.random() < 0.1:
+        other = rng.choice([d for d in (any_dtype(body), dtype) if d.kind == dtype.kind] or [dtype])
+        return [f"{name} = {rng.choice((number(body, dtype), scalar(body, other)))}"]
     if rng.random() < 0.5:
         return [f"{name} {rng.choice('+-') if dtype.kind != 'u' else '+'}= {scalar(body, dtype, 1)}"]
     return [f"{name} = {name} + {scalar(body, dtype)}" if rng.random() < 0.5 else

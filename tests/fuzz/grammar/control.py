@@ -34,7 +34,8 @@ def _carried(body: Body) -> Lines:
         kinds = [k.dtype for k in body.arrays.values() if k.dtype.kind in "iuf"]
         if kinds:
             name, dtype = scope.fresh("s"), rng.choice(kinds)
-            lines.append(f"{name} = np.{dtype.name}({rng.choice('0012')})")
+            plain = rng.choice(("0", "0", "1", "2", "0.0", "0.5") if dtype.kind == "f" else "0012")
+            lines.append(f"{name} = {plain if rng.random() < 0.5 else f'np.{dtype.name}({plain})'}")
             body.scalars[name] = dtype
     if rng.random() < 0.5:
         name = scope.fresh("k")
