@@ -215,13 +215,17 @@ def _peeled(
     error: SparsecError,
 ) -> Signal:
     """If there is a turn: the first one by itself, then the loop. Raises `error`, why it cannot be one loop from the
-    beginning, if that turn does not change the kinds of the variables."""
+    beginning, if that turn does not change the kinds of the variables, or if the others cannot be one either."""
     left: Variables | None = None
 
     def checked(after: Variables) -> Signal:
-        if not after.differ_from(variables):
-            raise error
-        return rest(after)
+        try:
+            if after.differ_from(variables):
+                return rest(after)
+        except SparsecError as other:
+            if check_of(other):
+                raise
+        raise error
 
     def first() -> Signal:
         nonlocal left
