@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsec.ir.dims import Dim, Poly, evaluate, product, upper_bound
+from sparsec.ir.dims import Dim, Poly, product, upper_bound
 
 Shape = tuple[Dim, ...]
 
@@ -181,28 +181,37 @@ def regions_overlap(
     b_shape: Sequence[Dim],
     b_itemsize: int,
 ) -> bool:
-    """Whether two views share an element. Exact where bounded; "too hard" and symbolic count as yes."""
+    """Whether two views share an element. Exact where bounded; "too hard" counts as yes. Symbolic dims count with
+    their bounds, symbolic offsets where they differ by a number; symbolic strides count as yes."""
     if a.storage != b.storage or 0 in a_shape or 0 in b_shape:
         return False
-    numbers = (a.offset, b.offset, *a.strides, *b.strides, *a_shape, *b_shape)
-    if any(isinstance(n, Poly) for n in numbers):
+    starts = _starts(a, a_itemsize, b, b_itemsize)
+    sizes = [upper_bound(d) for d in (*a_shape, *b_shape)]
+    if starts is None or None in sizes or any(isinstance(s, Poly) for s in (*a.strides, *b.strides)):
         return True
 
-    def memory(ref: TensorRef, shape: Sequence[Dim], itemsize: int) -> np.ndarray:
-        offset, *dims = (evaluate(d, {}) for d in (ref.offset, *shape, *ref.strides))
-        strides = tuple(s * itemsize for s in dims[len(shape) :])
-        return np.asarray(_Memory(_BASE + offset * itemsize, tuple(dims[: len(shape)]), strides, itemsize))
+    def memory(start: int, ref: TensorRef, shape: Sequence[int | None], itemsize: int) -> np.ndarray:
+        strides = tuple(int(s) * itemsize for s in ref.strides)  # type: ignore[arg-type]
+        return np.asarray(_Memory(_BASE + start, tuple(int(d or 0) for d in shape), strides, itemsize))
 
     try:
         return bool(
             np.shares_memory(
-                memory(a, a_shape, a_itemsize),
-                memory(b, b_shape, b_itemsize),
+                memory(starts[0], a, sizes[: len(a_shape)], a_itemsize),
+                memory(starts[1], b, sizes[len(a_shape) :], b_itemsize),
                 max_work=_MAX_WORK,  # type: ignore[arg-type]
             )
         )
     except np.exceptions.TooHardError:
         return True
+
+
+def _starts(a: TensorRef, a_itemsize: int, b: TensorRef, b_itemsize: int) -> tuple[int, int] | None:
+    """Bytes from one place to the first element of each; None where that is not known."""
+    if isinstance(a.offset, Poly) or isinstance(b.offset, Poly):
+        distance = b.offset - a.offset
+        return (0, distance * b_itemsize) if a_itemsize == b_itemsize and isinstance(distance, int) else None
+    return int(a.offset) * a_itemsize, int(b.offset) * b_itemsize
 
 
 def self_overlaps(ref: TensorRef, shape: Sequence[Dim]) -> bool:

@@ -2,7 +2,8 @@
 
     x: f32[4,6] @x          view @x+7:(-1,6) of shape (2,3), seen in x:  element (i, j) is x[1 + j, 1 - i]
 
-Only affine maps between views of known size, and only where every element of the one lies in the other.
+Only affine maps between views whose strides are known and whose offsets differ by a number, and only where every
+element of the one lies in the other, whatever symbolic sizes are.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sparsec.ir.dims import Dim, Poly
+from sparsec.ir.dims import Dim, Poly, lower_bound
 from sparsec.ir.tensorref import TensorRef, contiguous_strides, self_overlaps
 
 __all__ = ["IndexMap", "compose", "index_map", "is_identity_map"]
@@ -30,7 +31,7 @@ class _Axis:
 
     number: int
     stride: int
-    size: int
+    size: Dim
     flipped: bool
 
 
@@ -42,13 +43,15 @@ def index_map(
     An index inside the source's box is one element of it, and addresses are linear: so a map whose corners
     are in the box, and which gives the right offset and strides, is the map.
     """
-    numbers = (view.offset, source.offset, *view.strides, *source.strides, *shape, *source_shape)
-    if view.storage != source.storage or any(isinstance(n, Poly) for n in numbers):
+    distance = view.offset - source.offset
+    if view.storage != source.storage or any(isinstance(n, Poly) for n in (distance, *view.strides, *source.strides)):
         return None
     if 0 in shape or 0 in source_shape or self_overlaps(source, source_shape):
         return None
-    axes, offset = _turned(source, source_shape)
-    start = _digits(int(view.offset) - offset, axes)  # type: ignore[arg-type]
+    if any(isinstance(d, Poly) and int(s) < 0 for d, s in zip(source_shape, source.strides)):  # type: ignore[arg-type]
+        return None
+    axes, first = _turned(source, source_shape)
+    start = _digits(int(distance) - first, axes)  # type: ignore[arg-type]
     steps = [_digits(int(s) if d != 1 else 0, axes) for s, d in zip(view.strides, shape)]  # type: ignore[arg-type]
     if start is None or any(step is None for step in steps):
         return None
@@ -60,16 +63,17 @@ def index_map(
 
 
 def _turned(source: TensorRef, shape: Sequence[Dim]) -> tuple[list[_Axis], int]:
-    """The axes that have more than one index, widest stride first, and the lowest element's offset."""
-    axes, offset = [], int(source.offset)  # type: ignore[arg-type]
-    for number, (dim, stride) in enumerate(zip(shape, source.strides)):
-        size, step = int(dim), int(stride)  # type: ignore[arg-type]
+    """The axes that have more than one index, widest stride first, and how far the lowest element is from the first
+    one."""
+    axes, lowest = [], 0
+    for number, (size, stride) in enumerate(zip(shape, source.strides)):
+        step = int(stride)  # type: ignore[arg-type]
         if size == 1:
             continue
         if step < 0:
-            offset += (size - 1) * step
+            lowest += (int(size) - 1) * step  # type: ignore[arg-type]
         axes.append(_Axis(number, abs(step), size, step < 0))
-    return sorted(axes, key=lambda axis: -axis.stride), offset
+    return sorted(axes, key=lambda axis: -axis.stride), lowest
 
 
 def _digits(distance: int, axes: Sequence[_Axis]) -> dict[int, int] | None:
@@ -83,11 +87,17 @@ def _digits(distance: int, axes: Sequence[_Axis]) -> dict[int, int] | None:
 
 
 def _in_box(axis: _Axis, start: dict[int, int], rows: Sequence[dict[int, int]], shape: Sequence[Dim]) -> bool:
-    low = high = start[axis.number]
+    low: Dim = start[axis.number]
+    high = low
     for row, dim in zip(rows, shape):
-        reach = row[axis.number] * (int(dim) - 1)  # type: ignore[arg-type]
-        low, high = low + min(reach, 0), high + max(reach, 0)
-    return low >= 0 and high < axis.size
+        reach = (dim - 1) * row[axis.number]
+        low, high = (low + reach, high) if row[axis.number] < 0 else (low, high + reach)
+    return _never_negative(low) and _never_negative(axis.size - high - 1)
+
+
+def _never_negative(number: Dim) -> bool:
+    least = lower_bound(number)
+    return least is not None and least >= 0
 
 
 def _unturned(digits: dict[int, int], axes: Sequence[_Axis], rank: int, *, first: bool = False) -> tuple[int, ...]:
@@ -95,7 +105,7 @@ def _unturned(digits: dict[int, int], axes: Sequence[_Axis], rank: int, *, first
     for axis in axes:
         digit = digits[axis.number]
         if axis.flipped:
-            digit = (axis.size - 1 if first else 0) - digit
+            digit = (int(axis.size) - 1 if first else 0) - digit  # type: ignore[arg-type]
         result[axis.number] = digit
     return tuple(result)
 

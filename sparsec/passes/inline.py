@@ -11,12 +11,11 @@ without it, and together they may not compute more elements than it has: a littl
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
-from sparsec.ir.dims import Poly
+from sparsec.ir.dims import Dim, Poly, product, upper_bound
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Attrs, Op, Value
 from sparsec.ir.ops.record import Kind, record
@@ -100,7 +99,7 @@ class _Inliner:
         result, reads = op.result, self.reads
         if result.name not in reads.private or result.name in reads.writes or result.type.channels is not None:
             return False
-        return not any(isinstance(d, Poly) or d == 0 for d in result.type.shape) and result.type.shape != ()
+        return 0 not in result.type.shape and result.type.shape != ()
 
     def _move(self, node: _Node) -> bool:
         """Moves the op to its readers, if all of them can take it and one of them reads through a view."""
@@ -147,9 +146,11 @@ class _Inliner:
 
     def _pays(self, op: Op, uses: Sequence[_Use], maps: Sequence[IndexMap | None]) -> bool:
         seen = {(use.value.ref, use.value.type.shape) for use in uses}
-        total = sum(_count(shape) for _, shape in seen)
-        size = _count(op.result.type.shape)
-        return total <= size or (total <= _CHEAP_TIMES * size and op_cost(op) <= _CHEAP)
+        total: Dim = 0
+        for _, shape in seen:
+            total = total + product(shape)
+        size = product(op.result.type.shape)
+        return _at_most(total, size) or (_at_most(total, size * _CHEAP_TIMES) and op_cost(op) <= _CHEAP)
 
     def _overwritten(self, op: Op, first: int, last: int) -> bool:
         return any(self.reads.written_between(v.storage, first, last) for v in op.operands)
@@ -198,11 +199,15 @@ def _can_be_seen(op: Op, where: IndexMap | None, use: _Use) -> bool:
 def _seen(op: Op, where: IndexMap, shape: Sequence[object]) -> Attrs | None:
     """The attributes of an op that looks at its index, for a view of its result."""
     rule = record(op.name).seen
+    if rule is None or op.operands or any(isinstance(d, Poly) for d in shape):
+        return None
     sizes = tuple(int(d) for d in shape)  # type: ignore[call-overload]
-    return None if rule is None or op.operands else rule(op.attrs, sizes, where.start, where.steps)
+    return rule(op.attrs, sizes, where.start, where.steps)
 
 
-def _count(shape: Sequence[object]) -> int:
-    return math.prod(int(d) for d in shape)  # type: ignore[call-overload]
+def _at_most(count: Dim, limit: Dim) -> bool:
+    """Whether that is certain, whatever symbolic sizes are."""
+    most = upper_bound(count - limit)
+    return most is not None and most <= 0
 
 
