@@ -17,7 +17,7 @@ from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
 from sparsec.frontend.branches import check_of, raise_unless, stage_if
 from sparsec.frontend.concrete import concrete_value
-from sparsec.frontend.convert import as_bool
+from sparsec.frontend.convert import as_bool, as_traced
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.loops import State, Variables, stage_for, stage_while
 from sparsec.frontend.merge import CannotStage, is_scalar
@@ -262,7 +262,7 @@ def _unrolled(items: range, body: Callable[[Any], Any], names: Sequence[str], ge
 
 def _turns(items: Any, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
     for item in items:
-        signal = body(item)
+        signal = body(as_traced(item) if type(item) is np.ndarray else item)
         if signal is None or signal is CONTINUE:
             continue
         if isinstance(signal, Pending):

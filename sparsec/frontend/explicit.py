@@ -8,7 +8,8 @@ from typing import Any
 
 from sparsec.frontend import numpy_api as _numpy_api  # fills the dispatch table
 from sparsec.frontend.dispatch import SUBSCRIPTS
-from sparsec.frontend.staged import Outside
+from sparsec.frontend.outside import Outside
+from sparsec.frontend.staged import Runtime
 from sparsec.frontend.trace import current_trace
 
 assert _numpy_api
@@ -25,7 +26,7 @@ class Explicit:
         trace = current_trace()
         if trace is None:
             return self.__wrapped__(*args, **kwargs)
-        return Outside(trace).call(self.__wrapped__, *args, **kwargs)
+        return Runtime(Outside(trace)).call(self.__wrapped__, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         """`np.add.reduce` and the other attributes of ufuncs."""
@@ -43,7 +44,7 @@ class ExplicitSubscript:
 
     def __getitem__(self, key: Any) -> Any:
         trace = current_trace()
-        return self.__wrapped__[key] if trace is None else Outside(trace).load_item(self.__wrapped__, key)
+        return self.__wrapped__[key] if trace is None else Runtime(Outside(trace)).load_item(self.__wrapped__, key)
 
 
 def explicit(module: ModuleType, name: str, found: dict[str, Any]) -> Any:

@@ -18,11 +18,12 @@ from sparsec.compiler import Compilation, CpuRunner
 from sparsec.config import settings
 from sparsec.errors import CompileError
 from sparsec.frontend.arguments import Arguments, ScalarSpec, Static
+from sparsec.frontend.outside import Contents
 from sparsec.frontend.results import Argument, Constant, Leaf, SameAs, Scalar, View, shared
 from sparsec.frontend.sparse_arguments import SparseSpec
 from sparsec.frontend.spec import ArraySpec
 from sparsec.frontend.tracing import TracedFunction
-from sparsec.frontend.tree import Tree
+from sparsec.frontend.tree import LEAF, Tree
 from sparsec.frontend.warn import warn
 from sparsec.ir.call_record import (
     ANY,
@@ -48,6 +49,7 @@ from sparsec.runtime import native
 from sparsec.runtime.sized import SizedRunner
 from sparsec.runtime.stored import StoredCode
 from sparsec.sparse.channel import ChannelSparse
+from sparsec.sparse.weights import SparseWeight
 
 __all__ = ["NativeRecord", "accelerate", "record_of"]
 
@@ -96,6 +98,7 @@ class _Writer:
     arrays: list[int] = field(default_factory=list)  # array -> value
     scalars: list[int] = field(default_factory=list)  # scalar -> value
     checks: list[list[int]] = field(default_factory=list)
+    captures: list[Any] = field(default_factory=list)  # arrays, then containers, that the function reads from outside
     counts: dict[str, int] = field(default_factory=dict)  # numbers of live channels -> value of an index
 
     def room(self, count: int) -> int:
@@ -155,8 +158,8 @@ def record_of(
         for kind, place in (("guard", Record.GUARDS), ("check", Record.CHECKS), ("pair", Record.PAIRS),
                             ("param", Record.PARAMS), ("result", Record.RESULTS), ("step", Record.STEPS)):
             words[place], words[place + 1] = w.table(rows[kind], WORDS[kind]), len(rows[kind])
-        words[Record.CAPTURES] = w.list([w.ref(a) for a in traced.captures])
-        words[Record.CAPTURE_COUNT] = len(traced.captures)
+        words[Record.CAPTURES] = w.list([w.ref(x) for x in w.captures])
+        words[Record.CAPTURE_COUNT] = len(w.captures)
         return NativeRecord(words, w.kept)
     except _Unfit:
         return None
@@ -171,14 +174,16 @@ def _arguments(w: _Writer) -> tuple[int, tuple[str, ...]]:
     _need(positional.kind is tuple)
     arguments = (*positional.children, *keyword.children)
     leaves = iter(zip(w.call.leaves, w.call.key[1], strict=True))
-    w.values.extend([None] * (len(arguments) + len(w.traced.captures)))
+    containers = [g for g in w.traced.guards if isinstance(g, Contents)]
+    w.captures += [*w.traced.captures, *(c.owner for c in containers)]
+    w.values.extend([*[None] * len(arguments), *w.captures])
     for k, child in enumerate(arguments):
         _value(w, k, child, leaves)
-    specs = w.traced.capture_specs
-    for k, array in enumerate(w.traced.captures, len(arguments)):
-        w.values[k] = array
-        w.checks.append(_array_check(w, k, specs[len(w.arrays)]))
-        w.arrays.append(k)
+    first = len(arguments) + len(w.traced.captures)
+    for k in range(len(arguments), first):
+        _array(w, k)
+    for k, container in enumerate(containers, first):
+        _contents(w, k, container)
     return len(positional.children), keyword.keys
 
 
@@ -208,6 +213,16 @@ def _value(w: _Writer, place: int, tree: Tree, leaves: Iterator[Any]) -> None:
             raise _Unfit
 
 
+def _contents(w: _Writer, place: int, container: Contents) -> None:
+    """A list or dict from outside: it must hold the very objects that it held."""
+    owner, held = container.owner, container.held
+    keys = held[: len(held) // 2] if isinstance(owner, dict) else ()
+    items = held[len(keys) :]
+    first = w.room(len(items))
+    w.checks.append(_container_check(w, place, Tree(type(owner), keys, (LEAF,) * len(items)), first))
+    w.checks += [[Check.SAME, first + k, w.ref(item)] for k, item in enumerate(items)]
+
+
 def _container_check(w: _Writer, place: int, tree: Tree, first: int) -> list[int]:
     head = [place, w.ref(tree.kind), len(tree.children), first]
     if issubclass(tree.kind, tuple):
@@ -217,6 +232,7 @@ def _container_check(w: _Writer, place: int, tree: Tree, first: int) -> list[int
     if tree.kind is dict:
         _need(all(type(key) in (str, int) for key in tree.keys))
         return [Check.DICT, *head, w.list([w.ref(key) for key in tree.keys])]
+    _need(issubclass(tree.kind, SparseWeight))
     return [Check.OBJECT, *head, w.list([w.ref(sys.intern(name)) for name in tree.keys])]
 
 
@@ -289,6 +305,8 @@ def _guards(w: _Writer, backend: str | None, code: StoredCode) -> list[list[int]
         rows += [[Guard.ENTRY, w.ref(owner), w.ref(key), 0 if value is None else w.ref(value)]
                  for owner, key, value in dicts]
     for guard in w.traced.guards:
+        if isinstance(guard, Contents):
+            continue
         kind = _GUARDS[guard.kind]
         if kind is Guard.ENTRY:
             _need(type(guard.owner) is dict)

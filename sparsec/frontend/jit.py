@@ -182,7 +182,7 @@ def _object(
         case Constant(value=value):
             return value
         case Argument(position=k):
-            return call.arrays[k]
+            return arrays[k]
         case SameAs(leaf=k):
             return made[k]
         case Either(test=k, leaves=(one, other)):

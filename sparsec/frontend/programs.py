@@ -13,8 +13,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sparsec.frontend.convert import as_traced
+from sparsec.frontend.outside import Outside
 from sparsec.frontend.ranges import TracedRange
-from sparsec.frontend.staged import Outside
+from sparsec.frontend.staged import Runtime
 from sparsec.frontend.trace import require_trace
 from sparsec.ir.types import BOOL
 
@@ -27,7 +28,7 @@ def staged(fn: F) -> F:
     @functools.wraps(fn)
     def rule(*args: Any, **kwargs: Any) -> Any:
         trace = require_trace(fn.__name__)
-        return Outside(trace).staged(fn)(*args, **kwargs)  # type: ignore[arg-type]
+        return Runtime(Outside(trace)).staged(fn)(*args, **kwargs)  # type: ignore[arg-type]
 
     return rule  # type: ignore[return-value]
 

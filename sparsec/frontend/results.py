@@ -16,7 +16,7 @@ from sparsec.frontend.choices import Choice
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.mixed import Mixed
 from sparsec.frontend.support import Channels
-from sparsec.frontend.trace import Trace
+from sparsec.frontend.trace import MADE_UNSEEN, Trace
 from sparsec.frontend.tree import Tree, flatten
 from sparsec.ir.dims import Dim, evaluate, symbols
 from sparsec.ir.graph import Value
@@ -32,7 +32,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """That array of the call itself."""
+    """That array of the call itself, or of those that the function captures, counted behind them."""
 
     position: int
 
@@ -190,7 +190,10 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
         raise ArgumentError(f"array subclass {type(item).__name__} in the result")
     if not isinstance(item, Traced):
         return Constant(item)
-    for k, argument in enumerate(arguments):
+    if item.readonly == MADE_UNSEEN:
+        item = Traced.fresh(trace, trace.op("copy", item.read()))
+    captured = trace.captures.traced if trace.captures is not None else []
+    for k, argument in enumerate((*arguments, *captured)):
         if argument is item:
             return Argument(k)
     for k, argument in enumerate(trace.sparse):

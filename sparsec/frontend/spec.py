@@ -217,11 +217,9 @@ def capture_array(trace: Trace, array: np.ndarray) -> Traced:
     """The traced form of an array from outside the arguments; it becomes one more parameter."""
     captures = trace.captures
     assert captures is not None
-    found = captures.traced.get(id(array))
+    found = captures.of(array)
     if found is None:
         (spec,) = describe([array])
         (found,) = add_arrays(trace, [spec], [f"captured{len(captures.arrays)}"])
-        found.readonly = found.readonly or captures.refuse_write()
-        captures.arrays.append(array)
-        captures.traced[id(array)] = found
+        captures.add(array, found)
     return found

@@ -3,6 +3,8 @@
     f(x)            ->  call(f, x)             NumPy functions without traced arguments (`np.zeros(n)`) are seen
     obj.attr        ->  load_attr(obj, "attr") arrays from outside become parameters, other values guards
     table[k]        ->  load_item(table, k)
+    obj.attr = v    ->  changing(obj, "attr").attr = v      nothing outside the function may change
+    obj.attr += v   ->  update(at_attr(obj, "attr"), "iadd", v)
     raise E(text)   ->  raise tell(lambda: E(text))  the text may mention values that only the run will know
 
 Line and column numbers stay the user's, so tracebacks and carets point at the original source. The staged
@@ -18,20 +20,31 @@ import sys
 import textwrap
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sparsec.errors import Loc, SourceError
 from sparsec.frontend.desugar import PREFIX, arguments, define, desugar
 from sparsec.runtime.locks import ForkLock
 
+if TYPE_CHECKING:
+    from sparsec.frontend.outside import Outside
+
 #: Names under which the staged code reaches the runtime half of staging (`staged.py`).
 CALL, ATTR, ITEM, SLICE, TELL = (f"{PREFIX}{n}__" for n in ("call", "attr", "item", "slice", "tell"))
+CHANGE, AT_ATTR, AT_ITEM, UPDATE = (f"{PREFIX}{n}__" for n in ("change", "at_attr", "at_item", "update"))
 
 #: Builtins that look at the calling frame: rewriting the call would change what they see.
 _FRAME_BOUND = frozenset({"super", "locals", "globals", "vars", "dir", "eval", "exec"})
+
+
+#: The function of `operator` behind each augmented assignment.
+_IN_PLACE: dict[type[ast.operator], str] = {
+    ast.Add: "iadd", ast.Sub: "isub", ast.Mult: "imul", ast.MatMult: "imatmul", ast.Div: "itruediv", ast.Mod: "imod",
+    ast.Pow: "ipow", ast.LShift: "ilshift", ast.RShift: "irshift", ast.BitOr: "ior", ast.BitXor: "ixor",
+    ast.BitAnd: "iand", ast.FloorDiv: "ifloordiv",
+}
 
 
 class _Rewrite(ast.NodeTransformer):
@@ -48,16 +61,31 @@ class _Rewrite(ast.NodeTransformer):
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
         self.generic_visit(node)
-        if not isinstance(node.ctx, ast.Load):
-            return node
-        return self._at(node, ATTR, [node.value, ast.copy_location(ast.Constant(node.attr), node)], [])
+        name = ast.copy_location(ast.Constant(node.attr), node)
+        if isinstance(node.ctx, ast.Load):
+            return self._at(node, ATTR, [node.value, name], [])
+        node.value = self._at(node, CHANGE, [node.value, name], [])
+        return node
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
         self.generic_visit(node)
-        if not isinstance(node.ctx, ast.Load):
+        if isinstance(node.ctx, ast.Load):
+            return self._at(node, ITEM, [node.value, _index_expression(node.slice)], [])
+        node.value = self._at(node, CHANGE, [node.value], [])
+        return node
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        target = node.target
+        if isinstance(target, ast.Name):
+            self.generic_visit(node)
             return node
-        index = _index_expression(node.slice)
-        return self._at(node, ITEM, [node.value, index], [])
+        owner, value = self.visit(target.value), self.visit(node.value)
+        if isinstance(target, ast.Attribute):
+            place = self._at(target, AT_ATTR, [owner, ast.copy_location(ast.Constant(target.attr), target)], [])
+        else:
+            place = self._at(target, AT_ITEM, [owner, _index_expression(self.visit(target.slice))], [])
+        name = ast.copy_location(ast.Constant(_IN_PLACE[type(node.op)]), node)
+        return ast.copy_location(ast.Expr(self._at(node, UPDATE, [place, name, value], [])), node)
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
         self.generic_visit(node)
@@ -75,9 +103,16 @@ class _Rewrite(ast.NodeTransformer):
     def visit_Global(self, node: ast.Global) -> ast.AST:
         raise _Refused("`global` in a traced function", node)
 
-    def _at(self, node: ast.AST, name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> ast.AST:
+    def _at(self, node: ast.AST, name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> ast.expr:
         func = ast.copy_location(ast.Name(name, ast.Load()), node)
         return ast.copy_location(ast.Call(func, args, keywords), node)
+
+
+def _refuse_foreign(node: ast.FunctionDef, free: Sequence[str]) -> None:
+    """Raises _Refused where variables outside the function are assigned."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Nonlocal) and set(inner.names) & set(free):
+            raise _Refused("`nonlocal` of a variable outside the traced function", inner)
 
 
 class _Refused(Exception):
@@ -100,18 +135,10 @@ def _index_expression(node: ast.expr) -> ast.expr:
     return node
 
 
-@dataclass(frozen=True)
-class Template:
-    """The compiled rewrite of one function; `factory` makes the inner function's code from its free names."""
-
-    code: types.CodeType
-    freevars: tuple[str, ...]
+_templates: weakref.WeakKeyDictionary[types.CodeType, types.CodeType] = weakref.WeakKeyDictionary()
 
 
-_templates: weakref.WeakKeyDictionary[types.CodeType, Template] = weakref.WeakKeyDictionary()
-
-
-def template(fn: types.FunctionType) -> Template:
+def template(fn: types.FunctionType) -> types.CodeType:
     """The rewritten code of `fn`. Raises SourceError where there is no source to rewrite."""
     found = _templates.get(fn.__code__)
     if found is None:
@@ -156,9 +183,10 @@ def has_source(fn: Any) -> bool:
     return True
 
 
-def _build(fn: types.FunctionType) -> Template:
+def _build(fn: types.FunctionType) -> types.CodeType:
     node, first_line = _function_node(fn)
     try:
+        _refuse_foreign(node, fn.__code__.co_freevars)
         node = _Rewrite().visit(desugar(node))
     except _Refused as refused:
         line = getattr(refused.node, "lineno", 1) + first_line - 1
@@ -193,7 +221,7 @@ def _build(fn: types.FunctionType) -> Template:
     code = compile(module, fn.__code__.co_filename, "exec", dont_inherit=True)
     outer = next(c for c in code.co_consts if isinstance(c, types.CodeType))
     inner = next(c for c in outer.co_consts if isinstance(c, types.CodeType) and c.co_name == node.name)
-    return Template(inner.replace(co_name=fn.__code__.co_name), inner.co_freevars)
+    return inner.replace(co_name=fn.__code__.co_name)
 
 
 #: Where `exec` says that code comes from. Python 3.13 has the program of `python -c` under the same name.
@@ -205,7 +233,7 @@ def _function_node(fn: types.FunctionType) -> tuple[ast.FunctionDef, int]:
     if fn.__code__.co_filename in _NO_FILE:
         raise SourceError(f"the source of `{fn.__name__}` is not available")
     try:
-        lines, first_line = inspect.getsourcelines(fn)
+        lines, first_line = inspect.getsourcelines(fn.__code__)  # of the function itself, not of what it wraps
         tree = ast.parse(textwrap.dedent("".join(lines)))
     except (OSError, TypeError):
         raise SourceError(f"the source of `{fn.__name__}` is not available") from None
@@ -266,21 +294,22 @@ def _shift_columns(node: ast.AST, indent: int) -> None:
             child.end_col_offset += indent  # type: ignore[attr-defined]
 
 
-def instantiate(
-    fn: types.FunctionType, runtime: dict[str, Any], replace: Callable[[Any], Any]
-) -> types.FunctionType:
-    """The staged function, with `runtime` names and `replace` applied to every global and closure value."""
-    made = template(fn)
-    names = {n for c in _nested(made.code) for n in c.co_names}
+def instantiate(fn: types.FunctionType, runtime: dict[str, Any], outside: Outside) -> types.FunctionType:
+    """The staged function, with `runtime` names; its globals, closure and defaults are what `outside` has for them.
+
+    A function without source is not rewritten; it, too, sees what stands for what is outside.
+    """
+    code = template(fn) if has_source(fn) else fn.__code__
+    names = {n for c in _nested(code) for n in c.co_names}
     space = dict(fn.__globals__)
-    space.update({n: replace((fn.__globals__, n)) for n in names if n in fn.__globals__})
+    space.update({n: outside.read((fn.__globals__, n)) for n in names if n in fn.__globals__})
     space.update(runtime)
     cells = dict(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True))
     closure = tuple(
-        types.CellType(replace(cells[n])) if _filled(cells[n]) else cells[n] for n in made.freevars
+        types.CellType(outside.read(cells[n])) if _filled(cells[n]) else cells[n] for n in code.co_freevars
     )
-    staged = types.FunctionType(made.code, space, fn.__name__, fn.__defaults__, closure)
-    staged.__kwdefaults__ = fn.__kwdefaults__
+    staged = types.FunctionType(code, space, fn.__name__, outside.adopt(fn.__defaults__), closure)
+    staged.__kwdefaults__ = outside.adopt(fn.__kwdefaults__)
     functools.update_wrapper(staged, fn)
     return staged
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import functools
-import sys
+import operator
 import types
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -29,15 +30,8 @@ from sparsec.frontend.dispatch import (
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.methods import attribute
 from sparsec.frontend.mixed import Mixed, decide
+from sparsec.frontend.outside import ARRAYS, Outside, is_user_module
 from sparsec.frontend.symbolic import as_int
-from sparsec.frontend.trace import Trace
-from sparsec.sparse.channel import ChannelSparse
-
-#: What becomes an array of the program, wherever it is found.
-_ARRAYS = (np.ndarray, ChannelSparse)
-
-_PLAIN = (int, float, complex, bool, str, bytes, type(None))
-
 
 #: What a traced array keeps to itself, out of the program's sight.
 _INNER = frozenset(
@@ -46,67 +40,24 @@ _INNER = frozenset(
 
 
 @dataclass(frozen=True)
-class Guard:
-    """A value from outside that the trace relied on: what is found at `name` of `owner` must still be `value`.
+class _Attribute:
+    name: str
 
-    kind: "entry" of a namespace dict, contents of a "cell" (no name), "attribute", or "item" of a container.
-    """
 
-    kind: str
+@dataclass(frozen=True)
+class _Place:
+    """What an augmented assignment goes to: where it was found, and what was there."""
+
     owner: Any
-    name: Any
+    key: Any
     value: Any
 
-    def now(self) -> Any:
-        """What is found there; raises what the look-up raises."""
-        match self.kind:
-            case "cell":
-                return self.owner.cell_contents
-            case "attribute":
-                return getattr(self.owner, self.name)
-        return self.owner[self.name]
 
-    def holds(self) -> bool:
-        try:
-            now = self.now()
-        except (AttributeError, KeyError, IndexError, ValueError):
-            return False
-        if now is self.value:
-            return True
-        return type(now) is type(self.value) and isinstance(now, _PLAIN) and (
-            now == self.value or (now != now and self.value != self.value))
+class Runtime:
+    """What staged code calls."""
 
-
-@dataclass
-class Outside:
-    """Everything that a trace read from outside its arguments."""
-
-    trace: Trace
-    guards: list[Guard] = field(default_factory=list)
-    _seen: set[tuple[int, Any]] = field(default_factory=set)
-
-    def relied_on(self) -> tuple[Guard, ...]:
-        """The guards that hold when the trace is over; others were about objects that the trace itself changed."""
-        return tuple(g for g in self.guards if g.holds())
-
-    def watch(self, kind: str, owner: Any, name: Any, value: Any) -> None:
-        seen = (id(owner), name if isinstance(name, (int, str)) else repr(name))
-        if seen not in self._seen:
-            self._seen.add(seen)
-            self.guards.append(Guard(kind, owner, name, value))
-
-    def replace(self, place: Any) -> Any:
-        """A global (dict, name) or closure cell of a staged function: arrays are traced, the rest guarded."""
-        if isinstance(place, types.CellType):
-            value = place.cell_contents
-            self.watch("cell", place, "", value)
-        else:
-            space, name = place
-            value = space[name]
-            self.watch("entry", space, name, value)
-        return as_traced(value) if type(value) in _ARRAYS else value
-
-    # --- what staged code calls ---
+    def __init__(self, outside: Outside) -> None:
+        self.outside, self.trace = outside, outside.trace
 
     def call(self, function: Any, /, *args: Any, **kwargs: Any) -> Any:
         rule = lookup(function)
@@ -128,42 +79,90 @@ class Outside:
             builtin = BUILTINS.get(function) or MATH.get(function)
             if builtin is not None and (function in ALWAYS or takes(args, kwargs)):
                 return builtin(*args, **kwargs)
+            if function in (getattr, setattr, delattr):
+                return self._named_attribute(function, *args)
         _refuse_random(function)
+        owner = getattr(function, "__self__", None)
         module = getattr(function, "__module__", None) or ""
-        if module.split(".")[0] == "numpy" and holds_array((args, kwargs)) and not isinstance(function, type):
-            owner = getattr(function, "__self__", None)
-            if not isinstance(owner, Traced):
-                raise unsupported(function)
+        numpys = module.split(".")[0] == "numpy" and not isinstance(function, type) and not isinstance(owner, Traced)
+        if numpys and holds_array((args, kwargs)):
+            raise unsupported(function)
         target = self._stageable(function)
         if target is not None:
             return target(*args, **kwargs)
-        return self._lift(function(*args, **kwargs))
+        result = function(*map(self._callback, args), **{k: self._callback(v) for k, v in kwargs.items()})
+        if owner is not None:
+            self.outside.check_unchanged(owner)
+        return self._lift(result)
+
+    def _named_attribute(self, function: Any, owner: Any, name: str, *rest: Any) -> Any:
+        """`getattr`, `setattr` and `delattr`."""
+        if function is not getattr:
+            return function(self.changing(owner, name), name, *rest)
+        try:
+            return self.load_attr(owner, name)
+        except AttributeError:
+            if not rest:
+                raise
+            return rest[0]
 
     def _stageable(self, function: Any) -> Any:
-        """The staged form of a user's function or method, or None for everything else."""
+        """The staged form of a user's function, method, class or callable object, or None for everything else."""
         if isinstance(function, functools.partial):
             inner = self._stageable(function.func)
-            return (
-                functools.partial(inner, *function.args, **function.keywords) if inner is not None else None
-            )
+            args, kwargs = function.args, function.keywords
+            if self.outside.holds(function):
+                args, kwargs = self.outside.adopt(args), self.outside.adopt(kwargs)
+            return functools.partial(inner or function.func, *args, **kwargs)
         function = getattr(function, "__sparsec_function__", function)
         if isinstance(function, types.MethodType):
             inner = self._stageable(function.__func__)
             return types.MethodType(inner, function.__self__) if inner is not None else None
-        if not isinstance(function, types.FunctionType) or not _is_user_code(function):
+        if isinstance(function, type):
+            return self._constructor(function)
+        if not isinstance(function, types.FunctionType):
+            inner = self._special(function, "__call__")
+            return types.MethodType(inner, function) if inner is not None else None
+        if not is_user_module(function.__module__, function.__code__.co_filename):
             return None
         if function.__globals__.get(stage.CALL) is not None or not stage.has_source(function):
             return None  # staged already (an inner function), or nothing to stage
         return self.staged(function)
 
+    def _constructor(self, made: Any) -> Any:
+        """A class whose objects a function of the user's fills, and nothing else makes."""
+        if type(made) not in (type, abc.ABCMeta) or made.__new__ is not object.__new__:
+            return None
+        init = self._stageable(made.__init__) if isinstance(made.__init__, types.FunctionType) else None
+        if init is None:
+            return None
+
+        def construct(*args: Any, **kwargs: Any) -> Any:
+            new = object.__new__(made)
+            init(new, *args, **kwargs)
+            return new
+
+        return construct
+
+    def _special(self, x: Any, name: str) -> Any:
+        """The staged form of a special method that the user wrote, or None."""
+        method = getattr(type(x), name, None)
+        return self._stageable(method) if isinstance(method, types.FunctionType) else None
+
+    def _callback(self, x: Any) -> Any:
+        """A user's function that is handed to code which is not staged (`map`, `reduce`, …)."""
+        return (self._stageable(x) or x) if isinstance(x, types.FunctionType) else x
+
     def staged(self, function: types.FunctionType) -> types.FunctionType:
-        return stage.instantiate(function, self.runtime(), self.replace)
+        return stage.instantiate(function, self.runtime(), self.outside)
 
     def stage_function(self, function: Any) -> Any:
         """The staged form of the function that is being compiled, whatever module it comes from."""
         if isinstance(function, types.MethodType):
-            return types.MethodType(self.staged(function.__func__), function.__self__)  # type: ignore[arg-type]
-        return self.staged(function)
+            return types.MethodType(self.stage_function(function.__func__), self.outside.adopt(function.__self__))
+        if isinstance(function, types.FunctionType):
+            return self.staged(function)
+        return self._stageable(self.outside.adopt(function)) or function
 
     def runtime(self) -> dict[str, Any]:
         return {
@@ -172,6 +171,10 @@ class Outside:
             stage.ITEM: self.load_item,
             stage.SLICE: slice,
             stage.TELL: self.tell,
+            stage.CHANGE: self.changing,
+            stage.AT_ATTR: self.at_attr,
+            stage.AT_ITEM: self.at_item,
+            stage.UPDATE: self.update,
             **RUNTIME,
         }
 
@@ -186,19 +189,20 @@ class Outside:
     def load_attr(self, owner: Any, name: str) -> Any:
         if isinstance(owner, Traced) and name in _INNER:
             return attribute(owner, name)  # `x.trace()` is NumPy's
-        value = getattr(owner, name)
-        if isinstance(owner, Traced) and name in ("shape", "size", "nbytes"):
+        if isinstance(owner, Traced):
+            value = getattr(owner, name)
+            if name not in ("shape", "size", "nbytes"):
+                return value
             dims = value if isinstance(value, tuple) else (value,)
             seen = tuple(as_int(self.trace, d) for d in dims)
             return seen if isinstance(value, tuple) else seen[0]
-        if isinstance(owner, (Traced, types.ModuleType)):
-            if type(value) in _ARRAYS:
-                self.watch("attribute", owner, name, value)
-                return as_traced(value)
-            return value
-        if type(value) in _ARRAYS or isinstance(value, _PLAIN):
-            self.watch("attribute", owner, name, value)
-        return as_traced(value) if type(value) in _ARRAYS else value
+        if type(owner) in ARRAYS:
+            return self.load_attr(as_traced(owner), name)
+        prop = getattr(type(owner), name, None)
+        getter = self._stageable(prop.fget) if isinstance(prop, property) else None
+        if getter is not None:
+            return getter(owner)
+        return self.outside.attribute(owner, name)
 
     def load_item(self, owner: Any, key: Any) -> Any:
         if isinstance(owner, Traced):
@@ -208,11 +212,37 @@ class Outside:
         rule = SUBSCRIPTS.get(type(owner))
         if rule is not None:
             return rule(owner, key)
-        value = owner[key]
-        if type(value) in _ARRAYS and isinstance(owner, (list, dict, tuple)):
-            self.watch("item", owner, key, value)
-            return as_traced(value)
-        return value
+        method = self._special(owner, "__getitem__")
+        return self.outside.item(owner, key) if method is None else method(owner, key)
+
+    def changing(self, owner: Any, name: str | None = None) -> Any:
+        """The object whose attribute (or, without a name, item) is assigned or deleted."""
+        if type(owner) in ARRAYS:
+            owner = as_traced(owner)
+        if not isinstance(owner, Traced):
+            what = f"a {type(owner).__name__}" if name is None else f"the attribute `{name}` of an object"
+            self.outside.refuse_change(owner, what)
+        elif name == "shape":
+            self.outside.refuse_change(owner, "the shape of an array")
+        return owner
+
+    def at_attr(self, owner: Any, name: str) -> _Place:
+        return _Place(owner, _Attribute(name), self.load_attr(owner, name))
+
+    def at_item(self, owner: Any, key: Any) -> _Place:
+        return _Place(owner, key, self.load_item(owner, key))
+
+    def update(self, place: _Place, operation: str, operand: Any) -> None:
+        """`owner.name += operand` and its kin."""
+        value = getattr(operator, operation)(place.value, operand)
+        named = isinstance(place.key, _Attribute)
+        if value is place.value and not isinstance(place.owner, Traced) and self.outside.holds(place.owner):
+            return  # in place: the owner keeps what it had
+        owner = self.changing(place.owner, place.key.name if named else None)
+        if named:
+            setattr(owner, place.key.name, value)
+        else:
+            owner[place.key] = value
 
     def _lift(self, result: Any) -> Any:
         """Arrays that NumPy made from static arguments become traced ones, fresh at every call."""
@@ -235,15 +265,6 @@ def _refuse_random(function: Any) -> None:
             loc=user_loc(),
             hint="draw them outside and pass them as an argument",
         )
-
-
-def _is_user_code(function: types.FunctionType) -> bool:
-    """User code is staged; the standard library, installed packages and sparsec itself are called as they are."""
-    name = function.__code__.co_filename
-    module = (function.__module__ or "").split(".")[0]
-    if module in ("numpy", "sparsec", "builtins") or name.startswith("<frozen"):
-        return False
-    return module not in sys.stdlib_module_names and "site-packages" not in name
 
 
 def _to_scalar(dtype: Any, x: Any = 0) -> Any:

@@ -319,17 +319,63 @@ def _mentions_symbols(op: Op) -> bool:
     return any(isinstance(d, Poly) for a in op.attrs.values() for d in (a if isinstance(a, tuple) else (a,)))
 
 
+#: Why an array that untraced code made must not be written.
+MADE_UNSEEN = "it was not made by the traced function's source"
+
+
 class Captures:
-    """Arrays that the function reaches from outside its arguments; each becomes a parameter, by reference."""
+    """Arrays of NumPy's that the function uses beside its arguments; each becomes a parameter, by reference.
 
-    def __init__(self, staged: bool) -> None:
-        self.staged = staged
+    reached: those found outside the function, by identity. Others were made while it was traced, by code that is
+    not; every call sees them as they were then, and so nothing may write to them.
+    """
+
+    def __init__(self, reached: dict[int, np.ndarray]) -> None:
+        self.reached = reached
         self.arrays: list[np.ndarray] = []
-        self.traced: dict[int, Traced] = {}
+        self.traced: list[Traced] = []
+        self._found: dict[Any, Traced] = {}
+        self._made: list[tuple[np.ndarray, np.ndarray]] = []  # with what they held
 
-    def refuse_write(self) -> str:
-        """Without the source, an array made inside the function cannot be told from a captured one."""
-        return "" if self.staged else "it was not made by the traced function's source"
+    def reach(self, array: np.ndarray) -> None:
+        """Takes note that an array is from outside the function."""
+        root = _root(array)
+        self.reached[id(root)] = root
+
+    def of(self, array: np.ndarray) -> Traced | None:
+        """The traced form of an array, or of another object that is the same view of the same memory."""
+        return self._found.get(_layout(array))
+
+    def add(self, array: np.ndarray, traced: Traced) -> None:
+        """The traced form of one more array."""
+        if id(_root(array)) not in self.reached:
+            traced.readonly = traced.readonly or MADE_UNSEEN
+            self._made.append((array, array.copy()))
+        self.arrays.append(array)
+        self.traced.append(traced)
+        self._found[_layout(array)] = traced
+
+    def put(self, found: Traced, stand_in: Traced) -> None:
+        """Another object stands for an array that was found."""
+        self.traced[:] = [stand_in if x is found else x for x in self.traced]
+        self._found.update({k: stand_in for k, x in self._found.items() if x is found})
+
+    def check_unchanged(self) -> None:
+        """Raises SourceError where code that is not traced wrote to an array that the program reads."""
+        for array, held in self._made:
+            if array.tobytes() != held.tobytes():
+                raise SourceError(f"an array that is read has changed during the trace: {MADE_UNSEEN}")
+
+
+def _root(array: np.ndarray) -> np.ndarray:
+    """The array whose memory this one sees."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _layout(array: np.ndarray) -> Any:
+    return array.ctypes.data, array.shape, array.strides, array.dtype.str, array.flags.writeable
 
 
 _local = threading.local()

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import Loc, SparsecError, wrap
+from sparsec.errors import Loc, SourceError, SparsecError, wrap
 from sparsec.frontend import numpy_api as _numpy_api  # fills the dispatch table
-from sparsec.frontend import stage
 from sparsec.frontend.arguments import Arguments, Binder, ScalarSpec, Static
 from sparsec.frontend.array import Traced
 from sparsec.frontend.locate import OWN, position
+from sparsec.frontend.outside import Contents, Guard, Outside
 from sparsec.frontend.results import Results, collect
 from sparsec.frontend.sparse_arguments import SparseSpec, spread
 from sparsec.frontend.spec import ArraySpec, add_arrays, describe
-from sparsec.frontend.staged import Guard, Outside
+from sparsec.frontend.staged import Runtime
 from sparsec.frontend.trace import Captures, Trace, tracing
 from sparsec.frontend.tree import unflatten
 from sparsec.ir.dims import sym, symbols
@@ -57,30 +57,37 @@ class TracedFunction:
     written: dict[int, tuple[int, ...]]
     captures: tuple[np.ndarray, ...]
     capture_specs: tuple[ArraySpec, ...]
-    guards: tuple[Guard, ...]
+    guards: tuple[Guard | Contents, ...]
+
+
+#: How often a function is traced until all captured arrays that overlap are known.
+_ATTEMPTS = 5
 
 
 def trace_function(fn: Callable[..., Any], binder: Binder, call: Arguments) -> TracedFunction:
     """Traces `fn` for this call. Raises SparsecError with the user's line; what the user's own code raises
     passes through."""
     known: tuple[np.ndarray, ...] = ()
-    while True:
-        traced = _trace_once(fn, binder, call, known)
+    reached: dict[int, np.ndarray] = {}
+    for _ in range(_ATTEMPTS):
+        traced = _trace_once(fn, binder, call, known, reached)
         storages = {s.storage for s in traced.capture_specs}
         # Captured arrays that overlap the arguments, or each other, must share storages: trace again.
         apart = sum(p.array >= 0 for p in traced.params)
         if len(known) == len(traced.captures) or len(storages) == apart:
             return traced
         known = traced.captures
+    raise SourceError(f"`{getattr(fn, '__name__', 'function')}` makes overlapping arrays anew whenever it is traced",
+                      hint="make arrays in functions whose source is at hand")
 
 
 def _trace_once(
-    fn: Callable[..., Any], binder: Binder, call: Arguments, known: tuple[np.ndarray, ...]
+    fn: Callable[..., Any], binder: Binder, call: Arguments, known: tuple[np.ndarray, ...],
+    reached: dict[int, np.ndarray],
 ) -> TracedFunction:
+    """known: captured arrays from an earlier attempt. reached: see `Captures`; it is filled here."""
     trace = Trace(getattr(fn, "__name__", "function").strip("<>"))
-    plain = fn.__func__ if isinstance(fn, types.MethodType) else fn
-    staged = isinstance(plain, types.FunctionType) and stage.has_source(plain)
-    trace.captures = Captures(staged)
+    trace.captures = Captures(reached)
     outside = Outside(trace)
     trace.running = False
     specs = call.describe(known) if known else call.specs
@@ -95,20 +102,23 @@ def _trace_once(
             params.append(Param(size=f"%{name}", dtype=I64))
         inputs = _inputs(trace, call, iter(arrays), iter(scalars))
         args, kwargs = unflatten(call.tree, lambda: next(inputs))
+        outside.enter((args, kwargs))
         try:
             trace.running = True
-            result = (outside.stage_function(fn) if staged else fn)(*args, **kwargs)
+            result = Runtime(outside).stage_function(fn)(*args, **kwargs)
             trace.running = False
+            outside.check_unchanged()
+            trace.captures.check_unchanged()
             results = collect(trace, result, arrays[: len(call.arrays)])
         except Exception as error:
-            explained = _explained(error)
+            explained = _explained(error, getattr(fn, "__code__", None))
             if explained is error:
                 raise
             raise explained from error
-        for k, array in enumerate(trace.captures.arrays[len(known) :], len(call.arrays) + len(known)):
+        for k, array in enumerate(trace.captures.arrays[len(known) :], len(arrays)):
             (spec,) = describe([array])
             params.append(Param(array=k, offset=spec.offset))
-            arrays.append(trace.captures.traced[id(array)])
+        arrays = [*arrays[: len(call.arrays)], *trace.captures.traced]
         func = trace.finish(results.values)
     return TracedFunction(
         func,
@@ -117,7 +127,7 @@ def _trace_once(
         _written(trace, func, arrays),
         tuple(trace.captures.arrays),
         call.describe(trace.captures.arrays),
-        outside.relied_on(),
+        (*outside.guards, *outside.contents),
     )
 
 
@@ -139,9 +149,7 @@ def _array_inputs(
     arrays = add_arrays(trace, specs, [*names, *(f"captured{k}" for k in range(len(known)))])
     assert trace.captures is not None
     for array, traced in zip(known, arrays[len(call.arrays) :], strict=True):
-        traced.readonly = traced.readonly or trace.captures.refuse_write()
-        trace.captures.arrays.append(array)
-        trace.captures.traced[id(array)] = traced
+        trace.captures.add(array, traced)
     return arrays
 
 
@@ -189,10 +197,12 @@ def _written(trace: Trace, func: Func, arrays: list[Traced]) -> dict[int, tuple[
     }
 
 
-def _explained(error: Exception) -> Exception:
+def _explained(error: Exception, code: types.CodeType | None) -> Exception:
     """The error that the user sees: sparsec's get a line; Python's, where our code or NumPy raised them on the
-    user's behalf, become typed; the user's own pass unchanged."""
+    user's behalf, become typed; the user's own pass unchanged. code: of the traced function."""
     loc, ours = _blame(error)
+    if loc is None and code is not None:
+        loc = Loc(code.co_filename, code.co_firstlineno)
     if isinstance(error, SparsecError):
         if error.loc is None:
             error.loc = loc

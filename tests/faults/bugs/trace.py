@@ -15,6 +15,7 @@ from sparsec.frontend import (
     fastcall,
     indexing,
     jit,
+    outside,
     python_numbers,
     spec,
     staged,
@@ -79,7 +80,7 @@ def _(plant):
     def without(w: Any, backend: Any) -> Any:
         return guards(w, backend)[: 0 if backend else 3]
 
-    plant.setattr(staged.Guard, "holds", lambda self: True)
+    plant.setattr(outside.Guard, "holds", lambda self: True)
     plant.setattr(fastcall, "_guards", without)
 
 
@@ -126,7 +127,7 @@ def _(plant):
 
 @bug("a jitted function inside another gets copies", 58)
 def _(plant):
-    stageable = staged.Outside._stageable
+    stageable = staged.Runtime._stageable
 
     def copying(self: Any, function: Any) -> Any:
         target = stageable(self, function)
@@ -134,7 +135,7 @@ def _(plant):
             return target
         return lambda *args: target(*(a.copy() if isinstance(a, Traced) else a for a in args))
 
-    plant.setattr(staged.Outside, "_stageable", copying)
+    plant.setattr(staged.Runtime, "_stageable", copying)
 
 
 @bug("a static index is not compared with the axis", 59, shows="NumPy raises IndexError|no IndexError")
