@@ -14,7 +14,7 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast,
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace
-from sparsec.ir.dims import Dim
+from sparsec.ir.dims import Dim, Poly
 from sparsec.ir.graph import Value
 from sparsec.ir.types import DType
 
@@ -92,7 +92,8 @@ def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
         value = trace.op("reshape", value, shape=have[extra:])
         have = have[extra:]
     try:
-        fits = broadcast_shapes(have, shape) == tuple(shape)
+        found = broadcast_shapes(have, shape)  # checks lengths that only the run knows
+        fits = len(found) == len(shape) and all(f == d or isinstance(d, Poly) for f, d in zip(found, shape))
     except ShapeError:
         fits = False
     if not fits:

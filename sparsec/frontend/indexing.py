@@ -7,13 +7,14 @@ stand where the first of them was if they are neighbours, else in front.
 
 from __future__ import annotations
 
+import functools
 import operator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from sparsec.errors import IndexOutOfRange, ShapeError, UnsupportedError
+from sparsec.errors import IndexOutOfRange, ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.assigned import assigned, assigned_number, checked_scalar, fit
 from sparsec.frontend.concrete import concrete_value
@@ -99,11 +100,7 @@ def _axes(part: Any) -> int:
 def _part(item: Any) -> Part:
     if item is None or isinstance(item, slice):
         return item
-    if isinstance(item, (bool, np.bool_)):
-        raise UnsupportedError(
-            "a Python bool as an index is not supported", loc=user_loc(), hint="use an array mask"
-        )
-    if isinstance(item, (int, np.integer)):
+    if isinstance(item, (int, np.integer)) and not isinstance(item, bool):
         return int(item)
     if isinstance(item, (float, str, complex, np.inexact)):
         raise _bad_index()
@@ -141,7 +138,7 @@ def getitem(x: Traced, key: Any) -> Traced:
     exact_ellipsis = _has_ellipsis(key)
     if x.is_scalar and exact_ellipsis:
         x = x.as_array()
-    parts = parse_key(x, key)
+    x, parts = _bools_with_axes(x, parse_key(x, key))
     parts = _masks_to_arrays(x, parts)
     if any(isinstance(p, Array) for p in parts):
         return _gather(x, parts)
@@ -247,6 +244,48 @@ def _bad_slice(error: TypeError) -> IndexOutOfRange:
     return DTypeError(str(error), loc=user_loc())  # type: ignore[return-value]
 
 
+def _bools_with_axes(x: Traced, parts: list[Part]) -> tuple[Traced, list[Part]]:
+    """A bool in a key selects from a new axis of length 1: `x[b]` is `x[None][[b]]`. Of several, all have to hold."""
+    tests = [p.mask.read() if isinstance(p, Mask) and p.mask.ndim == 0 else None for p in parts]
+    places = [k for k, test in enumerate(tests) if test is not None]
+    if not places:
+        return x, parts
+    trace = x.trace
+    test = functools.reduce(lambda a, b: trace.op("logical_and", a, b), [t for t in tests if t is not None])
+    parts = [_where_true(trace, p, test) if k not in places else p for k, p in enumerate(parts)]
+    always = _must_hold(trace, test, [p for k, p in enumerate(parts) if k not in places])
+    spread = trace.op("copy", trace.op("broadcast", test, shape=(1,)))
+    for k in places:
+        axis = sum(_axes(p) for p in parts[:k])
+        x = basic_view(x, [*[slice(None)] * axis, None, *[slice(None)] * (x.ndim - axis)])
+        first = k == places[0] and not always
+        parts = [*parts[:k], Mask(Traced.fresh(trace, spread)) if first else Array(as_traced([0])), *parts[k + 1 :]]
+    return x, parts
+
+
+def _where_true(trace: Trace, part: Part, test: Value) -> Part:
+    """A mask beside a bool: nothing of it if the bool is false, which goes with at most one true element."""
+    if not isinstance(part, Mask):
+        return part
+    mask = part.mask.read()
+    count = trace.op("sum", trace.op("cast", mask, dtype=I64), axes=tuple(range(mask.type.rank)))
+    few = trace.op("less_equal", count, trace.const(1, I64))
+    trace.ops("check", trace.op("logical_or", test, few), kind="index", message=_APART)
+    return Mask(Traced.fresh(trace, trace.op("logical_and", mask, test)))
+
+
+_APART = "shape mismatch: indexing arrays could not be broadcast together"
+
+
+def _must_hold(trace: Trace, test: Value, others: list[Part]) -> bool:
+    """Whether a bool beside index arrays has to be true: one that is not selects nothing, which only arrays go with
+    whose last length is 1 (or 0). The program then stops where it is false."""
+    last = _broadcast_shape([p.index for p in others if isinstance(p, Array)])[-1:]
+    if last not in ((), (0,), (1,)):
+        trace.ops("check", test, kind="index", message=_APART)
+    return any(isinstance(p, Mask) for p in others) or last not in ((), (1,))
+
+
 def _masks_to_arrays(x: Traced, parts: list[Part]) -> list[Part]:
     """Masks as the positions of their true elements: known now, or counted when the program runs."""
     out: list[Part] = []
@@ -263,8 +302,6 @@ def _masks_to_arrays(x: Traced, parts: list[Part]) -> list[Part]:
             known = np.zeros([d if isinstance(d, int) else 0 for d in part.mask.shape], bool)
         else:
             known = concrete_value(part.mask)
-        if part.mask.ndim == 0:
-            raise UnsupportedError("a bool without axes as an index", loc=user_loc(), hint="use np.where")
         if known is None:
             positions = true_positions(x.trace, part.mask.read())
             out.extend(
@@ -404,7 +441,7 @@ def setitem(x: Traced, key: Any, value: Any) -> None:
             decide(mixed, lambda p: setitem(x, replaced(key, mixed, p), replaced(value, mixed, p)))
             return
     trace.check_writable(x)
-    parts = parse_key(x, key)
+    x, parts = _bools_with_axes(x, parse_key(x, key))
     masks = [p for p in parts if isinstance(p, Mask) and p.mask.type.size != 0]
     if (
         len(masks) == 1
