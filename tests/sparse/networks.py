@@ -5,6 +5,7 @@ depthwise convolutions, pooling, in-place writes. The reference runs the same st
 rules of its own, a mask of the channels that are there; so values and indexes are both checked.
 
     python -m tests.sparse.networks --count 2000 --seed 0
+    python -m tests.sparse.networks --count 2000 --seed 0 --backends opencl --steps 4     # less to compile
 """
 
 from __future__ import annotations
@@ -73,13 +74,13 @@ _KINDS: tuple[tuple[float, tuple[str, ...]], ...] = (
            "batch_norm_trained", "depthwise", "depthwise")),
     (0.07, (*FILLED, "shift", "batch_norm_all")),
     (0.53, ("conv", "conv", "conv", "conv", "grouped", "grouped", "depthwise", "add", "add", "add", "add", "sub",
-            "sub", "mul", "mul", "mul", "maximum", "cat", "cat", "cat", "stack", "slice", "rows", "pool", "average",
-            "adaptive", "pad", "upsample")),
+            "sub", "mul", "mul", "mul", "maximum", "cat", "cat", "cat", "stack", "slice", "listed", "part", "rows",
+            "pool", "average", "adaptive", "pad", "upsample")),
 )
 
 
-def network(seed: int) -> Network:
-    """The network of a seed."""
+def network(seed: int, steps: int = 8) -> Network:
+    """The network of a seed, with at most so many steps before its head."""
     rng = np.random.default_rng(seed)
     net = Network(seed, dtype="f8" if rng.random() < 0.1 else "f4")
     batch, size = int(rng.integers(1, 3)), int(rng.integers(3, 7))
@@ -94,7 +95,7 @@ def network(seed: int) -> Network:
             least = channels // 2 if rng.random() < 0.7 else 0
             net.inputs.append(Source(shape, mode, int(rng.integers(least, channels)) + 1))
     shapes: list[tuple[int, ...]] = [s.shape for s in net.inputs]
-    for _ in range(int(rng.integers(2, 9))):
+    for _ in range(int(rng.integers(2, steps + 1))):
         _grow(net, shapes, rng)
     used = {k for _, operands, _ in net.steps for k in operands}
     loose = [k for k in range(len(net.inputs), len(shapes)) if k not in used]
@@ -140,6 +141,11 @@ def _grow(net: Network, shapes: list[tuple[int, ...]], rng: np.random.Generator)
         case "slice":
             options = {"start": int(rng.integers(0, c)), "step": int(rng.integers(1, 3))}
             shape = (n, len(range(options["start"], c, options["step"])), h, w)
+        case "listed":
+            options["listed"] = sorted(int(k) for k in rng.choice(c, int(rng.integers(1, c + 1)), replace=False))
+            shape = (n, len(options["listed"]), h, w)
+        case "part":
+            options = {"start": int(rng.integers(0, c)), "value": int(rng.integers(0, 2))}
         case "rows":
             options = {"start": int(rng.integers(0, h)), "step": int(rng.choice([1, 2, -1]))}
             shape = (n, c, len(range(*slice(options["start"], None, options["step"]).indices(h))), w)
@@ -366,12 +372,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Random sparse networks against masked dense ones.")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the first")
+    parser.add_argument("--steps", type=int, default=8, help="of a network, at most")
     parser.add_argument("--backends", default=",".join(BACKENDS))
     args = parser.parse_args()
     failed, started, tally = 0, time.monotonic(), Tally()
     for seed in range(args.seed, args.seed + args.count):
         try:
-            net = network(seed)
+            net = network(seed, args.steps)
             tally.inputs(net)
             check(net, tuple(args.backends.split(",")), tally=tally)
         except Mismatch as error:

@@ -27,6 +27,34 @@ def _in_place(x: Any) -> Any:
     return y
 
 
+def _places(x: Any) -> Any:
+    """Writes and reads of rows and columns, through views and at places that integers name."""
+    y = x * 0.5
+    if x.shape[1] == 1:  # nothing tells axes of length 1 apart
+        return y
+    y[:, :, 0] = x[:, :, -1]
+    y[0, ..., 0] *= 2
+    y.transpose(0, 2, 3, 1)[:, 0] += 1 * y[:, :, -1].transpose(0, 2, 1)
+    y[:, :, [0, -1]] = x[:, :, [-1, 0]]
+    return y[:, :, list(range(x.shape[2]))[::-1]]
+
+
+def _stacked(x: Any) -> Any:
+    """Batches and channels as one axis, and apart again."""
+    n, c, h, w = x.shape
+    if c == 1:  # nothing tells axes of length 1 apart
+        return x * 0.5
+    return np.tanh(x.reshape(n * c, h * w)).reshape(x.shape) + x.reshape(n * c * h, w).reshape(n, c * h, w).reshape(
+        x.shape)
+
+
+def _attention(x: Any) -> Any:
+    """Products for each channel, of channels with channels, and of those with a value again."""
+    n, c, h, w = x.shape
+    features = (x @ np.ones((w, w), x.dtype)).reshape(n, c, h * w)
+    return ((features @ features.transpose(0, 2, 1)) @ features).reshape(x.shape) * 0.01
+
+
 def _shuffle(x: Any) -> Any:
     n, c, h, w = x.shape
     groups = 2 if c % 2 == 0 else 1
@@ -59,7 +87,7 @@ KEPT: dict[str, Callable[[Any], Any]] = {
     "hardswish": nn.hardswish, "hardtanh": nn.hardtanh, "clip": lambda x: np.clip(x, -0.5, 1.5),
     "in_place": _in_place, "instance": lambda x: nn.layer_norm(x, tuple(x.shape[2:])),
     "permute": lambda x: np.tanh(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
-    "branch": _branch, "loop": _loop,
+    "branch": _branch, "loop": _loop, "places": _places, "stacked": _stacked, "attention": _attention,
 }
 
 #: Steps that keep the shape and fill all channels.
@@ -117,6 +145,13 @@ def compute(name: str, xs: list[Any], weights: list[Any], options: Options) -> A
             return nn.cat(xs, 2)
         case "slice":
             return x[:, start::step]
+        case "listed":
+            return x[:, options["listed"]]
+        case "part":
+            y = x * 1
+            y[:, start : start + 2] = options["value"]
+            y[:, start, 0] += 1
+            return y
         case "rows":
             return x[:, :, start::step]
         case "pool":
@@ -177,6 +212,13 @@ def live(name: str, xs: list[Masked], weights: list[Any], options: Options) -> n
             return np.concatenate(parts)
         case "slice":
             return None if mask is None else mask[options["start"] :: options["step"]]
+        case "listed":
+            return None if mask is None else mask[options["listed"]]
+        case "part" if mask is not None:
+            first, written = options["start"], 2 if options["value"] else 1  # zeros are what absent channels hold
+            mask = mask.copy()
+            mask[first : first + written] = True
+            return mask
         case "conv" | "grouped" | "depthwise" | "linear":
             return _of_weights(mask, weights[options["weight"]], options.get("groups", 1))
         case "flatten":

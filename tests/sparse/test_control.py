@@ -101,7 +101,7 @@ def blurred(x, y, n):
     return x * y
 
 
-KEPT = (either, either_channels, early, repeated, summed, grows, swapped, until, nested, joined, blurred)
+KEPT = (either, either_channels, early, repeated, summed, grows, swapped, until, nested, rows, joined, blurred)
 
 
 def offset(x, y, n):
@@ -132,7 +132,7 @@ def over_channels(x, y, n):
     return x
 
 
-WHOLE = (rows, offset, one_way_whole, other_axis, over_channels)
+WHOLE = (offset, one_way_whole, other_axis, over_channels)
 
 
 def arguments(a, b, seed=0):

@@ -77,6 +77,7 @@ class Flow:
         self.reasons: dict[str, tuple[Op, str]] = {}  # spread -> the op that needs it, and why
         self.views: dict[str, Op] = {}  # views of the old program
         self.fixed = set(fixed)  # storages that stay whole: arguments, and what loops carry whole
+        self.partial: dict[str, Op] = {}  # writes to live channels of arrays that may have elements without a value
         self.mixed: dict[str, Op] = {}  # dense results of elementwise ops on live operands -> the op
         self.indexes = IndexFlow(self._emit_index, self._emit_literal)
         self._like: Op | None = None
@@ -152,10 +153,20 @@ class Flow:
             again = retyped(view, (self.rooted(view.operands[0], why, user),))
             self._append(again)
             return again.result
+        if value.name in self.partial:
+            return self._written_again(self.partial[value.name], why, user)
         made = self._written_out(value, live)
         if user is not None:
             self.reasons[made.name] = user, why
         return made
+
+    def _written_again(self, op: Op, why: str, user: Op | None) -> Value:
+        """A write as it was: what it did not reach cannot be spread, as it may have no value yet."""
+        version, region, value = op.operands
+        placed = self.rooted(version, why, user), self.rooted(region, why, user)
+        made = retyped(op, (*placed, self.dense(value, why, user)))
+        self._append(made)
+        return made.result
 
     def _written_out(self, value: Value, live: Live) -> Value:
         type = TensorType(value.type.dtype, value.type.shape)
@@ -209,7 +220,7 @@ class Flow:
         """Regions of `op` are walked again: nothing is known of what they make."""
         inside = [r for part in walk([op]) for r in (*part.results, *(p for x in part.regions for p in x.params))]
         names = {r.name for r in inside} - self._early
-        for table in (self.env, self.made, self.views, self.mixed, self._spread):
+        for table in (self.env, self.made, self.views, self.mixed, self.partial, self._spread):
             for name in names & table.keys():
                 del table[name]  # type: ignore[attr-defined]
         self._taken = {key: value for key, value in self._taken.items() if key[0] not in names}

@@ -62,19 +62,42 @@ def product(flow: Flow, op: Op) -> Live | Value:
     a, b = op.operands
     left, right = flow.absent(a), flow.absent(b)
     rank = a.type.rank
+    outer = next((s for s in (left, right) if s and s.axis < rank - 2), None)
+    if outer:
+        return _batched(flow, op, outer)
     if right and right.axis == rank - 2:
+        if left and left.axis == rank - 2:
+            columns = flow.gathered_dense(left.data, right.index, rank - 1)
+            return _to(flow, op, left, "matmul", columns, right.data)
         return flow.emit_for(op, "matmul", flow.gathered(a, right.index, rank - 1), right.data)
     if left and left.axis == rank - 1:
         if right is None:
             return flow.emit_for(op, "matmul_channels", left.data, flow.dense(b), left.index)
-        if right.axis == rank - 1:
-            return _to(flow, op, right, "matmul_channels", left.data, right.data, left.index)
-        raise Refused("both operands have channels, on axes that do not meet")
-    if left and right is None and left.axis == rank - 2:
+        return _to(flow, op, right, "matmul_channels", left.data, right.data, left.index)
+    if left and right:
+        return _both_sides(flow, op, left, right)
+    if left:
         return _to(flow, op, left, "matmul", left.data, flow.dense(b))
-    if right and left is None and right.axis == rank - 1:
+    if right:
         return _to(flow, op, right, "matmul", flow.dense(a), right.data)
     raise Refused("the product has channels on axes that do not meet")
+
+
+def _batched(flow: Flow, op: Op, live: Live) -> Live:
+    """Products for live channels only: each channel has one of its own."""
+    a, b = op.operands
+    for other in (flow.absent(a), flow.absent(b)):
+        if other and other.axis == live.axis:
+            live = replace(live, index=flow.indexes.intersection(live.index, other.index))
+    return _to(flow, op, live, "matmul", *(flow.gathered(v, live.index, live.axis) for v in (a, b)))
+
+
+def _both_sides(flow: Flow, op: Op, left: Live, right: Live) -> Live:
+    """Live rows times live columns; a value has one channel axis, so the columns are spread."""
+    made = flow.emit("matmul", left.data, right.data)
+    full = flow.emit("spread", made, right.index, axis=right.axis, full=right.full, channels=left)
+    flow.reasons[full.name] = op, "the product has channels on two axes"
+    return replace(left, data=full)
 
 
 def _to(flow: Flow, op: Op, like: Live, name: str, *operands: Value) -> Live:

@@ -33,6 +33,7 @@ class IndexFlow:
     _below: dict[str, frozenset[str]] = field(default_factory=dict)  # indexes that lie in this one
     _above: dict[str, frozenset[str]] = field(default_factory=dict)  # indexes that this one lies in
     _expanded: dict[str, tuple[Value, int]] = field(default_factory=dict)
+    _stacked: dict[str, tuple[Value, int]] = field(default_factory=dict)
 
     def is_index(self, value: Value) -> bool:
         """Whether a vector is known to be sorted and unique, and not a list of positions."""
@@ -64,6 +65,8 @@ class IndexFlow:
                 self._note_intersection(op.result, *op.operands)
             case "index_expand":
                 self._expanded[op.result.name] = op.operands[0], op.attrs["by"]
+            case "index_positions" if self.within(*op.operands):
+                self.note(op.result)  # sorted, as its operands are
 
     # --- sets --------------------------------------------------------------------------------------------
 
@@ -164,9 +167,23 @@ class IndexFlow:
         source, times = self._expanded.get(index.name, (None, 0))
         return source if times == by else None
 
+    def stacked(self, index: Value, times: int, full: int) -> Value:
+        """The index over and over, each time behind another `full` channels."""
+        found = self.concat((index,) * times, tuple(range(0, times * full, full)))
+        self._stacked[found.name] = index, times
+        return found
+
+    def unstacked(self, index: Value) -> tuple[Value | None, int]:
+        """The index that this one is so many of; None if it is not known to be."""
+        return self._stacked.get(index.name, (None, 0))
+
     def sliced(self, index: Value, start: int, step: int, count: int) -> tuple[Value, Value]:
-        """Channels start, start+step, …: the index of them under their new numbers, and their places in `index`."""
-        chosen = self.literal(np.arange(count, dtype=np.int32) * step + start)
+        """Channels start, start+step, …: as `among`."""
+        return self.among(index, self.literal(np.arange(count, dtype=np.int32) * step + start))
+
+    def among(self, index: Value, chosen: Value) -> tuple[Value, Value]:
+        """The chosen channels that are live: the index of them under their new numbers, and their places in
+        `index`."""
         kept = self.intersection(index, chosen)
         renumbered = self.positions(kept, chosen)
         self.note(renumbered)

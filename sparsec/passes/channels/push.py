@@ -29,6 +29,8 @@ def pushed(flow: Flow, value: Value, index: Value, axis: int) -> Value | None:
     if mixed is not None:
         return elementwise_at(flow, mixed, goal)
     op = flow.made.get(value.name)
+    if op is not None and op.name == "spread" and op.attrs["axis"] == axis and op.operands[1].name == index.name:
+        return op.operands[0]
     if op is None or record(op.name).kind is not Kind.VIEW:
         return None
     inner = _source_axis(op, axis)

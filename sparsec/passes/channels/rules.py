@@ -9,6 +9,7 @@ from sparsec.ir.ops.record import Kind, Sparse, record
 from sparsec.passes.channels.control import control
 from sparsec.passes.channels.convolution import convolution
 from sparsec.passes.channels.elementwise import elementwise
+from sparsec.passes.channels.fancy import gather
 from sparsec.passes.channels.flow import Flow, Refused, Rule
 from sparsec.passes.channels.folds import alone, product, reduce
 from sparsec.passes.channels.live import Live
@@ -36,7 +37,7 @@ def take(flow: Flow, op: Op) -> Live | Value:
 
 
 _KINDS: dict[Kind, Rule] = {Kind.ELEMENTWISE: elementwise, Kind.VIEW: view, Kind.REDUCE: reduce, Kind.UPDATE: write}
-_NAMES: dict[str, Rule] = {"take_channels": take, "matmul": product, "conv2d": convolution}
+_NAMES: dict[str, Rule] = {"take_channels": take, "gather": gather, "matmul": product, "conv2d": convolution}
 
 
 class ChannelRules:

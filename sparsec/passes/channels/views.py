@@ -1,7 +1,7 @@
 """Views of live values: the same view of the compact data, and an index that follows the channel axis.
 
-A reshape that joins the channel axis with those behind it makes each channel as many neighbouring ones; a slice
-along the channel axis keeps the chosen channels under new numbers.
+A reshape that joins the channel axis with those behind it makes each channel as many neighbouring ones, with those
+before it the index is repeated; a slice along the channel axis keeps the chosen channels under new numbers.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from sparsec.passes.channels.live import Live
 __all__ = ["carried_axis", "view", "with_axis"]
 
 Shape = tuple[Dim, ...]
+
+#: An index is repeated so often, at most, to say which channels an axis has that is one of batches, too.
+_MOST_STACKED = 64
 
 
 def view(flow: Flow, op: Op) -> Live:
@@ -93,14 +96,43 @@ def _reshape(flow: Flow, op: Op, live: Live) -> Live:
     if axis is not None and (axis == live.axis or live.full > 1):  # of several axes of length 1, any would do
         return _made(flow, op, replace(live, axis=axis), live.data, shape=with_axis(new, axis, live.count))
     before = product(old[: live.axis])
-    for k, size in enumerate(new):
-        if product(new[:k]) != before:
-            continue
-        found = _joined(flow, live, size) or _split(flow, live, size)
+    times = [quotient(before, product(new[:k])) for k in range(len(new))]
+    for k in sorted(range(len(new)), key=lambda k: times[k] != 1):  # the other axes last
+        found = _index_on(flow, live, new[k], times[k])
         if found is not None:
-            goal = replace(live, axis=k, index=found, full=int(size))
+            goal = replace(live, axis=k, index=found, full=int(new[k]))
             return _made(flow, op, goal, live.data, shape=with_axis(new, k, goal.count))
-    raise Refused("the reshape mixes channels with another axis")
+    return _reshape(flow, op, _unstacked(flow, op, live))
+
+
+def _index_on(flow: Flow, live: Live, size: Dim, times: Dim | None) -> Value | None:
+    """The index of an axis that has the channels, axes behind them or parts of them, and `times` as much before."""
+    if times == 1:
+        return _joined(flow, live, size) or _split(flow, live, size)
+    if not isinstance(times, int) or times > _MOST_STACKED:
+        return None
+    return _stacked(flow, live, size, times)
+
+
+def _stacked(flow: Flow, live: Live, size: Dim, times: int) -> Value | None:
+    """The index after the channel axis was joined with `times` from axes before it, and some behind it."""
+    by = quotient(size, live.full * times)
+    behind = product(live.shape[live.axis + 1 :])
+    if not isinstance(by, int) or not isinstance(behind, int) or by < 1 or behind % by:
+        return None
+    index = live.index if by == 1 else flow.indexes.expand(live.index, by)
+    return flow.indexes.stacked(index, times, live.full * by)
+
+
+def _unstacked(flow: Flow, op: Op, live: Live) -> Live:
+    """The value with the axes apart that `_stacked` joined."""
+    source, times = flow.indexes.unstacked(live.index)
+    if source is None:
+        raise Refused("the reshape mixes channels with another axis")
+    full = live.full // times
+    shape = (*live.shape[: live.axis], times, full, *live.shape[live.axis + 1 :])
+    goal = replace(live, axis=live.axis + 1, index=source, full=full)
+    return _made(flow, op, goal, live.data, shape=with_axis(shape, goal.axis, goal.count))
 
 
 def _joined(flow: Flow, live: Live, size: Dim) -> Value | None:

@@ -8,20 +8,25 @@
 
 A join is known as one when its last part is there: until then its writes wait (`Join`), and are made as they stand
 if no part turns out to be live. A write that does not touch the channel axis (zeros around an image) is made on the
-channels that are live in what was there or in what is written.
+channels that are live in what was there or in what is written; one to some of the channels makes those live.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Op, Value
 from sparsec.ir.ops.record import Kind, record
+from sparsec.ir.types import I32
+from sparsec.passes.channels.fancy import at_live_channels, counted
 from sparsec.passes.channels.flow import Flow, Later, Refused, whole
 from sparsec.passes.channels.live import Live
-from sparsec.passes.channels.views import with_axis
+from sparsec.passes.channels.views import carried_axis, with_axis
 
 __all__ = ["Join", "write"]
 
@@ -75,6 +80,7 @@ class Join:
         return self._made(flow, states, fill)
 
     def _made(self, flow: Flow, states: list[tuple[int, Op, Any]], fill: Any) -> Live:
+        states = [part for part in states if isinstance(part[2], Live) or flow.known(part[2]) != fill]
         indexes, data = [], []
         for _, op, state in states:
             stored = isinstance(state, Live)
@@ -97,38 +103,47 @@ class Join:
 
 
 def write(flow: Flow, op: Op) -> Live | Later | Value:
-    """Raises Refused for writes to arguments, to what control flow carries, and through other views than slices."""
-    version, region, value = op.operands
-    window = _window(flow, version, region)
-    if not record(op.name).region or op.name != "update" or window is None or version.storage in flow.fixed:
+    """Raises Refused for writes to arguments, to what control flow carries, and to channels that integers name."""
+    if op.operands[0].storage in flow.fixed or op.name not in ("update", "scatter"):
         raise Refused("the array that is written is kept in full")
-    found = _join(flow, op, window)
+    if op.name == "scatter":
+        return _scattered(flow, op)
+    version, region, value = op.operands
+    views = _views(flow, version, region)
+    window = _window(version, views)
+    found = _join(flow, op, window) if window is not None else None
     if found is not None:
         return found
     base, state = flow.state(version), flow.state(value)
     if not isinstance(base, Live) and not isinstance(state, Live):
         raise Refused("")
-    if not window.cut and value.type.shape == version.type.shape:
+    if window is not None and not window.cut and value.type.shape == version.type.shape:
         return state if isinstance(state, Live) else flow.emit("copy", state)
-    return _inside(flow, op, window, base, state)
+    return _inside(flow, op, views, base, state)
 
 
-def _window(flow: Flow, version: Value, region: Value) -> _Window | None:
-    """The slices that lead from the version to the region, as one."""
+def _views(flow: Flow, version: Value, region: Value) -> list[Op]:
+    """The views that lead from a version to a region of it."""
+    found: list[Op] = []
+    while region.name != version.name:
+        if region.name not in flow.views:
+            raise Refused("the array that is written is kept in full")
+        found.insert(0, flow.views[region.name])
+        region = found[0].operands[0]
+    return found
+
+
+def _window(version: Value, views: Sequence[Op]) -> _Window | None:
+    """The views as one slice, if all are slices."""
     shape = version.type.shape
     start: tuple[Dim, ...] = (0,) * len(shape)
     step = (1,) * len(shape)
-    views = []
-    while region.name != version.name:
-        view = flow.views.get(region.name)
-        if view is None or view.name != "slice":
+    for view in views:
+        if view.name != "slice":
             return None
-        views.append(view)
-        region = view.operands[0]
-    for view in reversed(views):
         start = tuple(a + by * b for a, by, b in zip(start, step, view.attrs["start"], strict=True))
         step = tuple(a * b for a, b in zip(step, view.attrs["step"], strict=True))
-    return _Window(start, views[0].attrs["size"] if views else shape, step, shape)
+    return _Window(start, views[-1].attrs["size"] if views else shape, step, shape)
 
 
 def _length(op: Op, axis: int) -> int:
@@ -142,7 +157,7 @@ def _length(op: Op, axis: int) -> int:
 def _join(flow: Flow, op: Op, window: _Window) -> Live | Later | Value | None:
     """The write as part of a join, if it may be one."""
     version, region, value = op.operands
-    if len(window.cut) != 1 or value.type.shape != region.type.shape:
+    if len(window.cut) != 1 or value.type.shape not in ((), region.type.shape):
         return None
     (axis,) = window.cut
     live = flow.live(value)
@@ -178,30 +193,158 @@ def _contents(flow: Flow, version: Value) -> tuple[Any, bool]:
 # --- inside the channels -----------------------------------------------------------------------------------
 
 
-def _inside(flow: Flow, op: Op, window: _Window, base: Any, state: Any) -> Live:
-    """A write that covers the channel axis, on live channels."""
-    version, *_ = op.operands
+def _inside(flow: Flow, op: Op, views: Sequence[Op], base: Any, state: Any) -> Live:
+    """A write on live channels: the same views lead to the region in them."""
+    version = op.operands[0]
+    axis, full = _channels(version, views, base, state)
+    inner = _axis_in(views, axis)
+    if inner is None:
+        return _part(flow, op, views, base)
     lives = [s for s in (base, state) if isinstance(s, Live)]
-    axis, full = lives[0].axis, int(version.type.shape[lives[0].axis])  # type: ignore[arg-type]
-    if axis in window.cut or any(s.axis != axis for s in lives):
-        raise Refused("a part of the channels is written")
+    if isinstance(state, Live) and state.axis != inner:
+        raise Refused("its operands have channels on different axes")
     fill = _same_fill(flow, version, base, state)
     index = lives[0].index if len(lives) == 1 else flow.indexes.union(base.index, state.index, full)
-    goal = Live(lives[0].data, index, axis, full, fill)
-    shape = with_axis(version.type.shape, axis, goal.count)
+    goal = Live(version, index, axis, full, fill)
     if isinstance(base, Live):
-        before = flow.taken(base, index)
-        if before.storage in flow.fixed or not whole(before):
-            before = flow.emit("copy", before, channels=goal)
+        before = _own(flow, flow.taken(base, index), goal)
     elif _contents(flow, version)[0] is None:
-        before = flow.emit("empty", channels=goal, dtype=version.type.dtype, shape=shape)
+        before = flow.emit("empty", channels=goal, dtype=version.type.dtype,
+                           shape=with_axis(version.type.shape, axis, goal.count))
     else:
-        before = flow.constant(fill, version.type.dtype, shape)
+        before = flow.constant(fill, version.type.dtype, with_axis(version.type.shape, axis, goal.count))
+    region = _again(flow, views, before, axis, goal.count)
     new = flow.taken(state, index) if isinstance(state, Live) else state
-    region = flow.emit("slice", before, start=window.start, size=with_axis(window.size, axis, goal.count),
-                       step=window.step)
     made = flow.emit("update", before, region, new, stem=f"{op.result.name}.live", channels=goal)
+    if version.name in flow.partial or _contents(flow, version) == (None, True):
+        flow.partial[op.result.name] = op
     return replace(goal, data=made)
+
+
+def _scattered(flow: Flow, op: Op) -> Live:
+    """A write at places that integers name, on all channels (`y[:, :, rows] = 0`)."""
+    version, region, *indexes, value = op.operands
+    base, state = flow.state(version), flow.state(value)
+    if not isinstance(base, Live) or op.attrs["combine"] != "set":
+        raise Refused("" if not isinstance(state, Live) else "the array that is written is kept in full")
+    views = _views(flow, version, region)
+    inner = _axis_in(views, base.axis)
+    axis = counted(flow, indexes[inner], base.full) if inner is not None else None
+    if inner is None or axis is None:
+        raise Refused("integers name channels that are written")
+    lacking = indexes[inner].type.rank - value.type.rank
+    if isinstance(state, Live) and state.axis + lacking != axis:
+        raise Refused("its operands have channels on different axes")
+    goal = replace(base, fill=_same_fill(flow, version, base, state))
+    if isinstance(state, Live):
+        goal = replace(goal, index=flow.indexes.union(base.index, state.index, base.full))
+    before = _own(flow, flow.taken(base, goal.index), goal)
+    at = at_live_channels(flow, indexes, inner, axis, goal.index)
+    new = flow.taken(state, goal.index) if isinstance(state, Live) else state
+    data = flow.emit("scatter", before, _again(flow, views, before, base.axis, goal.count), *at, new,
+                     stem=f"{op.result.name}.live", channels=goal, combine="set")
+    return replace(goal, data=data)
+
+
+def _part(flow: Flow, op: Op, views: Sequence[Op], base: Any) -> Live:
+    """A write to some of the channels, which are live from then on (but not where what absent ones hold is written).
+    They are taken out, written, and put back:
+
+        %b  = take_channels %y, %at                     all that are written, absent ones too
+        %b1 = update %b, …
+        %y1 = where %written, (%b1 in its place), %y
+    """
+    if not isinstance(base, Live):
+        raise Refused("a part of the channels is written")
+    chosen = flow.indexes.literal(_written_channels(views, base.axis))
+    block = Live(base.data, chosen, base.axis, base.full, base.fill)
+    before = _own(flow, flow.taken(base, chosen), block)
+    region = _again(flow, views, before, base.axis, block.count)
+    value = flow.dense(op.operands[2], "it is written to some of the channels", op)
+    block = replace(block, data=flow.emit("update", before, region, value, channels=block))
+    union = flow.indexes.union(base.index, chosen, base.full)
+    goal = replace(base, index=base.index if flow.known(value) == base.fill else union)
+    old, new = flow.taken(base, goal.index), flow.taken(block, goal.index)
+    written = flow.emit("greater_equal", flow.indexes.positions(goal.index, chosen), flow.constant(0, I32))
+    shape = old.type.shape
+    ones = with_axis((1,) * len(shape), base.axis, goal.count)
+    mask = flow.emit("broadcast", flow.emit("reshape", written, shape=ones), shape=shape)
+    data = flow.emit("where", mask, new, old, stem=f"{op.result.name}.live", channels=goal)
+    return replace(goal, data=data)
+
+
+def _own(flow: Flow, data: Value, goal: Live) -> Value:
+    """An array that may be written: not an argument's, and all of its storage."""
+    return flow.emit("copy", data, channels=goal) if data.storage in flow.fixed or not whole(data) else data
+
+
+def _channels(version: Value, views: Sequence[Op], base: Any, state: Any) -> tuple[int, int]:
+    """The channel axis of a version, and how many channels there are in all."""
+    if isinstance(base, Live):
+        return base.axis, base.full
+    for axis, size in enumerate(version.type.shape):
+        if size == state.full and _axis_in(views, axis) == state.axis:
+            return axis, state.full
+    raise Refused("a part of the channels is written")
+
+
+def _axis_in(views: Sequence[Op], axis: int) -> int | None:
+    """What an axis of a version is in a region of it; None where only a part of the axis is."""
+    found: int | None = axis
+    for view in views:
+        if found is None:
+            return None
+        found = _axis_through(view, found)
+    return found
+
+
+def _axis_through(view: Op, axis: int) -> int | None:
+    """What an axis is in a view; None where only a part of it is. Raises Refused for views that mix axes."""
+    shape = view.operands[0].type.shape
+    match view.name:
+        case "slice":
+            seen = tuple(view.attrs[key][axis] for key in ("start", "size", "step"))
+            return axis if seen == (0, shape[axis], 1) else None
+        case "transpose":
+            return int(view.attrs["perm"].index(axis))
+        case "reshape":
+            found = carried_axis(shape, axis, view.attrs["shape"])
+            if found is not None and (found == axis or shape[axis] != 1):
+                return found
+    raise Refused("the array that is written is kept in full")
+
+
+def _again(flow: Flow, views: Sequence[Op], data: Value, axis: int, count: Dim) -> Value:
+    """The region that views lead to, in an array of `count` channels: those that a write covers."""
+    at: int | None = axis
+    for view in views:
+        attrs = dict(view.attrs)
+        if at is not None:
+            there = _axis_through(view, at)
+            if view.name == "slice":
+                attrs.update(start=with_axis(attrs["start"], at, 0), size=with_axis(attrs["size"], at, count),
+                             step=with_axis(attrs["step"], at, 1))
+            elif view.name == "reshape" and there is not None:
+                attrs["shape"] = with_axis(attrs["shape"], there, count)
+            at = there
+        try:
+            data = flow.emit(view.name, data, **attrs)
+        except ValueError:  # no strides say it
+            raise Refused("the array that is written is kept in full") from None
+    return data
+
+
+def _written_channels(views: Sequence[Op], axis: int) -> np.ndarray[Any, Any]:
+    """The channels that a write covers. Raises Refused where they are known only at run time, or in reverse."""
+    for view in views:
+        there = _axis_through(view, axis)
+        if there is None:
+            start, size, step = (view.attrs[key][axis] for key in ("start", "size", "step"))
+            if not isinstance(start, int) or not isinstance(size, int) or step < 0 or not size:
+                break
+            return start + step * np.arange(size, dtype=np.int32)
+        axis = there
+    raise Refused("the written channels are known only at run time, or in reverse")
 
 
 def _same_fill(flow: Flow, version: Value, base: Any, state: Any) -> Any:
