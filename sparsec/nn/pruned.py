@@ -48,7 +48,8 @@ def pruned_conv2d(x: Any, weight: SparseWeight, *, stride: Any, padding: Any, di
             starts, among = offsets(channels * np.int32(taps)), bounds(channels, rows, together)
             y = op("pattern_conv2d", planes, values, starts, patterns, among, offsets(library), **size)
         case PatternGroups(values, filters, ends, library):
-            y = op("grouped_conv2d", planes, values, filters, ends, offsets(library), outputs=weight.shape[0], **size)
+            outputs = {"outputs": weight.shape[0]}
+            return op("grouped_conv2d", planes, values, filters, ends, offsets(library), **outputs, **size)
         case ColumnWeight(values, columns):
             among = bounds(columns, np.array([0, columns.shape[0]], np.int32), together * taps)
             y = op("column_conv2d", planes, values, offsets(columns), among, **size)

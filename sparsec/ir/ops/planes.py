@@ -391,8 +391,7 @@ def _group_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
     if bounds.shape[0] != -(-attrs["outputs"] // OUTPUTS):
         raise ShapeError(f"grouped_conv2d: bounds {bounds} for {attrs['outputs']} outputs of {attrs['size']}")
     _sum_types("grouped_conv2d", planes, values, attrs, 0)
-    lanes = _lanes(attrs["size"], int(planes.shape[-1]), packed=True)  # type: ignore[arg-type]
-    return [TensorType(planes.dtype, (planes.shape[0], attrs["outputs"], lanes))]
+    return [TensorType(planes.dtype, (planes.shape[0], attrs["outputs"], *attrs["size"]))]
 
 
 def _group_array(
@@ -406,45 +405,69 @@ def _group_array(
         for k in range(first, bounds[portion, group + 1]):
             for value, offset in zip(values[k], channel * planes[0, 0].size + library[pattern]):
                 out[:, filters[k]] += float(value) * flat[:, offset : offset + lanes]
-    return out.astype(planes.dtype)
+    (height, width), pitch = size, planes.shape[-1]
+    return out[:, :, : height * pitch].reshape(*out.shape[:2], height, pitch)[..., :width].astype(planes.dtype)
 
 
 def _group_lower(nest: NestBuilder, size: Pair, outputs: int) -> None:
     """Each group loads its runs once, into registers; then its kernels follow, straight lines without a choice, that
-    add to outputs in the nearest cache."""
-    images, _, lanes_of_all = nest.result_shape()
+    add to sums in the nearest cache. Results are written once, when all are done."""
+    images, *_ = nest.result_shape()
+    pitch = int(nest.shape(0)[-1].value.real)  # type: ignore[union-attr]
     portions = nest.shape(3)[0]
-    lanes, full = int(lanes_of_all.value.real), _VECTOR * _VECTORS  # type: ignore[union-attr]
+    lanes, full = _lanes(size, pitch, packed=True), _VECTOR * _VECTORS
     blocks, rest = divmod(lanes, full)
     for count, start, wide in ((blocks, 0, full), (1 if rest else 0, blocks * full, rest)):
         if count:
             with nest.loops((images, portions, index(count)), bind="parallel") as (n, portion, block):
-                _group_block(nest, n, portion, S.add(S.mul(block, index(full)), index(start)), wide, outputs)
+                here = nest.let(S.add(S.mul(block, index(full)), index(start)))
+                _group_block(nest, n, portion, here, wide, outputs, pitch)
 
 
-def _group_block(nest: NestBuilder, n: Expr, portion: Expr, start: Expr, wide: int, outputs: int) -> None:
+def _group_block(nest: NestBuilder, n: Expr, portion: Expr, start: Expr, wide: int, outputs: int, pitch: int) -> None:
     """All groups of some outputs, for some lanes."""
     dtype, (patterns, entries) = nest.result_dtype(), nest.shape(4)
+    most = min(outputs, OUTPUTS)
+    sums = nest.scratch(dtype, most * wide, "sums")
     first = nest.let(S.mul(portion, index(OUTPUTS)))
-    last = nest.let(S.min(S.add(first, index(OUTPUTS)), index(outputs)))
-    with nest.loop(last, first) as o, nest.loop(index(wide), bind="vector", stem="lane") as lane:
-        nest.write(0, (n, o, S.add(start, lane)), const(0, dtype))
+    with nest.loop(index(most)) as o, nest.loop(index(wide), bind="vector", stem="lane") as lane:
+        nest.store(sums, S.add(S.mul(o, index(wide)), lane), const(0, dtype))
     with nest.loop(nest.shape(0)[1]) as channel, nest.loop(patterns) as pattern:
         group = nest.let(S.add(S.mul(channel, patterns), pattern))
         begin, end = (S.cast(nest.read(3, portion, at), I64) for at in (group, S.add(group, index(1))))
         with nest.if_(S.lt(begin, end)), nest.loop(index(wide), bind="vector", stem="lane") as lane:
-            place = nest.let(S.add(start, lane), "place")
             buffer, here = nest.operand_place(0, n, channel, *[index(0)] * 4)
             runs = []
             for e in range(int(entries.value.real)):  # type: ignore[union-attr]
                 offset = S.cast(nest.read(4, pattern, index(e)), I64)
-                runs.append(nest.load(buffer, S.add(S.add(here, offset), place), dtype))
+                runs.append(nest.load(buffer, S.add(S.add(here, offset), S.add(start, lane)), dtype))
             with nest.loop(end, begin) as k:
-                output = nest.let(S.cast(nest.read(2, k), I64))
-                total = nest.mut(nest.read_result(0, n, output, place), "total")
+                output = nest.let(S.sub(S.cast(nest.read(2, k), I64), first))
+                place = nest.let(S.add(S.mul(output, index(wide)), lane), "place")
+                total = nest.mut(nest.load(sums, place, dtype), "total")
                 for e, run in enumerate(runs):
                     nest.assign(total, S.fma(nest.read(1, k, index(e)), run, total))
-                nest.write(0, (n, output, place), total)
+                nest.store(sums, place, total)
+    last = nest.let(S.min(index(most), S.sub(index(outputs), first)))
+    with nest.loop(last) as o, nest.loop(index(wide // _VECTOR)) as vector:
+        at = nest.let(S.mul(vector, index(_VECTOR)))
+        _write_lanes(nest, n, S.add(first, o), S.add(start, at), sums, S.add(S.mul(o, index(wide)), at), pitch)
+
+
+def _write_lanes(
+    nest: NestBuilder, n: Expr, output: Expr, start: Expr, sums: str, place: Expr, pitch: int
+) -> None:
+    """A vector of lanes, row by row: those behind a row are nobody's."""
+    _, _, height, width = nest.result_shape()
+    top = nest.let(S.quo(start, index(pitch)))
+    with nest.loop(index(1 - -(_VECTOR - 1) // pitch)) as more:
+        row = nest.let(S.add(top, more))
+        begin = nest.let(S.mul(row, index(pitch)))
+        here = S.logical_and(S.lt(row, height), S.lt(begin, S.add(start, index(_VECTOR))))
+        with nest.if_(here), nest.loop(index(_VECTOR), bind="vector", stem="lane") as lane:
+            column = nest.let(S.sub(S.add(start, lane), begin))
+            with nest.if_(S.logical_and(S.ge(column, index(0)), S.lt(column, width))):
+                nest.write(0, (n, output, row, column), nest.load(sums, S.add(place, lane), nest.result_dtype()))
 
 
 def _group_work(types: Sequence[TensorType], attrs: Attrs) -> Dim:
@@ -453,7 +476,7 @@ def _group_work(types: Sequence[TensorType], attrs: Attrs) -> Dim:
 
 
 register(OpRecord(
-    name="grouped_conv2d", kind=Kind.NEST, arity=5, attrs=("size", "outputs"),
+    name="grouped_conv2d", kind=Kind.NEST, once=True, arity=5, attrs=("size", "outputs"),
     doc="`grouped_conv2d planes, values, filters, bounds, library`: as pattern_conv2d over packed planes, kernels in "
         "groups of one input channel and one pattern: the kernels bounds[q,c*P+p] to bounds[q,c*P+p+1] of channel c "
         "have pattern p and belong to the outputs filters[k], which are the q-th portion of them.",
