@@ -3,12 +3,14 @@
     python -m benchmarks.pruned [--json FILE] [--rounds 40] [--layers 64@56] [--densities 0.5,0.1]
 
 One image, 3x3 float32, padding 1. Every kernel keeps 4 of its 9 taps, by one of at most 8 patterns; with
-connectivity, 1 of 3.6 kernels is left, too. The same weight is run in three formats, each with one more idea:
+connectivity, 1 of 3.6 kernels is left, too. The same weight is computed with more and more passes switched on
+(`sparsec/passes/pruned_kernels.py`):
 
-    elements     `TapWeight`: every element with its own place (no idea at all)
-    patterns     `PatternWeight`: compressed storage; one place for each kernel, the taps from a library of patterns
-    groups       `PatternGroups`: filters reordered, so that kernels that read the same lie side by side, and loads
-                 that they share are made once
+    elements     none: every element with a place of its own
+    + compress   one place for each kernel, the taps from a library of patterns
+    + reorder    filters reordered, so that kernels that read the same go together
+    + share      what they read is loaded once: the default
+    stored so    the default, for a weight that the pruner stored reordered: no lists are made at each call
 
 Values are checked against the dense convolution of the same weight first. Shown are minima of the thread's
 processor time over interleaved rounds, and how many times faster than the dense convolution (of all elements) each
@@ -29,7 +31,7 @@ import numpy as np
 
 import sparsec
 from sparsec import nn
-from sparsec.sparse import PatternGroups, PatternWeight, TapWeight, prune
+from sparsec.sparse import prune
 
 __all__ = ["LAYERS", "main", "measure"]
 
@@ -40,19 +42,10 @@ LAYERS = ((64, 56), (128, 28), (256, 14))
 CONNECTIVITY = 1 - 1 / 3.6
 
 
-def _elements(weight: PatternWeight) -> TapWeight:
-    """The same weight, element by element."""
-    taps = weight.shape[2] * weight.shape[3]
-    columns = weight.channels[:, None] * taps + weight.library[weight.patterns]
-    rows = weight.rows * weight.library.shape[1]
-    return TapWeight(weight.values.reshape(-1), columns.reshape(-1), rows, weight.shape)
+#: Which passes are switched off, by what is left.
+ABLATION = {"elements": "compress=0", "+ compress": "reorder=0", "+ reorder": "share=0", "+ share": ""}
 
-
-def weights_of(dense: np.ndarray, connectivity: float) -> dict[str, Any]:
-    """One weight in all formats."""
-    plain = prune(dense, "pattern", connectivity=connectivity)
-    assert isinstance(plain, PatternWeight)
-    return {"elements": _elements(plain), "patterns": plain, "groups": PatternGroups.of(plain)}
+STORED = "stored so"
 
 
 def measure(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
@@ -67,17 +60,23 @@ def measure(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float]
 
 
 def layer_times(
-    channels: int, size: int, weights: dict[str, Any], dense: np.ndarray, rounds: int
+    channels: int, size: int, weights: dict[str, tuple[Any, str]], dense: np.ndarray, rounds: int
 ) -> dict[str, float]:
-    """Milliseconds with each weight, and with the `dense` one. Raises AssertionError for a wrong value."""
+    """Milliseconds with each weight, by a function of these choices, and with the `dense` one. Raises AssertionError
+    for a wrong value."""
     x = np.random.default_rng(1).uniform(-1, 1, (1, channels, size, size)).astype(np.float32)
-    conv = sparsec.jit(lambda x, w: nn.conv2d(x, w, padding=1))
-    for weight in weights.values():
-        want = conv(x, weight.to_dense())
+    conv = _layer("")
+    runs: dict[str, Callable[[], Any]] = {"dense": lambda: conv(x, dense)}
+    for name, (weight, choices) in weights.items():
+        want, layer = conv(x, weight.to_dense()), _layer(choices)
         for _ in range(3):  # the third call is native
-            np.testing.assert_allclose(conv(x, weight), want, rtol=1e-4, atol=1e-4 * float(np.abs(want).max()))
-    runs = {name: lambda weight=weight: conv(x, weight) for name, weight in weights.items()}
-    return measure({"dense": lambda: conv(x, dense), **runs}, rounds)
+            np.testing.assert_allclose(layer(x, weight), want, rtol=1e-4, atol=1e-4 * float(np.abs(want).max()))
+        runs[name] = lambda weight=weight, layer=layer: layer(x, weight)
+    return measure(runs, rounds)
+
+
+def _layer(choices: str) -> Callable[..., Any]:
+    return sparsec.jit(lambda x, w: nn.conv2d(x, w, padding=1), choices=choices)
 
 
 def pattern_rows(layers: Sequence[tuple[int, int]], rounds: int) -> list[dict[str, Any]]:
@@ -86,9 +85,10 @@ def pattern_rows(layers: Sequence[tuple[int, int]], rounds: int) -> list[dict[st
     for channels, size in layers:
         dense = _dense(channels)
         for connectivity in (0.0, CONNECTIVITY):
-            made = weights_of(dense, connectivity)
+            plain, stored = (prune(dense, "pattern", connectivity=connectivity, reorder=r) for r in (False, True))
+            made = {name: (plain, choices) for name, choices in ABLATION.items()} | {STORED: (stored, "")}
             times = layer_times(channels, size, made, dense, rounds)
-            rows.append({"layer": f"{channels}@{size}", "density": made["groups"].density, "ms": times})
+            rows.append({"layer": f"{channels}@{size}", "density": plain.density, "ms": times})
     return rows
 
 
@@ -99,7 +99,7 @@ def unstructured_rows(
     rows = []
     for channels, size in layers:
         dense = _dense(channels)
-        made = {f"{d:g}": prune(dense, "unstructured", ratio=1 - d) for d in densities}
+        made = {f"{d:g}": (prune(dense, "unstructured", ratio=1 - d), "") for d in densities}
         times = layer_times(channels, size, made, dense, rounds)
         gains = {name: times["dense"] / times[name] for name in made}
         rows.append({"layer": f"{channels}@{size}", "faster": gains, "below": _crossing(gains)})
@@ -137,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
     sparsec.set_num_threads(1)
     layers = [(c, s) for c, s in LAYERS if options.layers in f"{c}@{s}"]
     patterns = pattern_rows(layers, options.rounds)
-    formats = ("elements", "patterns", "groups")
+    formats = (*ABLATION, STORED)
     print(_table(
         ("3x3 layer", "density", "dense ms", *formats, *(f"{f}: faster" for f in formats)),
         [(r["layer"], f"{r['density']:.3f}", *(f"{r['ms'][f]:.3f}" for f in ("dense", *formats)),

@@ -163,6 +163,15 @@ def _cells(traced: TracedFunction, call: Arguments) -> tuple[dict[int, np.ndarra
     return cells, sizes
 
 
+def _choices(text: str) -> Choices | None:
+    """What is chosen by hand. Raises ConfigError."""
+    if not text:
+        return None
+    from sparsec.passes.choices import Choices
+
+    return Choices.parse(text)
+
+
 def _numbers(shape: Sequence[Dim], sizes: Mapping[str, int]) -> tuple[int, ...]:
     return tuple(max(evaluate(d, sizes), 0) for d in shape)
 
@@ -245,6 +254,7 @@ class Jitted(CallTarget, Generic[P, R]):
         static_argnames: str | Sequence[str] = (),
         dynamic: Given = (),
         optimise: bool = True,
+        choices: str = "",
     ) -> None:
         if not callable(fn):
             raise ArgumentError(f"jit takes a function, not {type(fn).__name__}")
@@ -253,6 +263,7 @@ class Jitted(CallTarget, Generic[P, R]):
         self.__sparsec_function__ = fn
         names = (static_argnames,) if isinstance(static_argnames, str) else tuple(static_argnames)
         self._fn, self._backend, self._optimise = fn, backend, optimise
+        self._choices = _choices(choices)
         self.static_argnames = names
         self._binder = Binder(fn, names, dynamic)
         self._lock = ForkLock()
@@ -299,7 +310,7 @@ class Jitted(CallTarget, Generic[P, R]):
 
     def _compile(self, call: Arguments) -> Specialisation:
         traced = trace_function(self._fn, self._binder, call)
-        made = Specialisation(traced, self.backend, self._optimise)
+        made = Specialisation(traced, self.backend, self._optimise, self._choices)
         made.compilation.runner  # noqa: B018  compile now, so that a failure is not cached
         return made
 
@@ -308,7 +319,8 @@ class Jitted(CallTarget, Generic[P, R]):
     def trace(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
         """The traced function for these arguments. Nothing is run and nothing written."""
         call = self._binder.bind(args, kwargs)
-        made = Specialisation(trace_function(self._fn, self._binder, call), self.backend, self._optimise)
+        traced = trace_function(self._fn, self._binder, call)
+        made = Specialisation(traced, self.backend, self._optimise, self._choices)
         return Stages(made, self._binder.bind)
 
     def lower(self, *args: P.args, **kwargs: P.kwargs) -> Stages:
@@ -325,7 +337,7 @@ class Jitted(CallTarget, Generic[P, R]):
         with collect_remarks() as found:
             call = self._binder.bind(args, kwargs)
             traced = trace_function(self._fn, self._binder, call)
-        made = Specialisation(traced, self.backend, self._optimise)
+        made = Specialisation(traced, self.backend, self._optimise, self._choices)
         code = getattr(self._fn, "__code__", None)
         return explain(made.compilation, found, _cells(traced, call)[1], code.co_filename if code is not None else "")
 
@@ -355,7 +367,7 @@ class Jitted(CallTarget, Generic[P, R]):
 
         call = self._binder.bind(args, kwargs)
         traced = trace_function(self._fn, self._binder, call)
-        planned = Specialisation(traced, self.backend, self._optimise).compilation.planned
+        planned = Specialisation(traced, self.backend, self._optimise, self._choices).compilation.planned
         indexes = {
             value.name: call.arrays[p.array] for p, value in zip(traced.params, traced.func.params, strict=True)
             if 0 <= p.array < len(call.arrays) and value.type.dtype == I32 and value.type.rank == 1
@@ -437,6 +449,7 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     dynamic: Given = (),
     optimise: bool = True,
+    choices: str = "",
 ) -> Jitted[P, R]: ...
 @overload
 def jit(
@@ -447,6 +460,7 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     dynamic: Given = (),
     optimise: bool = True,
+    choices: str = "",
 ) -> Callable[[Callable[P, R]], Jitted[P, R]]: ...
 def jit(
     fn: Any = None,
@@ -456,6 +470,7 @@ def jit(
     static_argnames: str | Sequence[str] = (),
     dynamic: Given = (),
     optimise: bool = True,
+    choices: str = "",
 ) -> Any:
     """Compiles a NumPy-style function; use it bare, called, or as a function.
 
@@ -467,6 +482,8 @@ def jit(
     dynamic: array parameters whose sizes may differ from call to call without compiling anew, and Python ints
         that are run-time values: names, or axes by name (`frontend/dynamic.py`).
     optimise: False leaves out every pass that is not needed.
+    choices: what the cost model would decide otherwise, as `reorder=0,max-ops=16`; `sparsec.passes.choices` has all
+        of them. No choice changes a value.
 
     Raises, at call time, a `sparsec.errors.SparsecError` that shows the user's line for anything that has
     no NumPy meaning here; nothing is written then.
@@ -474,7 +491,8 @@ def jit(
 
     def make(function: Any) -> Any:
         return Jitted(
-            function, backend=backend, static_argnames=static_argnames, dynamic=dynamic, optimise=optimise
+            function, backend=backend, static_argnames=static_argnames, dynamic=dynamic, optimise=optimise,
+            choices=choices,
         )
 
     return make if fn is None else make(fn)

@@ -29,8 +29,18 @@ def pruned_conv2d(x: Any, weight: SparseWeight, *, stride: Any, padding: Any, di
             f"a {type(weight).__name__} of shape {tuple(weight.shape)} does not convolve {x.shape[1]} channels in "
             f"{groups} groups"
         )
-    packed = isinstance(weight, PatternGroups)
-    window = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation, "packed": packed}
+    window = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    match weight:
+        case PatternWeight(values, channels, patterns, rows, library):
+            return op("pruned_conv2d", x, values, channels, patterns, rows, library, **window)
+        case PatternGroups(values, filters, ends, library):
+            return op("reordered_conv2d", x, values, filters, ends, library, outputs=weight.shape[0], **window)
+    return _by_taps(x, weight, window)
+
+
+def _by_taps(x: Any, weight: SparseWeight, window: dict[str, Any]) -> Any:
+    """Weights that name taps: each is a run of the planes of the input."""
+    kernel = window["kernel"]
     made = plane_layout(tuple(x.shape[2:]), kernel, window)
     planes = op("window_planes", x, **window)
     taps, together = kernel[0] * kernel[1], made.together(x.dtype.itemsize)
@@ -40,21 +50,15 @@ def pruned_conv2d(x: Any, weight: SparseWeight, *, stride: Any, padding: Any, di
     def offsets(columns: Any) -> Any:
         return op("tap_offsets", columns, extent=tuple(x.shape[2:]), **window)
 
-    def bounds(columns: Any, rows: Any, step: int) -> Any:
-        return op("tap_bounds", columns, rows, step=step, parts=parts)
+    def bounds(columns: Any, rows: Any) -> Any:
+        return op("tap_bounds", columns, rows, step=together * taps, parts=parts)
 
     match weight:
-        case PatternWeight(values, channels, patterns, rows, library):
-            starts, among = offsets(channels * np.int32(taps)), bounds(channels, rows, together)
-            y = op("pattern_conv2d", planes, values, starts, patterns, among, offsets(library), **size)
-        case PatternGroups(values, filters, ends, library):
-            outputs = {"outputs": weight.shape[0]}
-            return op("grouped_conv2d", planes, values, filters, ends, offsets(library), **outputs, **size)
         case ColumnWeight(values, columns):
-            among = bounds(columns, np.array([0, columns.shape[0]], np.int32), together * taps)
+            among = bounds(columns, np.array([0, columns.shape[0]], np.int32))
             y = op("column_conv2d", planes, values, offsets(columns), among, **size)
         case TapWeight(values, columns, rows):
-            y = op("tap_conv2d", planes, values, offsets(columns), bounds(columns, rows, together * taps), **size)
+            y = op("tap_conv2d", planes, values, offsets(columns), bounds(columns, rows), **size)
         case _:
             raise WeightError(f"conv2d does not take a {type(weight).__name__}")
     height, width = made.size

@@ -16,6 +16,7 @@ from sparsec.passes.fuse import Fuse
 from sparsec.passes.interleave import Interleave
 from sparsec.passes.pieces import Pieces
 from sparsec.passes.pipeline import DEFAULT
+from sparsec.passes.pruned_kernels import CompressPatterns, ReorderFilters, ShareLoads
 
 __all__ = ["ALTERNATIVES", "Choices"]
 
@@ -23,7 +24,8 @@ __all__ = ["ALTERNATIVES", "Choices"]
 @dataclass(frozen=True)
 class Choices:
     """max_ops: of a kernel. columns, interleave, pieces: `most` of these passes. lanes: whether reductions go
-    several abreast. vector_bits, registers: what vectors and register blocks may use; 0: what the machine has."""
+    several abreast. vector_bits, registers: what vectors and register blocks may use; 0: what the machine has.
+    compress, reorder, share: whether the passes for pruned kernels do what they are for (pruned_kernels.py)."""
 
     max_ops: int = Fuse.max_ops
     columns: int = Columns.most
@@ -32,6 +34,9 @@ class Choices:
     lanes: bool = True
     vector_bits: int = 0
     registers: int = 0
+    compress: bool = True
+    reorder: bool = True
+    share: bool = True
 
     def pipeline(self) -> tuple[Pass, ...]:
         """The default pipeline with these options."""
@@ -47,6 +52,12 @@ class Choices:
                 return replace(step, most=self.interleave)
             case Pieces():
                 return replace(step, most=self.pieces)
+            case CompressPatterns():
+                return replace(step, on=self.compress)
+            case ReorderFilters():
+                return replace(step, on=self.reorder)
+            case ShareLoads():
+                return replace(step, on=self.share)
         return step
 
     def __str__(self) -> str:

@@ -20,6 +20,7 @@ from sparsec.passes.order_axes import OrderAxes
 from sparsec.passes.pieces import Pieces
 from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.propagate import Propagate
+from sparsec.passes.pruned_kernels import CompressPatterns, LayOutPlanes, ReorderFilters, ShareLoads
 from sparsec.passes.resolve_views import ResolveViews
 from sparsec.passes.skip_copies import SkipCopies
 from sparsec.passes.split_strides import SplitStrides
@@ -41,6 +42,10 @@ DEFAULT: tuple[Pass, ...] = (
     Dots(),
     Propagate(),
     ThroughIndex(),
+    CompressPatterns(),
+    ReorderFilters(),
+    ShareLoads(),
+    LayOutPlanes(),
     ResolveViews(),
     OrderAxes(),
     WholeWrites(),
@@ -69,6 +74,7 @@ DEFAULT: tuple[Pass, ...] = (
 #: The least that still lowers: every op a kernel of its own.
 UNOPTIMISED: tuple[Pass, ...] = (
     Unfuse(),
+    LayOutPlanes(),
     ResolveViews(),
     Linearize(),
     Fuse(max_ops=1),
@@ -77,9 +83,9 @@ UNOPTIMISED: tuple[Pass, ...] = (
 
 #: Every pass that a pipeline may name.
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Unfuse, Canonicalize, Fold, Cse, Dce, Dots, WholeWrites, Propagate, ThroughIndex, ResolveViews, OrderAxes,
-    SkipCopies, Dissolve, Inline, MaskedWrites, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward,
-    PlanMemory,
+    Unfuse, Canonicalize, Fold, Cse, Dce, Dots, WholeWrites, Propagate, ThroughIndex, CompressPatterns,
+    ReorderFilters, ShareLoads, LayOutPlanes, ResolveViews, OrderAxes, SkipCopies, Dissolve, Inline, MaskedWrites,
+    Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
 )}
 
 

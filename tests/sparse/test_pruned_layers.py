@@ -68,3 +68,22 @@ def test_what_a_weight_is_not_for_is_a_typed_error():
         sparsec.jit(lambda x, w: nn.conv2d(x, w))(np.ones((1, 4, 8, 8), np.float32), weight)
     with pytest.raises(WeightError, match="linear"):
         sparsec.jit(nn.linear)(np.ones((1, 4), np.float32), weight)
+
+
+@pytest.mark.parametrize("choices", ["", "share=0", "reorder=0", "compress=0"])
+def test_each_pass_for_patterns_can_be_left_out(choices):
+    x = RNG.normal(size=(2, 3, 8, 9)).astype(np.float32)
+    weight = prune(RNG.normal(size=(5, 3, 3, 3)).astype(np.float32), "pattern", connectivity=0.3)
+    bias, rest = RNG.normal(size=5).astype(np.float32), RNG.normal(size=(2, 5, 8, 9)).astype(np.float32)
+
+    def layer(x, w, b, rest):
+        return nn.relu(nn.conv2d(x, w, b, padding=1) + rest)
+
+    compiled = sparsec.jit(layer, choices=choices)
+    want = layer(x, weight.to_dense(), bias, rest)
+    np.testing.assert_allclose(compiled(x, weight, bias, rest), want, rtol=1e-4, atol=1e-5)
+    text = compiled.trace(x, weight, bias, rest).as_text("graph")
+    used = {"": "kernel_order", "share=0": "kernel_groups", "reorder=0": "pattern_conv", "compress=0": "tap_conv2d"}
+    assert used[choices] in text and not any(name in text for k, name in used.items() if k and k != choices)
+    (kernel,) = (part for part in text.split("fused ()") if "maximum" in part)
+    assert ("grouped_conv2d" in kernel) == (choices in ("", "share=0"))  # bias, add and relu are done in its kernel
