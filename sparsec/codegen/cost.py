@@ -137,7 +137,7 @@ def _about(expr: Expr, known: Mapping[str, Expr]) -> Expr:
                 return known.get(name, _open(name))
             case Apply("and", (x, Const())) | Apply("select", (_, x, _)):  # cut to a multiple; one of two like sizes
                 return x
-            case Apply(fn, args) if fn in _INTEGER and all(isinstance(arg, Const) for arg in args):
+            case Apply(fn, (Const(), Const()) as args, dtype) if dtype == I64 and fn in _INTEGER:
                 return _folded(fn, args)
         return node
 

@@ -11,7 +11,8 @@ domain is the rows, touches the same elements.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -27,7 +28,7 @@ __all__ = ["Columns"]
 
 #: Pairs of accesses that are looked at for one storage: enough for code that people write.
 _MOST_PAIRS = 2048
-#: Fewer rows than this, or a last axis of rows that is shorter, are not worth the longer code.
+#: Fewer rows than this are not worth the longer code.
 _FEWEST_ROWS = 16
 
 
@@ -42,8 +43,11 @@ class Columns(ListPass):
     def rewrite(self, reads: Reads) -> tuple[Op, ...]:
         found = components(reads)
         chosen: dict[int, Component] = {}
-        for a, b in _clashes(reads, self.most):
-            for number in (a, b):
+        groups, cut_before = _touched(reads, self.most), -1
+        while len(chosen) > cut_before:  # what is cut may clash with what is not
+            cut_before = len(chosen)
+            cut_now = {number for component in chosen.values() for number in component.positions}
+            for number in _to_cut(groups, cut_now):
                 component = found.get(number)
                 if component is not None and _columns(component.shape, self.most):
                     chosen[id(component)] = component
@@ -52,15 +56,10 @@ class Columns(ListPass):
         return cut(reads, [(component, _boxes(component.shape)) for component in chosen.values()])
 
 
-def _rows(shape: tuple[Dim, ...] | None, most: int) -> tuple[Dim, ...] | None:
-    """What is left of a shape without its columns."""
-    return shape[:-1] if shape and _columns(shape, most) else shape
-
-
 def _columns(shape: tuple[Dim, ...], most: int) -> bool:
     if len(shape) < 2 or not all(isinstance(d, int) for d in shape):
         return False
-    return shape[-1] <= most and shape[-2] >= _FEWEST_ROWS  # type: ignore[operator]
+    return shape[-1] <= most and math.prod(shape[:-1]) >= _FEWEST_ROWS  # type: ignore[operator,arg-type]
 
 
 def _boxes(shape: tuple[Dim, ...]) -> list[Box]:
@@ -69,34 +68,52 @@ def _boxes(shape: tuple[Dim, ...]) -> list[Box]:
     return [Box((0,) * last + (column,), (*rows, 1), (last,)) for column in range(int(shape[-1]))]  # type: ignore[arg-type]
 
 
-def _clashes(reads: Reads, most: int) -> Iterator[tuple[int, int]]:
-    """Pairs of ops that would share a kernel if their columns were ops of their own."""
-    touched: dict[tuple[str, tuple[Dim, ...] | None], list[tuple[int, Access]]] = {}
+@dataclass(frozen=True, slots=True)
+class _Touch:
+    """What an op touches, row by row. cut: its last axis are columns, which a row has several of."""
+
+    number: int
+    access: Access
+    cut: bool
+
+    @property
+    def strides(self) -> tuple[Dim, ...]:
+        """From row to row."""
+        return self.access.ref.strides[: len(self.access.shape) - self.cut]
+
+
+def _touched(reads: Reads, most: int) -> list[list[_Touch]]:
+    """What ops touch, in groups of one storage and equal rows: those in which columns may be cut."""
+    touched: dict[tuple[str, tuple[Dim, ...]], list[_Touch]] = {}
     for number, op in enumerate(reads.ops):
         shape = domain(op)
         if shape is None or shape == () or record(op.name).kind is Kind.REDUCE:
             continue
         for access in accesses(op):
             if access.pointwise:
-                touched.setdefault((access.storage, _rows(shape, most)), []).append((number, access))
-    for group in touched.values():
-        if len(group) ** 2 > _MOST_PAIRS or not any(_columns(a.shape, most) for _, a in group):
-            continue
-        for later, (b, new) in enumerate(group):
-            for a, old in group[:later]:
-                if a != b and _same_rows(old, new, most) and ordered(old, new) and not element_for_element(old, new):
-                    yield a, b
+                touched.setdefault((access.storage, shape), []).append(_Touch(number, access, False))
+                if _columns(shape, most):
+                    touched.setdefault((access.storage, shape[:-1]), []).append(_Touch(number, access, True))
+    return [group for group in touched.values()
+            if len(group) ** 2 <= _MOST_PAIRS and any(touch.cut for touch in group)]
 
 
-def _same_rows(a: Access, b: Access, most: int) -> bool:
+def _to_cut(groups: Iterable[Sequence[_Touch]], cut: set[int]) -> Iterator[int]:
+    """Ops that would share a kernel with another if their columns were ops of their own, as those of `cut` are."""
+    for group in groups:
+        for later, b in enumerate(group):
+            for a in group[:later]:
+                if a.number == b.number or not (a.cut or b.cut) or not _same_rows(a, b):
+                    continue
+                alike = element_for_element(a.access, b.access) and (a.number in cut) == (b.number in cut)
+                if not alike and ordered(a.access, b.access):
+                    yield from (touch.number for touch in (a, b) if touch.cut)
+
+
+def _same_rows(a: _Touch, b: _Touch) -> bool:
     """Whether row i is the same row in both, if they are different columns of one table."""
-    rows = _row_strides(a, most)
-    if rows != _row_strides(b, most) or a.itemsize != b.itemsize:
+    if a.strides != b.strides or a.access.itemsize != b.access.itemsize:
         return False
-    distance = a.ref.offset - b.ref.offset
-    widths = [abs(int(s)) for s in rows if isinstance(s, int) and s != 0]
+    distance = a.access.ref.offset - b.access.ref.offset
+    widths = [abs(int(s)) for s in a.strides if isinstance(s, int) and s != 0]
     return isinstance(distance, int) and abs(distance) < min(widths, default=1)
-
-
-def _row_strides(a: Access, most: int) -> tuple[Dim, ...]:
-    return a.ref.strides[:-1] if _columns(a.shape, most) else a.ref.strides

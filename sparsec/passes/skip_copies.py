@@ -30,13 +30,13 @@ __all__ = ["SkipCopies"]
 
 @dataclass(frozen=True)
 class SkipCopies(ListPass):
-    """Copies that are written later; `canonicalize` removes the others."""
+    """Copies that are written or viewed later; `canonicalize` removes the others."""
 
     name: ClassVar[str] = "skip-copies"
     requires: ClassVar[Form] = Form.VIEWS_RESOLVED
 
     def rewrite(self, reads: Reads) -> tuple[Op, ...]:
-        copies = {op.result.name for op in reads.ops if _is_written_copy(op, reads)}
+        copies = {op.result.name for op in reads.ops if _is_copy(op, reads)}
         if not copies:
             return reads.ops
         out: list[Op] = []
@@ -52,8 +52,10 @@ class SkipCopies(ListPass):
         return tuple(_emptied(out, copies - ended))
 
 
-def _is_written_copy(op: Op, reads: Reads) -> bool:
-    if not (is_identity(op) and op.result.type.ref is None and op.result.name in reads.writes):
+def _is_copy(op: Op, reads: Reads) -> bool:
+    if not (is_identity(op) and op.result.type.ref is None):
+        return False
+    if not (op.result.name in reads.writes or op.result.name in reads.private):
         return False
     source = op.operands[0]
     return source.type.shape == op.result.type.shape and is_contiguous(source.ref, source.type.shape)

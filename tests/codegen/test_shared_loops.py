@@ -37,6 +37,10 @@ def test_work_grows_with_every_loop_around_it():
     assert cost(f"for i in 0..n {{\n{COPY}\n}}", n=50) == 50 * one
 
 
+def test_only_integers_are_counted_with():
+    assert cost("let k = cast:i64(nan:f32 + 1.0:f32)\nfor i in 0..7 {\n" + COPY + "\n}") > 0
+
+
 def test_a_block_is_no_longer_than_its_step():
     block = f"for b in 0..100000 step 256 {{\nlet e = min(b + 256, 100000)\nfor i in b..e {{\n{COPY}\n}}\n}}"
     plain = cost(f"for i in 0..100000 {{\n{COPY}\n}}")

@@ -62,6 +62,10 @@ def memory_after(found):
     # inner loops as well: one of 9 turns holds the element and the row
     (["i:9 j:9 | %y[i * 40 + j * 4] = 1", "i:9 j:9 k:3 | %y[i * 40 + j * 4 + k + 1] = j"], 1),
     (["i:9 j:9 | %y[i * 40 + j * 4] = 1", "i:9 j:9 k:3 | %y[i * 40 + j * 4 + k + 2] = j"], 1),
+    # 72 turns are nine times eight
+    (["i:9 j:8 | %y[i * 40 + j * 5] = 1", "i:72 k:4 | %y[i * 5 + k + 1] = i"], 1),
+    (["i:72 k:4 | %y[i * 5 + k + 1] = i", "i:9 j:8 | %y[i * 40 + j * 5] = 1"], 1),
+    (["i:72 k:4 | %y[i * 5 + k + 1] = i", "i:8 j:8 | %y[i * 40 + j * 5] = 1"], 2),
     # a gathered position may be anything
     (["i:9 j:4 | %y[i * 10 + j] = 5", "i:9 j:4 | %a[i * 4 + j] = %y[%x[i]]"], 2),
     # past one that has nothing to do with it, and not past one that has

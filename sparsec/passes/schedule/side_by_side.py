@@ -15,6 +15,7 @@ other loop writes: the elements of a turn lie in a window of their own, or the t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
@@ -49,8 +50,8 @@ from sparsec.ir.loops import (
     exprs,
     walk_stmts,
 )
-from sparsec.ir.scalar import index
-from sparsec.ir.types import DType
+from sparsec.ir.scalar import S, index
+from sparsec.ir.types import I64, DType
 from sparsec.passes.schedule.copies import Namer, turns_of
 
 __all__ = ["side_by_side"]
@@ -139,12 +140,13 @@ class _Joining:
         return _Group(launch, loop, buffers, kernel.locs) if isinstance(loop, For) else None
 
     def _joined(self, group: _Group, new: _Group) -> _Group | None:
-        if group.count >= _MOST or len(turns_of(new.loop) or ()) < _LEAST or not self._disjoint(group, new):
+        if group.count >= _MOST or not self._disjoint(group, new):
             return None
         renamed = {name: self._names.fresh(name) for name in declared_names((new.loop,))}
         (loop,) = rename((new.loop,), renamed)
         assert isinstance(loop, For)
-        both = _join(group.loop, loop, ())
+        one, other = self._split(group.loop, loop), self._split(loop, group.loop)
+        both = _join(one, other, ()) if len(turns_of(one) or ()) >= _LEAST else None
         if both is None:
             return None
         buffers = dict(group.buffers)
@@ -154,6 +156,23 @@ class _Joining:
             buffers[name] = replace(old, access=access, align=min(old.align, buffer.align))
         locs = tuple(dict.fromkeys((*group.locs, *new.locs)))
         return replace(group, loop=both, buffers=buffers, locs=locs, count=group.count + 1)
+
+    def _split(self, loop: For, like: For) -> For:
+        """A loop as loops in each other, if the other statement begins with such that have as many turns in all."""
+        turns, counts = len(turns_of(loop) or ()), list(_counts(like))
+        depth = next((k for k in range(2, len(counts) + 1) if math.prod(counts[:k]) == turns), 0)
+        if not depth:
+            return loop
+        names = [Var(self._names.fresh(loop.var.name), I64) for _ in range(depth)]
+        place: Expr = names[0]
+        for var, count in zip(names[1:], counts[1:depth], strict=True):
+            place = S.add(S.mul(place, index(count)), var)
+        body = substitute(loop.body, {loop.var.name: place})
+        for var, count in reversed([*zip(names, counts[:depth], strict=True)]):
+            body = (replace(loop, var=var, stop=index(count), body=body),)
+        (split,) = body
+        assert isinstance(split, For)
+        return split
 
     def _disjoint(self, group: _Group, new: _Group) -> bool:
         """Whether buffers of different names are different memory."""
@@ -189,6 +208,13 @@ def _simple(loop: For) -> bool:
             and turns_of(stmt) is not None)
         for stmt in walk_stmts((loop,))
     )
+
+
+def _counts(loop: For) -> Iterator[int]:
+    """The turns of loops of which each holds nothing but the next."""
+    yield len(turns_of(loop) or ())
+    if len(loop.body) == 1 and isinstance(loop.body[0], For):
+        yield from _counts(loop.body[0])
 
 
 def _join(one: For, other: For, around: tuple[Var, ...]) -> For | None:
