@@ -7,8 +7,13 @@ import numpy as np
 import pytest
 
 import sparsec
+from sparsec import nn
 from sparsec.errors import ArgumentError, AxisOutOfRange, ChannelError, ReadOnlyError
+from sparsec.passes.base import run_pipeline
+from sparsec.passes.lower import lower_program
+from sparsec.passes.pipeline import DEFAULT
 from sparsec.passes.propagate import propagate_with_reasons
+from sparsec.passes.through_index import ThroughIndex
 from sparsec.sparse import ChannelSparse, from_dense
 
 BACKENDS = ("interp", "loops", "cpu", pytest.param("opencl", marks=pytest.mark.slow))
@@ -312,7 +317,19 @@ def test_an_index_cannot_be_written_by_the_function():
     assert index.tolist() == [0, 2]
 
 
+def small_network(x, w, v, b):
+    y = nn.max_pool2d(nn.relu(nn.conv2d(x, w, b, padding=1)), 2)
+    for k in range(3):
+        y[:, k] += y[:, k + 1] * 0.5
+    return nn.linear(nn.flatten(y, 1), v), y[:, [0, 2]]
+
+
 def test_a_program_without_sparse_values_is_left_alone():
-    stages = sparsec.jit(lambda x: np.maximum(x, 0) * 2).trace(np.ones((2, 3)))
-    assert propagate_with_reasons(stages.func) == (stages.func, ())
-    assert propagate_with_reasons(stages.func)[0] is stages.func
+    """The passes that make programs sparse give a dense one back: it has the same loops with them and without."""
+    arrays = (numbers(1, 3, 8, 8), numbers(5, 3, 3, 3), numbers(40, 80), numbers(5))
+    func = sparsec.jit(small_network).trace(*arrays).func
+    assert propagate_with_reasons(func) == (func, ())
+    assert propagate_with_reasons(func)[0] is func and ThroughIndex().run(func) is func
+    without = tuple(p for p in DEFAULT if p.name not in ("propagate", "through-index"))
+    assert len(without) == len(DEFAULT) - 2
+    assert lower_program(run_pipeline(func, without)) == lower_program(run_pipeline(func, DEFAULT))

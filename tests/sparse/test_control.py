@@ -1,11 +1,14 @@
 """Loops and branches over sparse values: what they hand on keeps its channels, or is whole, with the reason."""
 
+import linecache
+
 import numpy as np
 import pytest
 
 import sparsec
 from sparsec import nn
 from sparsec.passes.base import run_pipeline
+from sparsec.passes.channels.flow import Flow
 from sparsec.passes.pipeline import parse_pipeline
 from sparsec.passes.propagate import propagate_with_reasons
 from sparsec.sparse import ChannelSparse, from_dense
@@ -216,3 +219,30 @@ def test_layers_in_branches_keep_channels_apart():
         want = step(x.to_dense(), w.to_dense(), *vectors, n)
         assert y.index.tolist() == [1, 4]
         np.testing.assert_allclose(y.data, want[:, [1, 4]], rtol=1e-5, atol=1e-6)
+
+
+def nest(depth):
+    """A loop over `depth` loops, each around the next; what they carry begins with no channel."""
+    lines = ["def nest(x, y, n):", "    z = np.zeros_like(x)"]
+    lines += [f"{'    ' * (d + 1)}for i{d} in range(n):" for d in range(depth)]
+    source = "\n".join([*lines, f"{'    ' * (depth + 1)}z = z * 0.5 + x * y + y", "    return z", ""])
+    name = f"<nest of {depth}>"
+    linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+    found = {"np": np}
+    exec(compile(source, name, "exec"), found)
+    return found["nest"]
+
+
+def test_nests_are_not_walked_over_and_over(monkeypatch):
+    """What an inner loop carries is known when an outer one is walked again: work grows with the square of depth."""
+    walked = []
+    add = Flow.add
+    monkeypatch.setattr(Flow, "add", lambda self, op: (walked.append(op), add(self, op)))
+
+    def work(depth):
+        func = sparsec.jit(nest(depth)).trace(*arguments([0, 2], [1]), np.int64(2)).func
+        walked.clear()
+        propagate_with_reasons(func)
+        return len(walked)
+
+    assert work(4) < 5 * work(2)
