@@ -23,6 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sparsec.ir.loop_rewrite import declared_names, map_body, map_exprs, nodes, simplify, substitute
 from sparsec.ir.loops import (
@@ -54,6 +55,9 @@ __all__ = ["Registers", "register_blocks"]
 
 #: The most taps that are written out.
 _UNROLLED = 16
+
+#: The part of an image that is away from its first and last rows, from which on the code for the rest may be shorter.
+_INSIDE = 0.8
 
 #: Half cycles until a sum can be added to again, and for a load, those included that wait for another cache.
 _LATENCY, _LOADS = 8, 1.2
@@ -219,41 +223,41 @@ def _stride(at: Expr, by: Var) -> int | None:
 
 
 def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
-    body = map_body(found.body, lambda stmt: _written_out(stmt, names))
-    pixels, body = found.along[-1], body
+    pixels, body = found.along[-1], found.body
     for outer in reversed(found.along[:-1]):
         pixels, body = fuse(outer, pixels, body, names)
     if not machine.vector_bytes:
-        return _for_devices(found, pixels, body, names)
+        return _for_devices(found, pixels, _written_out(body, names), names)
     lanes = machine.vector_bytes // found.itemsize
+    rolled, body = _written_out(body, names, most=1), _written_out(body, names)
     parts, rows = block_size(found, body, pixels, machine)
+    inside = _Tile.of(body, pixels, parts * lanes)
+    edges = rolled if inside.share >= _INSIDE else body
 
-    inside = _Tile.of(body, pixels, parts * lanes).inside
-
-    def tile(first: Expr, count: int, turn: Expr, copies: int, since: Expr | None) -> Body:
+    def tile(first: Expr, count: int, taps: Body, turn: Expr, copies: int, since: Expr | None) -> Body:
         def copied(one: Body) -> Body:
             return _rows(found, one, turn, copies, names, since)
 
-        return _in_lanes(body, pixels, first, count, lanes, copied, names)
+        return _in_lanes(taps, pixels, first, count, lanes, copied, names)
 
     def over_rows(inner: Callable[[Expr, int, Expr | None], Body]) -> Body:
         return inner(index(0), 1, None) if found.block is None else cover(found.block, rows, inner, names)
 
-    def over_pixels(inner: Callable[[Expr, int], Body]) -> Body:
+    def over_pixels(inner: Callable[[Expr, int, Body], Body]) -> Body:
         def block(first: Expr, count: int) -> Body:
-            if not inside or isinstance(first, Const):
-                return inner(first, count)
-            here = S.logical_and(S.ge(first, index(inside.start)), S.lt(first, index(inside.stop)))
-            return (If(here, inner(first, count), inner(first, count)),)
+            if not inside.inside or isinstance(first, Const):
+                return inner(first, count, edges)
+            here = S.logical_and(S.ge(first, index(inside.inside.start)), S.lt(first, index(inside.inside.stop)))
+            return (If(here, inner(first, count, body), inner(first, count, edges)),)
 
         return strip(pixels, parts * lanes, block, names)
 
     if found.block is None:
-        return over_pixels(lambda first, count: nested(found.others, tile(first, count, index(0), 1, None)))
+        return over_pixels(lambda at, count, taps: nested(found.others, tile(at, count, taps, index(0), 1, None)))
     if rows_first(found, rows, len(turns_of(pixels) or ()) / (parts * lanes)):
-        made = over_rows(lambda *rows: over_pixels(lambda first, count: tile(first, count, *rows)))
+        made = over_rows(lambda *rows: over_pixels(lambda *place: tile(*place, *rows)))
     else:
-        made = over_pixels(lambda first, count: over_rows(lambda *rows: tile(first, count, *rows)))
+        made = over_pixels(lambda *place: over_rows(lambda *rows: tile(*place, *rows)))
     return nested(found.others, made)
 
 
@@ -276,9 +280,16 @@ def _for_devices(found: _Contraction, pixels: For, body: Body, names: Namer) -> 
     return nested((*found.others, pixels), rows)
 
 
-def _written_out(stmt: Stmt, names: Namer) -> Body:
-    """The taps of a window one after the other, if they are few."""
-    if isinstance(stmt, For) and not any(isinstance(inner, For) for inner in walk_stmts(stmt.body)):
+def _written_out(body: Body, names: Namer, most: int = 2) -> Body:
+    """The taps of a window one after the other, if they are few; of `most` loops."""
+    for _ in range(most):
+        inner = frozenset(loop.var.name for loop in _loops(body) if not any(_loops(loop.body)))
+        body = map_body(body, partial(_turns_out, names=names, loops=inner))
+    return body
+
+
+def _turns_out(stmt: Stmt, names: Namer, loops: frozenset[str]) -> Body:
+    if isinstance(stmt, For) and stmt.var.name in loops:
         turns = turns_of(stmt)
         sums = sum(isinstance(inner, Assign) for inner in stmt.body)
         if turns is not None and stmt.bind == "seq" and len(turns) * sums <= _UNROLLED:
