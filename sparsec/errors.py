@@ -9,6 +9,8 @@ from __future__ import annotations
 import linecache
 from dataclasses import dataclass, field
 
+import numpy as np
+
 
 @dataclass(frozen=True, slots=True)
 class Loc:
@@ -137,10 +139,16 @@ class IndexOutOfRange(SparsecError, IndexError):
     code = "SP025"
 
 
-class AxisOutOfRange(IndexOutOfRange, ValueError):
-    """An axis number that the array does not have; NumPy's AxisError is both of these too."""
+class AxisOutOfRange(IndexOutOfRange, np.exceptions.AxisError):
+    """An axis number that the array does not have."""
 
     code = "SP029"
+
+
+class LinAlgFailed(ShapeError, np.linalg.LinAlgError):
+    """A matrix that is not square, singular, or not positive definite."""
+
+    code = "SP044"
 
 
 class ValueOverflow(SparsecError, OverflowError):
@@ -232,7 +240,7 @@ class ProgramError(SparsecError, RuntimeError):
 FAILURES: dict[str, type[SparsecError]] = {
     "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow, "zero-division": DivisionByZero,
     "assertion": AssertionFailed, "memory": OutOfMemory, "runtime": ProgramError, "type": DTypeError,
-    "axis": AxisOutOfRange, "read-only": ReadOnlyError,
+    "axis": AxisOutOfRange, "read-only": ReadOnlyError, "linalg": LinAlgFailed,
 }
 
 #: What NumPy says of an array with more bytes than can be counted.
@@ -243,6 +251,7 @@ _WRAPPERS: tuple[tuple[type[Exception], type[SparsecError]], ...] = (
     (IndexError, IndexOutOfRange),
     (OverflowError, ValueOverflow),
     (ZeroDivisionError, DivisionByZero),
+    (np.linalg.LinAlgError, LinAlgFailed),
     (MemoryError, OutOfMemory),
     (TypeError, DTypeError),
     (ValueError, ShapeError),

@@ -230,8 +230,11 @@ def _number(kind: type) -> Callable[..., Any]:
         if isinstance(x, Mixed) and not args:
             return decide(x, convert) if (one := as_python(x, kind)) is None else one
         if args or not _is_traced(x):
-            if takes(args, {}):
-                return x + 1j * args[0]
+            if _is_traced(x) or takes(args, {}):
+                parts = [_number(float)(part) for part in (x, *args)]  # two real ones, or a TypeError
+                real, imaginary = (as_traced(part) for part in parts)
+                made = real.trace.op("make_complex", real.value, imaginary.value)
+                return Traced.scalar(real.trace, made, complex)
             return kind(x, *args)
         scalar = _single(x, f"{kind.__name__}()")
         if scalar.dtype.kind == "c" and kind is float:
@@ -261,8 +264,10 @@ def _round(x: Any, ndigits: Any = None) -> Any:
     if not array.is_scalar and array.ndim:
         raise TypeError("type numpy.ndarray doesn't define __round__ method")
     if ndigits is not None:
-        raise UnsupportedError("round() of a run-time value to digits is not supported", loc=user_loc(),
-                               hint="use np.round")
+        if array.weak is None:
+            return np.round(array.as_scalar(), ndigits)  # type: ignore[call-overload]
+        raise UnsupportedError("round() of a Python number that is computed at run time, to digits, is not supported",
+                               loc=user_loc(), hint="use np.round")
     return _int(Traced.scalar(array.trace, array.trace.op("rint", cast(array.trace, array.as_scalar().value, F64))))
 
 

@@ -34,10 +34,10 @@ def staged(fn: F) -> F:
 
 
 def require(condition: Any, message: str) -> None:
-    """A ValueError with this message, when the program runs, unless the condition holds."""
+    """A LinAlgError with this message, when the program runs, unless the condition holds."""
     test = as_traced(condition).as_scalar()
     test.trace.ops("check", test.trace.op("cast", test.value, dtype=BOOL) if test.dtype != BOOL else test.value,
-                   kind="value", message=message)
+                   kind="linalg", message=message)
 
 
 def loop(start: Any, stop: Any, step: int = 1) -> Any:

@@ -28,6 +28,7 @@ def operate(ufunc: np.ufunc, *operands: Any) -> Any:
     """A Python operator on a traced operand."""
     if (mixed := any_mixed(operands)) is not None:
         return _on_mixed(ufunc, operands, mixed)
+    operands = _as_python_sees(operands)
     weak = _result_class(ufunc, operands)
     if weak is None:
         return apply_ufunc(ufunc, operands)
@@ -43,6 +44,15 @@ def operate(ufunc: np.ufunc, *operands: Any) -> Any:
         if result.weak is int:
             result.dim = index_arithmetic(ufunc, operands, result)
     return results
+
+
+def _as_python_sees(operands: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`1j * x`: Python's complex numbers know float64 scalars, which are Python floats, and are asked first."""
+    if len(operands) == 2 and (type(operands[0]) is complex or getattr(operands[0], "weak", None) is complex):
+        other = operands[1]
+        if isinstance(other, Traced) and other.is_scalar and other.weak is None and other.dtype == F64:
+            return operands[0], Traced.scalar(other.trace, other.value, float)
+    return operands
 
 
 def _on_mixed(ufunc: np.ufunc, operands: Sequence[Any], mixed: Mixed) -> Any:

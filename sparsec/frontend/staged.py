@@ -84,8 +84,8 @@ class Runtime:
         _refuse_random(function)
         owner = getattr(function, "__self__", None)
         module = getattr(function, "__module__", None) or ""
-        numpys = module.split(".")[0] == "numpy" and not isinstance(function, type) and not isinstance(owner, Traced)
-        if numpys and holds_array((args, kwargs)):
+        numpys = module.split(".")[0] == "numpy" and not isinstance(owner, Traced)
+        if numpys and function is not np.dtype and holds_array((args, kwargs)):
             raise unsupported(function)
         target = self._stageable(function)
         if target is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ShapeError
+from sparsec.errors import DivisionByZero, ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast, np_dtype
 from sparsec.frontend.dispatch import implements
@@ -165,7 +165,7 @@ def average(
     if weights is None:
         result = mean(x, axis, keepdims=keepdims)
         if result.size == 0:
-            raise ShapeError("division by zero: the average has no elements", loc=user_loc())
+            raise DivisionByZero("division by zero: the average has no elements", loc=user_loc())
         scale: Any = result.dtype.type(x.size / result.size)
     else:
         factor = _weights(x, as_traced(weights), axis)
@@ -174,7 +174,7 @@ def average(
         if scale.size:
             nonzero = (scale != 0.0).read()
             scale.trace.ops(
-                "check", nonzero, kind="value", message="Weights sum to zero, can't be normalized"
+                "check", nonzero, kind="zero-division", message="Weights sum to zero, can't be normalized"
             )
         result = reduce(np.add, np.multiply(x, factor, dtype=dtype), axis, None, None, keepdims) / scale
     if not returned:

@@ -303,16 +303,8 @@ def _from_sequence(trace: Trace, items: Any, dtype: Any) -> Traced:
             "setting an array element with a sequence. The requested array has an inhomogeneous shape",
             loc=user_loc(),
         )
-    found = np.result_type(
-        *(
-            p.dtype
-            if isinstance(p, Traced) and not p.weak
-            else (p.weak(0) if isinstance(p, Traced) and p.weak else p)
-            for p in parts
-        )
-    )
-    if all(not isinstance(p, Traced) or p.weak for p in parts):
-        found = np.result_type(*(np.asarray(p.weak(0) if isinstance(p, Traced) else p).dtype for p in parts))  # type: ignore[misc]
+    # In a list, Python numbers count as what they are alone: [float32(1), 1] is float64.
+    found = np.result_type(*(p.dtype if isinstance(p, Traced) else np.asarray(p).dtype for p in parts))
     made = allocate(trace, None, (len(parts), *shapes.pop()), np_dtype(found if dtype is None else dtype))
     for k, part in enumerate(parts):
         made[k] = part
@@ -352,7 +344,8 @@ def ascontiguousarray(a: Any, dtype: Any = None, *, like: Any = None) -> Traced:
 
 @implements(np.asfortranarray, creates=True)
 def asfortranarray(a: Any, dtype: Any = None, *, like: Any = None) -> Traced:
-    return asarray(a, dtype, "F")
+    made = asarray(a, dtype, "F")
+    return made if made.ndim else made.view("reshape", shape=(1,))
 
 
 @implements(np.astype)

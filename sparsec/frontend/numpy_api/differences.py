@@ -139,7 +139,9 @@ def gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> An
         raise refuse("np.gradient with coordinates", "give one distance per axis")
     if edge_order not in (1, 2):
         raise ShapeError("'edge_order' greater than 2 not supported", loc=user_loc())
-    if x.dtype.kind in "biu":
+    if x.dtype.kind == "b":
+        raise TypeError("numpy boolean subtract, the `-` operator, is not supported")
+    if x.dtype.kind in "iu":
         x = x.astype(F64)
     made = tuple(_slope(x, axis, step, edge_order) for axis, step in zip(axes, steps))
     return made[0] if len(made) == 1 else made

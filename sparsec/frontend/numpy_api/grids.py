@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,14 @@ from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import store
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, I64, DType
+
+
+@implements(np.ndenumerate)
+def ndenumerate(arr: Any) -> Iterator[tuple[tuple[int, ...], Any]]:
+    """Positions and elements, one by one."""
+    x = strong(arr)
+    return ((at, x[at]) for at in np.ndindex(x.shape))
+
 
 # --- diagonals and triangles -----------------------------------------------------------------------------
 

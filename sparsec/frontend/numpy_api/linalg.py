@@ -34,6 +34,8 @@ def _matrices(a: Any, square: bool = True) -> Traced:
         raise np.linalg.LinAlgError(
             f"{x.ndim}-dimensional array given. Array must be at least two-dimensional")
     if square:
+        if isinstance(x.shape[-1], int) and isinstance(x.shape[-2], int) and x.shape[-1] != x.shape[-2]:
+            raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
         agreed(x.trace, x.shape[-1], x.shape[-2], "Last 2 dimensions of the array must be square")
     return array(x, dtype=_dtype(x), order="C")
 

@@ -126,9 +126,9 @@ def matrix_norm(x: Any, /, *, keepdims: bool = False, ord: Any = "fro") -> Any:
 def matrix_power(a: Any, n: Any) -> Any:
     x = strong(a)
     if x.ndim < 2:
-        raise ValueError(f"{x.ndim}-dimensional array given. Array must be at least two-dimensional")
+        raise np.linalg.LinAlgError(f"{x.ndim}-dimensional array given. Array must be at least two-dimensional")
     if x.shape[-1] != x.shape[-2]:
-        raise ValueError("Last 2 dimensions of the array must be square")
+        raise np.linalg.LinAlgError("Last 2 dimensions of the array must be square")
     power = operator.index(n)
     if power < 0:
         raise unsupported_argument("np.linalg.matrix_power", "a negative power", "it needs an inverse")

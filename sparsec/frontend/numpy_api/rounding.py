@@ -26,6 +26,8 @@ def round_(a: Any, decimals: Any = 0, out: Any = None) -> Any:
     if x.dtype.kind in "iu":
         return _round_integers(x, decimals, out)
     if x.dtype.kind == "b":
+        if decimals != 0:
+            raise TypeError("Cannot cast ufunc 'multiply' output from float64 to bool")
         return into(np.rint(x), np.rint(x).dtype, out)
     if x.dtype.kind == "c":
         made = np.empty_like(x.as_array())
@@ -102,7 +104,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
     source: Any = as_traced(x)
     made: Any = array(source) if copy else source
     if source.dtype.kind not in "fc":
-        return made[()] if source.is_scalar else made
+        return made if source.ndim else made[()]
     parts = (made.real, made.imag) if source.dtype.kind == "c" else (made,)
     info = np.finfo(parts[0].dtype)  # type: ignore[arg-type]
     high, low = (info.max if posinf is None else posinf), (info.min if neginf is None else neginf)
@@ -111,7 +113,7 @@ def nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, ne
         np.copyto(part, nan, where=is_nan)
         np.copyto(part, high, where=is_high)
         np.copyto(part, low, where=is_low)
-    return made[()] if source.is_scalar else made
+    return made if source.ndim else made[()]
 
 
 def _signed_infinity(function: Any, negative: bool) -> None:

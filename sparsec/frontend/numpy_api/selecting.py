@@ -316,10 +316,10 @@ def flatnonzero(a: Any) -> Traced:
 def argwhere(a: Any) -> Traced:
     x = strong(a)
     rows = _true_positions(x if x.ndim else reshaped(x, (1,)))
-    result = new_array(x.trace, (rows[0].shape[0], x.ndim), I64)
+    result = new_array(x.trace, (x.ndim, rows[0].shape[0]), I64)
     for k in range(x.ndim):
-        store(x.trace, result[:, k], rows[k].read())
-    return result
+        store(x.trace, result[k], rows[k].read())
+    return result.T  # type: ignore[no-any-return]
 
 
 @implements(np.compress)

@@ -154,7 +154,7 @@ def lexsort(keys: Any, axis: Any = -1) -> Traced:
         for one, other in zip(columns[0].shape, column.shape):
             agreed(column.trace, one, other, "all keys need to be the same shape")
     if columns[0].ndim == 0:
-        return made(columns[0].trace, columns[0].trace.const(0, I64), ())
+        return Traced.scalar(columns[0].trace, columns[0].trace.const(0, I64))
     axis = axis_index(axis, columns[0].ndim)
     columns = [axis_last(c, axis) for c in columns]
     if columns[0].size == 0:

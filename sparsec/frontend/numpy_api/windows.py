@@ -39,8 +39,8 @@ def sliding_window_view(
     rest = list(source.type.shape)
     for k, n in zip(axes, size):
         rest[k] = rest[k] - (n - 1)
-    if any(isinstance(d, int) and d < 0 for d in rest):
+    if any(isinstance(d, int) and d < 1 for d in rest):
         raise ShapeError("window shape cannot be larger than input array shape", loc=user_loc())
-    if any((least := lower_bound(d)) is None or least < 0 for d in rest):
+    if any((least := lower_bound(d)) is None or least < 1 for d in rest):
         raise unsupported_argument("np.lib.stride_tricks.sliding_window_view", "a window that may not fit")
     return source.view("windows", size=size, axes=axes, readonly="windows overlap, so they are read-only")
