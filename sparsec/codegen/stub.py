@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sparsec.codegen.llfunc import Function, Variable, module_text
+from sparsec.codegen.result_memory import HANDLER, result_memory
 from sparsec.ir.call_record import (
     ANY,
     MAX_LEAVES,
@@ -64,13 +65,15 @@ class Layout:
     table: int
 
 
-def stub_text(layout: Layout) -> str:
-    """The module, for any machine. Functions of Python and NumPy have the prefix `sparsec_`."""
+def stub_text(layout: Layout, *, huge_pages: bool = False) -> str:
+    """The module, for any machine. Functions of Python and NumPy have the prefix `sparsec_`. huge_pages: the system
+    has Linux's `madvise`."""
+    memory, functions = result_memory(huge_pages=huge_pages)
     parts = [_names(layout), _guards(layout), _checks(layout), _pairs(layout), _arena(), _give_back(), _amount(),
-             _fresh(), _view(layout), _sized(layout), _owned_memory(), _free_memory(), _blocks(layout),
-             _drop_blocks(), _attempt(layout), _call(layout)]
+             _fresh(), *functions, _large(), _view(layout), _sized(layout), _owned_memory(), _free_memory(),
+             _blocks(layout), _drop_blocks(), _attempt(layout), _call(layout)]
     return module_text(
-        ["@arena.busy = internal global i64 0", "@arena.place = internal global ptr null",
+        [*memory, "@arena.busy = internal global i64 0", "@arena.place = internal global ptr null",
          "@arena.size = internal global i64 0", "@sparsec_array_type = external global i8",
          "@sparsec_call_name = external global i8"], parts)
 
@@ -394,6 +397,23 @@ def _fresh() -> Function:
     return f
 
 
+def _large() -> Function:
+    """ptr large(descr, rank, dims): as `fresh`, with memory that large results have had before."""
+    f = Function("ptr", "large", [("ptr", "descr"), ("i64", "rank"), ("ptr", "dims")])
+    handler = f.call("ptr", HANDLER)
+    with f.when(f.is_null(handler)):
+        f.ret("null")
+    before = f.call("ptr", "sparsec_PyDataMem_SetHandler", ("ptr", handler))
+    with f.when(f.is_null(before)):
+        f.ret("null")
+    made = f.call("ptr", "fresh", ("ptr", "%descr"), ("i64", "%rank"), ("ptr", "%dims"))
+    ours = f.call("ptr", "sparsec_PyDataMem_SetHandler", ("ptr", before))
+    f.call("void", "sparsec_Py_DecRef", ("ptr", before))
+    f.call("void", "sparsec_Py_DecRef", ("ptr", ours))
+    f.ret(made)
+    return f
+
+
 def _elements(f: Function, rank: str, dims: str) -> str:
     total = f.variable("i64", 1)
     with f.loop(rank) as k:
@@ -629,10 +649,11 @@ def _results(
     table, computed = f.word("%record", Record.RESULTS, "ptr"), f.array("i64", MAX_RANK)
     with f.loop(f.word("%record", Record.RESULT_COUNT)) as k:
         row = f.row(table, k, WORDS["result"])
-        small, block, large, sized, after = f.label(), f.label(), f.label(), f.label(), f.label()
+        small, block, large, plain, sized, after = (f.label() for _ in range(6))
+        array = f.variable("ptr", "null")
         rank, dims = f.word(row, 2), f.variable("ptr", f.word(row, 3, "ptr"))
         f.switch(f.word(row, 0), [(int(Result.SCRATCH), small), (int(Result.BLOCK), block),
-                                  (int(Result.SIZED), sized)], large)
+                                  (int(Result.SIZED), sized), (int(Result.LARGE), large)], plain)
         f.begin(block)
         words = f.at(scratch, f.op(f"mul i64 {k}, {SCRATCH_BYTES}"))
         f.store("i64", 0, words)
@@ -649,10 +670,14 @@ def _results(
             none = f.compare("slt", "i64", size, 0)
             f.store("i64", f.op(f"select i1 {none}, i64 0, i64 {size}"), f.row(computed, j, 1))
         dims.set(computed)
-        f.jump(large)
-        f.begin(large)
-        made = f.call("ptr", "fresh", ("ptr", f.word(row, 1, "ptr")), ("i64", rank), ("ptr", dims.get()))
-        good = f.label()
+        f.jump(plain)
+        made_now, good = f.label(), f.label()
+        for label, name in ((large, "large"), (plain, "fresh")):
+            f.begin(label)
+            array.set(f.call("ptr", name, ("ptr", f.word(row, 1, "ptr")), ("i64", rank), ("ptr", dims.get())))
+            f.jump(made_now)
+        f.begin(made_now)
+        made = array.get()
         f.branch(f.is_null(made), undo, good)
         f.begin(good)
         f.store("ptr", made, f.row(arrays, k, 1))

@@ -6,6 +6,7 @@ on copies); it is then served by `Specialisation.run` as ever.
 
 from __future__ import annotations
 
+import math
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,6 +28,7 @@ from sparsec.frontend.tree import LEAF, Tree
 from sparsec.frontend.warn import warn
 from sparsec.ir.call_record import (
     ANY,
+    LARGE_BYTES,
     MAX_FACTORS,
     MAX_LEAVES,
     MAX_POINTERS,
@@ -369,7 +371,8 @@ def _results(w: _Writer) -> Iterator[list[int]]:
             _need(shape == () and dtype.itemsize <= SCRATCH_BYTES)
             yield [Result.SCRATCH]
         elif all(type(d) is int for d in shape):
-            yield [Result.ARRAY, w.ref(np.dtype(dtype)), len(shape), w.list(shape)]
+            kind = Result.LARGE if math.prod(shape) * dtype.itemsize >= LARGE_BYTES else Result.ARRAY
+            yield [kind, w.ref(np.dtype(dtype)), len(shape), w.list(shape)]
         else:
             _need(len(shape) <= MAX_RANK)
             yield [Result.SIZED, w.ref(np.dtype(dtype)), len(shape), _amounts(w, shape, _given(w))]
@@ -475,7 +478,8 @@ def accelerate(
     if record is None:
         return
     try:
-        function = native.load(type(target), lambda found: stub_text(Layout(**asdict(found))), CALL,
+        huge = sys.platform.startswith("linux")
+        function = native.load(type(target), lambda found: stub_text(Layout(**asdict(found)), huge_pages=huge), CALL,
                                lambda text: cached_object(text, lambda t: compile_object(t, 1)))
     except CompileError:  # an LLVM that does not take it: calls go on in Python
         return

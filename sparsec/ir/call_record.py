@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-__all__ = ["ANY", "MAX_FACTORS", "MAX_LEAVES", "MAX_POINTERS", "MAX_RANK", "MAX_VALUES", "SCRATCH_BYTES", "WORDS",
-           "Check", "Guard", "Pair", "Param", "Record", "Result", "Step"]
+__all__ = ["ANY", "LARGE_BYTES", "MAX_FACTORS", "MAX_LEAVES", "MAX_POINTERS", "MAX_RANK", "MAX_VALUES",
+           "SCRATCH_BYTES", "WORDS", "Check", "Guard", "Pair", "Param", "Record", "Result", "Step"]
 
 #: Sizes of the tables that a call keeps on the stack.
 MAX_VALUES, MAX_POINTERS, MAX_LEAVES, MAX_RANK = 512, 256, 32, 64
@@ -31,6 +31,9 @@ MAX_FACTORS = 4
 
 #: Bytes for a scalar result, or for the words of an `ir.block`.
 SCRATCH_BYTES = 16
+
+#: Results of at least so many bytes get memory that is kept (`codegen.result_memory`); the C library keeps less.
+LARGE_BYTES = 1 << 17
 
 #: A stride that does not matter, since its axis has at most one element; a size that another check is about.
 ANY = -(1 << 63)
@@ -117,6 +120,7 @@ class Result(IntEnum):
     SCRATCH = 1
     SIZED = 2  # the dims are amounts
     BLOCK = 3  # descr, bytes of an element: memory that the compiled function asks for; becomes a flat array
+    LARGE = 4  # as ARRAY, in memory that is kept from call to call
 
 
 class Step(IntEnum):

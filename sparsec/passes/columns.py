@@ -68,6 +68,12 @@ def _boxes(shape: tuple[Dim, ...]) -> list[Box]:
     return [Box((0,) * last + (column,), (*rows, 1), (last,)) for column in range(int(shape[-1]))]  # type: ignore[arg-type]
 
 
+def _apart(access: Access, most: int) -> bool:
+    """Whether rows are long enough to make vectors of a column, or hold so much else that nothing else would."""
+    step = access.ref.strides[-2]
+    return access.shape[-2] >= _FEWEST_ROWS or (isinstance(step, int) and abs(step) > most)  # type: ignore[operator]
+
+
 @dataclass(frozen=True, slots=True)
 class _Touch:
     """What an op touches, row by row. cut: its last axis are columns, which a row has several of."""
@@ -92,7 +98,7 @@ def _touched(reads: Reads, most: int) -> list[list[_Touch]]:
         for access in accesses(op):
             if access.pointwise:
                 touched.setdefault((access.storage, shape), []).append(_Touch(number, access, False))
-                if _columns(shape, most):
+                if _columns(shape, most) and _apart(access, most):
                     touched.setdefault((access.storage, shape[:-1]), []).append(_Touch(number, access, True))
     return [group for group in touched.values()
             if len(group) ** 2 <= _MOST_PAIRS and any(touch.cut for touch in group)]

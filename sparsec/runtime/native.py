@@ -269,7 +269,8 @@ _PYTHON = (
 )  # fmt: skip
 
 # Positions in NumPy's table of functions, which NumPy 2 keeps as they are.
-_NUMPY = {"PyArray_Scalar": 60, "PyArray_NewCopy": 85, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282}
+_NUMPY = {"PyArray_Scalar": 60, "PyArray_NewCopy": 85, "PyArray_NewFromDescr": 94, "PyArray_SetBaseObject": 282,
+          "PyDataMem_SetHandler": 304}
 _ARRAY_TYPE, _ABI_VERSION, _ABI = 2, 0, 0x2000000
 
 
@@ -281,7 +282,8 @@ def symbols() -> dict[str, int] | None:
         found = {f"sparsec_{name}": _address(getattr(api, name)) for name in _PYTHON}
         found.update({f"sparsec_{name}": address for name, address in _numpy_functions().items()})
         c = ctypes.CDLL(None)
-        found |= {"sparsec_malloc": _address(c.malloc), "sparsec_free": _address(c.free)}
+        names = ("malloc", "free", "posix_memalign", "madvise")
+        found |= {f"sparsec_{name}": _address(getattr(c, name)) for name in names}
         name = sys.intern("__call__")
         _kept.append(name)
         found |= {"sparsec_array_type": id(np.ndarray), "sparsec_call_name": id(name)}

@@ -671,6 +671,31 @@ def test_an_index_that_is_out_of_range_is_the_same_error():
             g(np.arange(4.0), np.array([0, 9]))
 
 
+def test_large_results_have_memory_that_earlier_ones_had():
+    f = Counted(lambda x: x + 1).warm(np.zeros(1 << 16))
+    kept = [f(np.full(1 << 16, float(k))) for k in range(3)]
+    assert len({a.ctypes.data for a in kept}) == 3 and [a[-1] for a in kept] == [1, 2, 3]
+    places = {a.ctypes.data for a in kept}
+    assert all(a.flags.owndata and a.base is None and a.flags.aligned for a in kept)
+    del kept
+    again = f(np.zeros(1 << 16))
+    assert again.ctypes.data in places and f.python == 0
+    again.resize(1 << 17, refcheck=False)
+    assert again.sum() == 1 << 16 and not again[1 << 16 :].any()
+    again.resize(10, refcheck=False)
+    assert np.array_equal(again, np.ones(10))
+
+
+def test_kept_memory_has_bounds():
+    sizes = [(k + 1) << 15 for k in range(24)]
+    fs = [Counted(lambda x: x + 1).warm(np.zeros(n)) for n in sizes]
+    for _ in range(2):
+        held = [f(np.zeros(n)) for f, n in zip(fs, sizes)]
+        assert all((a == 1).all() for a in held)
+        del held
+    assert all(f.python == 0 for f in fs)
+
+
 def test_no_memory_for_the_result():
     f = Counted(lambda x: np.broadcast_to(x, (1 << 24, 1 << 24)) + 1)
     for _ in range(4):
