@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sparsec
-from tests.programs.harness import check, check_refused
+from tests.programs.harness import check
 
 DTYPES = ["?", "i1", "i4", "i8", "u1", "u8", "f2", "f4", "f8", "c8", "c16"]
 FOLDS = [
