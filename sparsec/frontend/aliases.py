@@ -34,7 +34,7 @@ def shared(array: Traced, name: str, leaving: int = 0) -> bool:
     storage = array.storage
     if storage is None:
         return False
-    if storage.param >= 0 or not name or isinstance(storage, Choice):
+    if storage.param >= 0 or not name or isinstance(storage, Choice) or storage.stands_for:
         return True
     walked = array.trace.walked
     if _reaches(walked[: len(walked) - leaving], storage, _DEPTH):
@@ -74,12 +74,19 @@ class Held:
 
 def mark_choice(made: Traced, name: str, others: Sequence[Traced]) -> None:
     """`made` is a copy where NumPy may have one of `others`, which can be seen: none may be written any more."""
-    if others:
-        made.readonly = f"`{name}` is one of several arrays, chosen when the program runs"
-        if made.storage is not None:
-            made.storage.conflict = made.readonly
-            made.storage.stands_for |= {s: user_loc() for x in others for s in storages_of(x)}
+    if others and made.storage is not None:
+        made.storage.conflict = f"`{name}` is one of several arrays, chosen when the program runs"
+        made.storage.stands_for |= {s: user_loc() for x in others for s in _all_behind(x)}
     refuse_writes(name, others)
+
+
+def inherit(made: Traced, *parts: Any) -> None:
+    """`made` is a copy of one of some values: what they stand for, it stands for too."""
+    if made.storage is None:
+        return
+    for storage in (s for x in parts if isinstance(x, Traced) for s in storages_of(x)):
+        made.storage.conflict = made.storage.conflict or storage.conflict
+        made.storage.stands_for |= storage.stands_for
 
 
 def refuse_writes(name: str, others: Sequence[Traced]) -> None:
@@ -113,9 +120,13 @@ def check_results(results: Sequence[Traced]) -> None:
     """Raises AliasError for a copy where NumPy may return an argument, or two results that share their elements."""
     for x in results:
         own = {s: line for storage in storages_of(x) for s, line in storage.stands_for.items()}
-        apart = (y for y in results if storages_of(y) != storages_of(x))
-        seen = {s for y in apart for storage in storages_of(y) for s in (storage, *storage.stands_for)}
+        seen = {s for y in results if storages_of(y) != storages_of(x) for s in _all_behind(y)}
         same = [s for s in own if s.param >= 0 or s in seen]
         if same:
             why = next(s.conflict for s in storages_of(x) if s.stands_for)
             raise AliasError(f"{why}: what is returned would be a copy", loc=own[same[0]], hint="return a copy of it")
+
+
+def _all_behind(x: Traced) -> list[Storage]:
+    """The storages in which the elements of an array lie, or for NumPy may lie."""
+    return [s for own in storages_of(x) for s in (own, *own.stands_for)]

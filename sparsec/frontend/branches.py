@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsec.errors import FAILURES, SparsecError
-from sparsec.frontend.aliases import Held, mark_choice, refuse_writes
+from sparsec.frontend.aliases import Held, inherit, mark_choice, refuse_writes
 from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Arrays, Carrier, alike, choose, maybe, storages_of
 from sparsec.frontend.convert import as_bool
@@ -304,10 +304,7 @@ def _joined(
         mark_choice(made, plan.names[k], plan.copied[k])
         if made.storage is not None:
             made.storage.maybe = frozenset(s for x in chosen for s in maybe(x))
-            copied = [s for x in chosen for s in storages_of(x) if s not in outer]
-            made.storage.conflict = made.storage.conflict or next((s.conflict for s in copied if s.conflict), "")
-            for storage in copied:
-                made.storage.stands_for |= storage.stands_for
+            inherit(made, *(x for x in chosen if not is_array(x) or outer.keys().isdisjoint(storages_of(x))))
         return made
     a, b = (p.state[k] for p in paths)
     if isinstance(a, Undefined) != isinstance(b, Undefined):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sparsec.errors import SparsecError
-from sparsec.frontend.aliases import Held, mark_choice, shared
+from sparsec.frontend.aliases import Held, inherit, mark_choice, shared
 from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Arrays, Carrier, Choice, alike, choose, maybe, storages_of
 from sparsec.frontend.convert import as_bool
@@ -232,10 +232,21 @@ class Variables:
             return varying(kind_of(after))
         return flexed(trace, kind_of(after)) if is_array(after) else None
 
-    def stays(self, k: int, after: Flat) -> bool:
-        """Whether a turn may leave the array that a leaf was before the loop."""
-        entered, last = self.entered[k], after[k]
-        return entered is not None and is_array(last) and entered in (last.storage, *last.storage.maybe)
+    def kept(self, k: int, after: Flat) -> list[Traced]:
+        """The arrays from before the loop, which others can see, that leaf `k` may be after some turns."""
+        return [self.leaves[m] for m in self._sources(k, after) if m in self.known]
+
+    def _sources(self, k: int, after: Flat) -> list[int]:
+        """The leaves that may have become leaf `k` after some turns."""
+        seen: set[int] = set()
+        todo = {k}
+        while todo:
+            last = after[todo.pop()]
+            places = (last.storage, *last.storage.maybe) if is_array(last) else ()
+            found = {m for m, storage in enumerate(self.entered) if storage is not None and storage in places}
+            todo |= found - seen
+            seen |= found
+        return sorted(seen)
 
     def written(self, trace: Trace, k: int) -> bool:
         """Whether a turn writes to what may be the array that a leaf was before the loop."""
@@ -244,19 +255,23 @@ class Variables:
 
     def replaced(self, after: Flat) -> bool:
         """Whether a leaf is an array that others can see if there is no turn, and another one after each turn."""
-        return any(self.kinds[k] is not None and not self.stays(k, after) for k in self.known)
+        return any(self.kinds[k] is not None and not self.kept(k, after) for k in self.known)
 
     def _left(self, trace: Trace, k: int, made: Any, after: Flat, ran: Value | bool) -> Any:
         """What a carried leaf is after the loop. ran: whether there was a turn."""
         before = self.leaves[k]
-        if is_array(made) and is_array(before):
-            made.storage.maybe |= frozenset(maybe(before))
-        if k not in self.known or (ran is True and not self.stays(k, after)):
-            return made
-        if isinstance(ran, Value) and not self.stays(k, after) and alike(made, before):
-            return choose(trace, ran, made, before)
-        mark_choice(made, self.leaf_names[k], [before])
-        made.storage.maybe = frozenset(storages_of(before))
+        if is_array(made):
+            earlier = [self.leaves[m] for m in {k, *self._sources(k, after)}]
+            made.storage.maybe |= {s for x in earlier if is_array(x) for s in maybe(x)}
+        kept = self.kept(k, after)
+        if k in self.known and ran is not True and not any(x is before for x in kept):
+            if isinstance(ran, Value) and not kept and alike(made, before):
+                return choose(trace, ran, made, before)
+            kept.append(before)
+        if kept:
+            mark_choice(made, self.leaf_names[k], kept)
+            made.storage.maybe |= {s for x in kept for s in storages_of(x)}
+        inherit(made, after[k])
         return made
 
     def leave(self, trace: Trace, results: Sequence[Value], after: Flat, ran: Value | bool, runs_once: bool) -> None:
@@ -418,8 +433,8 @@ def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[S
         elsewhere = is_array(before) and any(s in changed for s in storages_of(before))
         if elsewhere or (k in variables.watched and variables.written(trace, k)):
             raise CannotStage(f"`{name}` is both written in place and replaced")
-        others = [x for x in turn.after if x is not after and isinstance(x, Traced)]
-        if any(x.storage is after.storage for x in others if not x.is_scalar):
+        others = [x for m, x in enumerate(turn.after) if m != k and variables.kinds[m] is not None and is_array(x)]
+        if any(x.storage is after.storage for x in others):
             raise CannotStage(f"`{name}` shares its elements with another variable after a turn")
 
 
@@ -574,7 +589,7 @@ def _test(
 ) -> Any:
     """The region that decides whether another turn is made."""
     trace.restore(outer)
-    block = Block(trace)
+    block, of_the_body = Block(trace), variables.entered
     trace.loops += 1
     try:
         with block.open():
@@ -592,6 +607,7 @@ def _test(
                 test = trace.op("logical_and", test, stays)
     finally:
         trace.loops -= 1
+        variables.entered = of_the_body
     if block.changed(outer):
         raise CannotStage("its condition writes an array")
     renamed = version_params(block, storages, outer)
