@@ -46,6 +46,9 @@ from sparsec.ir.types import I64
 State = tuple[Any, ...]
 
 
+_RESULT = "return"  # stands for a variable's name where it is a value that may be several arrays
+
+
 @dataclass
 class Path:
     """One branch after tracing: its block, the variables it leaves, and its signal."""
@@ -194,6 +197,7 @@ class _Plan:
     copied: tuple[list[Traced], ...]  # arrays that others can see, of which a variable becomes a copy
     codes: frozenset[int]
     returned: ReturnShape | None
+    given: tuple[list[Traced], ...]  # the same for each traced part of what is returned
     carriers: tuple[Carrier, ...]
 
     @property
@@ -226,7 +230,7 @@ def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths
     codes = frozenset().union(*(codes_of(p.signal) for p in paths))
     carriers = tuple(Carrier(trace, p.block, outer) for p in paths)
     held = [Held((p.state, getattr(p.signal, "value", None)), outer) for p in paths]
-    returned = None
+    returned, given = None, list[list[Traced]]()
     if any(returns(p.signal) for p in paths):
         numbers = [k for k, p in enumerate(paths) if returns(p.signal)]
 
@@ -234,13 +238,16 @@ def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths
             if all(held[k].private(x, "") for k, x in zip(numbers, column)):
                 return None
             if len(column) == 2 and not alike(*column):
-                if any(Held(paths[k].signal.value, ()).twice(x) for k, x in zip(numbers, column)):  # type: ignore[union-attr]
-                    raise CannotStage("one path returns views of one array, the other arrays of another layout")
                 return None
             builds = {k: carriers[k].add(x) for k, x in zip(numbers, column)}
             return Arrays(tuple(builds.get(k) for k in range(len(paths))))
 
-        returned = return_shape([paths[k].signal.value for k in numbers], by_reference)  # type: ignore[union-attr]
+        values = [paths[k].signal.value for k in numbers]  # type: ignore[union-attr]
+        returned = return_shape(values, by_reference)
+        for kind, column in zip(returned.traced, zip(*(leaves_of(v, returned) for v in values))):
+            seen = [x for k, x in zip(numbers, column) if is_array(x) and not held[k].private(x, "")]
+            given.append([] if isinstance(kind, Arrays) else seen)
+            refuse_writes(_RESULT, given[-1])
     # Where a path certainly returns, its variables are never read again: the other path's stand.
     kinds = []
     copied: list[list[Traced]] = []
@@ -251,7 +258,7 @@ def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths
         kinds.append(Arrays((carriers[0].add(a), carriers[1].add(b))) if known else _kind(name, a, b))
         copied.append([] if known or kinds[-1] is None else seen)
         refuse_writes(name, copied[-1])
-    return _Plan(tuple(names), tuple(kinds), tuple(copied), codes, returned, carriers)
+    return _Plan(tuple(names), tuple(kinds), tuple(copied), codes, returned, tuple(given), carriers)
 
 
 def _kind(name: str, a: Any, b: Any) -> Kind | None:
@@ -317,8 +324,11 @@ def _signal(joiner: _Joiner, plan: _Plan, results: Any) -> Signal:
     code = Traced.scalar(trace, next(results), int) if plan.has_code else None
     value = None
     if plan.returned is not None:
-        value = plan.returned.build([joiner.build(k) if isinstance(k, Arrays) else variable(trace, results, k)
-                                     for k in plan.returned.traced])
+        parts = []
+        for kind, seen in zip(plan.returned.traced, plan.given, strict=True):
+            parts.append(joiner.build(kind) if isinstance(kind, Arrays) else variable(trace, results, kind))
+            mark_choice(parts[-1], _RESULT, seen)
+        value = plan.returned.build(parts)
     if code is not None:
         return Pending(code, plan.codes, value)
     (only,) = plan.codes
