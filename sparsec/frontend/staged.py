@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import abc
+import datetime
 import functools
 import operator
+import os
+import time
 import types
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +37,7 @@ from sparsec.frontend.methods import attribute
 from sparsec.frontend.mixed import Mixed, decide
 from sparsec.frontend.outside import ARRAYS, Outside, is_user_module
 from sparsec.frontend.symbolic import as_int
+from sparsec.ir.flags import BITS
 
 #: What a traced array keeps to itself, out of the program's sight.
 _INNER = frozenset(
@@ -81,7 +87,9 @@ class Runtime:
                 return builtin(*args, **kwargs)
             if function in (getattr, setattr, delattr):
                 return self._named_attribute(function, *args)
-        _refuse_random(function)
+        _refuse_ever_new(function)
+        if function in (np.errstate, np.seterr, np.seterrcall):
+            return self._error_state(function, **kwargs)
         owner = getattr(function, "__self__", None)
         module = getattr(function, "__module__", None) or ""
         numpys = module.split(".")[0] == "numpy" and not isinstance(owner, Traced)
@@ -94,6 +102,27 @@ class Runtime:
         if owner is not None:
             self.outside.check_unchanged(owner)
         return self._lift(result)
+
+    def _error_state(self, function: Any, **modes: Any) -> Any:
+        """`np.errstate`: warnings may be ignored. Compiled code tests no flags, and so raises nothing."""
+        if function is not np.errstate or not set(modes.values()) <= {"ignore", "warn"}:
+            raise UnsupportedError(
+                f"np.{function.__name__}, but to ignore or to warn, inside a traced function", loc=user_loc(),
+                hint="compute what tells: `(b == 0).any()`, `np.isfinite(x).all()`",
+            )
+        flags = BITS if "all" in modes else ()
+        every = {**dict.fromkeys(flags, modes.pop("all", "")), **modes}
+        return self._ignoring(
+            self.trace.ignored - set(every) | {f for f, mode in every.items() if mode == "ignore"}, every)
+
+    @contextmanager
+    def _ignoring(self, flags: frozenset[str], modes: dict[str, Any]) -> Iterator[None]:
+        before, self.trace.ignored = self.trace.ignored, flags
+        try:
+            with np.errstate(**modes):
+                yield
+        finally:
+            self.trace.ignored = before
 
     def _named_attribute(self, function: Any, owner: Any, name: str, *rest: Any) -> Any:
         """`getattr`, `setattr` and `delattr`."""
@@ -255,10 +284,27 @@ class Runtime:
         return result
 
 
-def _refuse_random(function: Any) -> None:
+#: What gives something else whenever it is asked.
+_EVER_NEW: tuple[Any, ...] = (
+    time.time, time.time_ns, time.monotonic, time.monotonic_ns, time.perf_counter, time.perf_counter_ns,
+    time.process_time, time.process_time_ns, time.localtime, time.gmtime, time.strftime, os.urandom, uuid.uuid1,
+    uuid.uuid4, input,
+)
+_EVER_NEW_METHODS = ("now", "utcnow", "today")  # of the classes of `datetime`
+
+
+def _refuse_ever_new(function: Any) -> None:
+    """Raises UnsupportedError for clocks, random numbers and input."""
     owner = getattr(function, "__self__", None)
     module = getattr(function, "__module__", None) or type(owner).__module__ or ""
     homes = (module, type(owner).__module__)
+    dated = isinstance(owner, type) and issubclass(owner, datetime.date) and function.__name__ in _EVER_NEW_METHODS
+    if dated or any(function is f for f in _EVER_NEW):
+        raise UnsupportedError(
+            f"{qualified_name(function)}: what it gives while the function is traced would be frozen",
+            loc=user_loc(),
+            hint="call it outside and pass the result as an argument",
+        )
     if any(home in ("random", "secrets") or home.startswith("numpy.random") for home in homes):
         raise UnsupportedError(
             f"{qualified_name(function)}: random numbers drawn while tracing would be frozen",

@@ -111,6 +111,7 @@ class Trace:
         self.sparse_indexes: list[Value] = []  # their indexes
         self.captured_sparse: dict[int, Traced] = {}  # those from outside the arguments, by identity
         self.support: Support | None = None  # which channels are live, where some argument is sparse
+        self.ignored: frozenset[str] = frozenset()  # by an `np.errstate` of the function's own
         self.running = True  # whether the user's function is; before and after it, only its caller's lines are
 
     # --- building ---

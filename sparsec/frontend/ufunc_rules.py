@@ -48,7 +48,8 @@ def known(trace: Trace, value: Value) -> np.ndarray[Any, Any] | None:
 
 
 def _note(trace: Trace, met: Value, flag: str) -> None:
-    if 0 not in met.type.shape:
+    """A warning where `met` is true, if the caller's error state wants it and the function does not ignore it."""
+    if 0 not in met.type.shape and flag not in trace.ignored:
         trace.ops("note", met, flag=flag)
 
 

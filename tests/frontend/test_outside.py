@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import functools
+import time
+import uuid
+import warnings
 from collections import defaultdict, namedtuple
 from types import SimpleNamespace
 
@@ -205,6 +209,30 @@ def test_nothing_else_outside_changes(fn):
         sparsec.jit(fn)(*arguments)
     assert caught.value.loc is not None and caught.value.loc.file == __file__
     assert COUNTS == [0] and NAMED.n == 0 and not FOUND and len(listed) == 1 and arguments[0].shape == (3,)
+
+
+@pytest.mark.parametrize("fn", [lambda x: x * time.time(), lambda x: x * datetime.datetime.now().year,
+                                lambda x: x * uuid.uuid4().int, lambda x: x + np.random.rand()])
+def test_what_is_ever_new_is_refused(fn):
+    with pytest.raises(UnsupportedError, match="would be frozen"):
+        sparsec.jit(fn)(np.ones(3))
+
+
+def test_error_states_inside():
+    def quiet(x, y):
+        with np.errstate(divide="ignore"):
+            return x // y
+
+    def strict(x, y):
+        with np.errstate(all="raise"):
+            return x // y
+
+    ones, none = np.ones(3, int), np.zeros(3, int)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not sparsec.jit(quiet)(ones, none).any()
+    with pytest.raises(UnsupportedError, match="errstate"):
+        sparsec.jit(strict)(ones, none)
 
 
 def test_variables_of_an_outer_function_are_not_assigned():

@@ -120,6 +120,8 @@ def np_reshape(a: Any, /, shape: Any, order: str = "C", *, copy: bool | None = N
 
 @method("reshape")
 def reshape_method(x: Traced, *shape: Any, order: str = "C", copy: bool | None = None) -> Traced:
+    if not shape:
+        raise TypeError("reshape() takes exactly 1 argument (0 given)")
     return reshape(x, shape[0] if len(shape) == 1 else shape, order, copy)
 
 
