@@ -211,8 +211,23 @@ def test_nothing_else_outside_changes(fn):
     assert COUNTS == [0] and NAMED.n == 0 and not FOUND and len(listed) == 1 and arguments[0].shape == (3,)
 
 
-@pytest.mark.parametrize("fn", [lambda x: x * time.time(), lambda x: x * datetime.datetime.now().year,
-                                lambda x: x * uuid.uuid4().int, lambda x: x + np.random.rand()])
+def asks_the_time(x):
+    return x * time.time()
+
+
+def asks_the_date(x):
+    return x * datetime.datetime.now().year
+
+
+def asks_for_a_name(x):
+    return x * uuid.uuid4().int
+
+
+def asks_for_chance(x):
+    return x + np.random.rand()
+
+
+@pytest.mark.parametrize("fn", [asks_the_time, asks_the_date, asks_for_a_name, asks_for_chance])
 def test_what_is_ever_new_is_refused(fn):
     with pytest.raises(UnsupportedError, match="would be frozen"):
         sparsec.jit(fn)(np.ones(3))
