@@ -21,7 +21,7 @@ from sparsec.frontend.convert import as_bool, as_traced
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.loops import State, Variables, stage_for, stage_while
 from sparsec.frontend.merge import CannotStage, is_scalar
-from sparsec.frontend.mixed import Mixed, settled
+from sparsec.frontend.mixed import Mixed, truth_of
 from sparsec.frontend.ranges import Elements, TracedRange, elements
 from sparsec.frontend.signals import (
     BREAK,
@@ -39,7 +39,6 @@ from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import apply_ufunc
 from sparsec.frontend.undefined import Undefined
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL
 
 Get = Callable[[], State]
 Set = Callable[[State], None]
@@ -75,9 +74,7 @@ def truth(x: Any) -> bool | Traced:
     if not isinstance(x, Traced):
         return bool(x)
     if isinstance(x, Mixed):
-        value = settled(x, BOOL)
-        assert value is not None  # every number has a truth
-        return truth(Traced.scalar(x.trace, value, bool))
+        return truth(Traced.scalar(x.trace, truth_of(x), bool))
     if x.type.size != 1:
         raise ShapeError(
             "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()",

@@ -32,7 +32,7 @@ from sparsec.frontend.merge import (
     varying,
     zeros_of,
 )
-from sparsec.frontend.mixed import Mixed
+from sparsec.frontend.mixed import Mixed, truth_of
 from sparsec.frontend.mutation import Snapshot
 from sparsec.frontend.ranges import TracedRange
 from sparsec.frontend.regions import Block, emit_control, version_params
@@ -616,6 +616,8 @@ def _test(
 
 def _test_of(trace: Trace, x: Any) -> Value:
     """The truth of a condition's result."""
+    if isinstance(x, Mixed):
+        return truth_of(x)
     if isinstance(x, Traced):
         return as_bool(trace, x.as_scalar().value)
     return trace.const(bool(x), BOOL)

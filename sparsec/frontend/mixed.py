@@ -28,7 +28,7 @@ from sparsec.frontend.trace import Trace
 from sparsec.ir.graph import Value
 from sparsec.ir.ops.record import Kind as OpKind
 from sparsec.ir.ops.record import record
-from sparsec.ir.types import I64, DType
+from sparsec.ir.types import BOOL, I64, DType
 
 #: The most results of one operation that are compared before it is done with each part.
 _MOST = 16
@@ -151,6 +151,13 @@ def settled(mixed: Mixed, dtype: DType) -> Value | None:
         if k != base:
             made = trace.op("where", mixed.is_part(k).value, value, made)
     return made
+
+
+def truth_of(mixed: Mixed) -> Value:
+    """Its truth: every number has one."""
+    value = settled(mixed, BOOL)
+    assert value is not None
+    return value
 
 
 def _fits(x: Any, dtype: DType) -> bool:

@@ -88,7 +88,7 @@ class Runtime:
             if function in (getattr, setattr, delattr):
                 return self._named_attribute(function, *args)
         _refuse_ever_new(function)
-        if function in (np.errstate, np.seterr, np.seterrcall):
+        if any(function is f for f in (np.errstate, np.seterr, np.seterrcall)):
             return self._error_state(function, **kwargs)
         owner = getattr(function, "__self__", None)
         module = getattr(function, "__module__", None) or ""

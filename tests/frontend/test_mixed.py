@@ -169,7 +169,15 @@ def wider_after_a_turn(x, n):
     return found
 
 
+def halved_while_large(x):
+    y = x[0] if x[0] > 0 else 0.0
+    while y > 0.1:
+        y = y / 2
+    return y
+
+
 CASES = {
+    halved_while_large: [(F8[8:],), (F8,)],
     number_before_the_first_turn: [(U8, np.zeros(20, np.int64)), (U8, np.zeros(20))],
     run_time_range: [(U8, np.array([n])) for n in (20, 1, 0)],
     while_loop: [(U8, np.array([n])) for n in (20, 0)],

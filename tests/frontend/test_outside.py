@@ -84,6 +84,9 @@ class Scaled:
         self.layers[0][1:] += self.a[1:]
         return self + x + self.total + self[0] + type(self).shared
 
+    def __eq__(self, other):
+        return self.a is other.a
+
     def __call__(self, x):
         buffer = np.zeros(3)
         buffer += x
