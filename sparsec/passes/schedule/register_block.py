@@ -231,7 +231,7 @@ def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
     lanes = machine.vector_bytes // found.itemsize
     rolled, body = _written_out(body, names, most=1), _written_out(body, names)
     parts, rows = block_size(found, body, pixels, machine)
-    inside = _Tile.of(body, pixels, parts * lanes)
+    inside = _Tile.of(body, pixels, parts * lanes, machine)
     edges = rolled if inside.share >= _INSIDE else body
 
     def tile(first: Expr, count: int, taps: Body, turn: Expr, copies: int, since: Expr | None) -> Body:
@@ -328,7 +328,8 @@ class _Tile:
 
     inside: where blocks begin in which the same conditions stay open as in the middle, away from the first and last
         rows of an image; empty where all blocks are alike. share: how many of all blocks these are. near, far: the
-        conditions that are left inside, and in the other blocks.
+        conditions that are left inside, and in the other blocks. Without registers for masks they wait in memory,
+        and nothing is gained, unless they are made in each turn of an inner loop: else all blocks are alike there.
     """
 
     inside: range
@@ -337,7 +338,7 @@ class _Tile:
     far: tuple[Expr, ...]
 
     @staticmethod
-    def of(body: Body, pixels: For, size: int) -> _Tile:
+    def of(body: Body, pixels: For, size: int, machine: Registers) -> _Tile:
         turns = turns_of(pixels) or range(0)
         conds = list(_conditions(body, {}))
 
@@ -346,7 +347,9 @@ class _Tile:
             return tuple(cond for cond in found if cond != const(True, BOOL))
 
         far = left(0, len(turns) - 1)
-        starts = range(0, len(turns) - size + 1, size)
+        inner = {loop.var.name for loop in _loops(body)}
+        made_again = any(isinstance(node, Var) and node.name in inner for cond in far for node in nodes(cond))
+        starts = range(0, len(turns) - size + 1, size) if machine.masks or made_again else range(0)
         middle = left(starts[len(starts) // 2], starts[len(starts) // 2] + size - 1) if starts else far
         if len(starts) < 2 or middle == far:
             return _Tile(range(0), 0, far, far)
@@ -402,7 +405,7 @@ def block_size(found: _Contraction, body: Body, pixels: For, machine: Registers)
 
     choices = {}
     for parts in range(1, min(vectors, _MOST_PARTS) + 1):
-        tile = _Tile.of(body, pixels, parts * lanes)
+        tile = _Tile.of(body, pixels, parts * lanes, machine)
         crowded = tile.inside and len(set(tile.near)) * parts > machine.masks
         other = 2 * parts + 3 if crowded else parts + 1  # masks without a register are made again, from vectors
         for height in range(1, most + 1):
