@@ -27,6 +27,7 @@ from sparsec.frontend.signals import (
     BREAK,
     BROKE,
     CONTINUE,
+    CONTINUED,
     GO_ON,
     RETURNED,
     Jump,
@@ -380,6 +381,22 @@ def after(signal: Any, rest: Callable[[], Any], names: Sequence[str], get: Get, 
     return signal
 
 
+def go_on(signal: Any, rest: Callable[[], Any], names: Sequence[str], get: Get, set_: Set) -> Any:
+    """What follows an `if` that may jump."""
+    if signal is None:
+        return rest()
+    if not isinstance(signal, Pending):
+        return signal
+    codes = signal.codes - {GO_ON}
+
+    def leave() -> Any:
+        if len(codes) > 1:
+            return Pending(signal.code, codes, signal.value)
+        return {BROKE: BREAK, CONTINUED: CONTINUE}.get(*codes) or Return(signal.value)
+
+    return if_(signal.code != GO_ON, leave, rest, names, get, set_)
+
+
 def unwrap(signal: Any) -> Any:
     """The function's own result."""
     if isinstance(signal, Return):
@@ -480,6 +497,7 @@ RUNTIME = {
     desugar.WHILE: while_,
     desugar.FOR: for_,
     desugar.AFTER: after,
+    desugar.GO_ON: go_on,
     desugar.UNWRAP: unwrap,
     desugar.CHOOSE: choose,
     desugar.AND: and_,

@@ -8,7 +8,8 @@ Branches and loop bodies become inner functions over the same local variables (`
 `control.py` may run them as Python would, or trace them into regions where a condition or a range is traced;
 `get` and `set` are the variables that they assign. A jump (`return`, `break`, `continue`) becomes the value
 of the inner function, and what follows a statement that may jump becomes one more inner function, `rest`,
-called where no jump was taken.
+called where no jump was taken: by the branches of an `if` themselves, or, where that would multiply it, once after
+the `if`, unless the branch taken has jumped.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ PREFIX = "__sparsec_"
 BODY = PREFIX + "body"
 
 #: Names that rewritten code calls; `control.py` provides them.
-IF, WHILE, FOR, AFTER, UNWRAP = (PREFIX + n for n in ("if", "while", "for", "after", "unwrap"))
+IF, WHILE, FOR, AFTER, GO_ON, UNWRAP = (PREFIX + n for n in ("if", "while", "for", "after", "go_on", "unwrap"))
 CHOOSE, AND, OR, NOT, CHAIN = (PREFIX + n for n in ("choose", "and", "or", "not", "chain"))
 BOTH, EITHER = (PREFIX + n for n in ("both", "either"))
 RETURN, BREAK, CONTINUE, LOCALS = (PREFIX + n for n in ("return", "break", "continue", "locals"))
+
+#: What follows an `if` that may jump is part of each branch that does not: in so many copies at most.
+MOST_COPIES = 4
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -115,6 +119,17 @@ def _returns(nodes: Sequence[ast.stmt]) -> bool:
     return any(isinstance(n, ast.Return) for n in _own(nodes))
 
 
+def _ends(stmts: Sequence[ast.stmt]) -> int:
+    """In how many places a statement list is left without a jump, if what follows stands in each branch."""
+    count = 1
+    for stmt in stmts:
+        if isinstance(stmt, (ast.Return, ast.Break, ast.Continue)):
+            return 0
+        if isinstance(stmt, ast.If) and _jumps([stmt]):
+            count *= _ends(stmt.body) + _ends(stmt.orelse)
+    return count
+
+
 def _blocks(node: ast.stmt) -> list[list[ast.stmt]]:
     """The statement lists inside a statement."""
     found = [
@@ -136,6 +151,7 @@ class _Function:
         self.node = node
         self.locals = _assigned(node.body)
         self.count = 0
+        self.copies = 1  # of the statements that are being rewritten
         self.reads = _reads(node.body)
         self.changed_by: dict[str, tuple[str, ...]] = {}  # a `rest` function -> variables that it assigns
 
@@ -228,12 +244,20 @@ class _Function:
     ) -> list[ast.stmt]:
         """An `if` or a loop that may jump, with all that follows it: its value is the block's."""
         out: list[ast.stmt] = []
+        once = False
         if rest:
-            name = self.fresh("rest")
+            name, copies = self.fresh("rest"), self.copies
+            ends = _ends([stmt])
+            once = isinstance(stmt, ast.If) and ends > 1 and copies * ends > MOST_COPIES
+            self.copies = copies if once else copies * ends
             out.append(self.inner(name, [], self.block(rest, top=False, then=then), stmt))
+            self.copies = copies
             self.changed_by[name] = (*_assigned(rest), *self.changed_by.get(then or "", ()))
             then = name
-        call = self.compound(stmt, then, out)
+        if once:
+            call = self.followed(GO_ON, self.compound(stmt, None, out), then or "", stmt, out)
+        else:
+            call = self.compound(stmt, then, out)
         out.append(ast.copy_location(ast.Return(_call(UNWRAP, [call], stmt) if top else call), stmt))
         return out
 
@@ -242,11 +266,12 @@ class _Function:
         if isinstance(stmt, ast.If):
             return self.if_(stmt, then, out)
         call = self.loop(stmt, out)
-        if then is None:
-            return call
-        return _call(
-            AFTER, [call, ast.Name(then, ast.Load()), *self.state(self.changed_by[then], stmt, out)], stmt
-        )
+        return call if then is None else self.followed(AFTER, call, then, stmt, out)
+
+    def followed(self, how: str, call: ast.expr, then: str, stmt: ast.stmt, out: list[ast.stmt]) -> ast.expr:
+        """A statement's call, and what follows it unless it has jumped."""
+        state = self.state(self.changed_by[then], stmt, out)
+        return _call(how, [call, ast.Name(then, ast.Load()), *state], stmt)
 
     def if_(self, stmt: ast.If, then: str | None, out: list[ast.stmt]) -> ast.expr:
         names = []

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from tests.programs.harness import backends, check, check_calls, check_refused
+from tests.programs.harness import backends, check, check_calls, check_refused, ir_text
 
 each_backend = pytest.mark.parametrize("backend", backends("interp", "cpu"))
 
@@ -444,3 +444,44 @@ def bad_while(x, y):
 def test_an_error_on_a_path_that_is_not_taken_is_none(backend, f):
     check_calls(f, [lambda: (np.zeros(2), np.zeros(3, np.uint8)), lambda: (np.full(2, 9.0), np.zeros(3, np.uint8))],
                 backend)
+
+
+def many_ways_out(x, n):
+    s = 0.0
+    for i in range(n[0]):
+        if x[0] > s:
+            s += x[i]
+            if s > 40:
+                break
+        s = s * 1.5
+        if x[1] > s:
+            if x[i] > 3:
+                continue
+            s = s - 1
+        s = s * 1.25
+        if x[2] > s:
+            s += 2
+        elif x[3] < s:
+            if x[i] < 0:
+                return s, -1
+            s -= 0.5
+        s = s * 1.125
+        if x[4] > s:
+            s += x[4]
+            if s > 30:
+                break
+        s = s * 0.5
+        if x[5] > s:
+            s += 1
+            if x[i] > 4:
+                return s, i
+        s = s * 0.25
+    return s, 0
+
+
+def test_what_follows_a_way_out_is_not_traced_for_each_path():
+    values = [3.0, 9.0, 1.0, -2.0, 5.0, 4.5, -1.0, 2.0]
+    calls = [lambda k=k, n=n: (np.roll(values, k), np.array([n])) for k in range(8) for n in (8, 0)]
+    for backend in backends("interp", "cpu"):
+        check_calls(many_ways_out, calls, backend)
+    assert ir_text(many_ways_out, np.array(values), np.array([8])).count("value=0.25,") <= 8

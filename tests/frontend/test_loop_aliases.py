@@ -112,3 +112,20 @@ def kept_over_turns(a, n):
 @pytest.mark.parametrize("backend", backends("numpy", "interp"))
 def test_a_copy_is_not_kept_where_the_array_is_written(backend):
     check_refused(kept_over_turns, lambda: (np.array([5.0, 10.0]), np.int64(2)), backend, "ConcretizationError")
+
+
+def reversed_or_not(a):
+    y = a * 2
+    z = y if a[0] > 9 else y[::-1]
+    z[0] = 7
+    return y + 0
+
+
+def views_of_what_is_returned(a):
+    y = a * 2
+    return y, y[:] if a[0] > 9 else y[::-1]
+
+
+@pytest.mark.parametrize("program", [reversed_or_not, views_of_what_is_returned])
+def test_a_copy_of_one_of_two_layouts_is_neither_written_nor_returned(program):
+    check_refused(program, lambda: (np.array([5.0, 10.0, 1.0]),), "interp", "AliasError")
