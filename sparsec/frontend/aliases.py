@@ -80,9 +80,9 @@ def mark_choice(made: Traced, name: str, others: Sequence[Traced]) -> None:
     refuse_writes(name, others)
 
 
-def inherit(made: Traced, *parts: Any) -> None:
+def inherit(made: Any, *parts: Any) -> None:
     """`made` is a copy of one of some values: what they stand for, it stands for too."""
-    if made.storage is None:
+    if not isinstance(made, Traced) or made.storage is None:
         return
     for storage in (s for x in parts if isinstance(x, Traced) for s in storages_of(x)):
         made.storage.conflict = made.storage.conflict or storage.conflict

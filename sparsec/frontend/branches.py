@@ -72,6 +72,16 @@ def stage_if(
     """
     test = as_bool(trace, cond.read())
     before, outer, containers = get(), trace.versions(), Snapshot(thunks)
+    conflicts = [(s, s.conflict) for s in trace.live]
+
+    def reset() -> None:
+        """Takes back all that the branches did."""
+        trace.restore(outer)
+        containers.restore()
+        set_(before)
+        for storage, conflict in conflicts:
+            storage.conflict = conflict
+
     try:
         paths, failing = [], {}
         for k, thunk in enumerate(thunks):
@@ -85,12 +95,12 @@ def stage_if(
                 else:
                     raise CannotStage(f"one path raises {type(error).__name__}") from error
         if failing:
-            return _failing(trace, test, thunks, failing, lambda: _reset(trace, outer, containers, set_, before))
+            return _failing(trace, test, thunks, failing, reset)
         trees = _take_apart(paths)
         names = [n for n, tree in zip(names, trees) for _ in range(leaf_count(tree))]
         plan = _plan(trace, outer, names, paths)
     except (CannotStage, SparsecError):
-        _reset(trace, outer, containers, set_, before)
+        reset()
         raise
     storages = [s for s in outer if any(p.block.versions.get(s, outer[s]) is not outer[s] for p in paths)]
     yields = [_yields(trace, p, plan, [p.block.versions.get(s, outer[s]) for s in storages]) for p in paths]
@@ -104,18 +114,6 @@ def stage_if(
     lengths: dict[Any, Any] = {}
     set_(packed(trees, [_joined(joiner, plan, k, paths, results, outer, lengths) for k in range(len(names))]))
     return _signal(joiner, plan, results)
-
-
-def _reset(
-    trace: Trace,
-    outer: dict[Any, Value],
-    containers: Snapshot,
-    set_: Callable[[State], None],
-    before: State,
-) -> None:
-    trace.restore(outer)
-    containers.restore()
-    set_(before)
 
 
 #: What a program may raise on one path only, and the kind of check that raises it when the program runs.

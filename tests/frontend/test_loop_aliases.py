@@ -129,3 +129,24 @@ def views_of_what_is_returned(a):
 @pytest.mark.parametrize("program", [reversed_or_not, views_of_what_is_returned])
 def test_a_copy_of_one_of_two_layouts_is_neither_written_nor_returned(program):
     check_refused(program, lambda: (np.array([5.0, 10.0, 1.0]),), "interp", "AliasError")
+
+
+def chosen_where_it_fails(a):
+    y = a * 2
+    if a[0] > 9:
+        z = y if a[1] > 0 else y[::-1]
+        raise ValueError(z.shape)
+    y[0] = 1
+    return y
+
+
+def a_number_after_each_turn(a):
+    s = a.sum()
+    for _ in range(a.shape[0]):
+        s = 5
+    return s
+
+
+@pytest.mark.parametrize("program", [chosen_where_it_fails, a_number_after_each_turn])
+def test_a_path_that_fails_leaves_no_marks(program):
+    check_calls(program, [lambda: (np.arange(20.0),)], "interp")

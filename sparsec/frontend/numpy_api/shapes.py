@@ -68,6 +68,9 @@ def _target_shape(size: Dim, shape: Any) -> tuple[Any, ...]:
     words = "(" + ",".join(map(str, dims)) + ("," if len(dims) == 1 else "") + ")"
     if isinstance(size, Poly):
         raise UnsupportedError(f"reshape of a run-time size into {words}", loc=user_loc(), hint="use -1 for an axis")
+    if isinstance(known, Poly):
+        raise UnsupportedError(f"reshape into {words}, lengths of which only the run knows", loc=user_loc(),
+                               hint="pass them as Python ints")
     raise ShapeError(f"cannot reshape array of size {size} into shape {words}", loc=user_loc())
 
 
