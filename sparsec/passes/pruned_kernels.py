@@ -82,20 +82,16 @@ class CompressPatterns(_Choice):
 
 @dataclass(frozen=True)
 class ReorderFilters(_Choice):
-    """Kernels in groups of one input channel and one pattern. To find the order takes some steps for each kernel at
-    every call: results of fewer than `least` elements do not pay for it."""
+    """Kernels in groups of one input channel and one pattern. To find the order takes a few steps for each kernel at
+    every call: less than what is won even for the smallest images."""
 
     name: ClassVar[str] = "reorder-filters"
     looks_for: ClassVar[tuple[str, ...]] = (_PRUNED,)
-    least: int = 64
 
     def rewrite(self, op: Op, names: Names) -> list[Op]:
         x, values, channels, patterns, rows, library = op.operands
-        images, _, height, width = op.result.type.shape
         sizes = (x.type.shape[1], library.type.shape[0], rows.type.shape[0], values.type.shape[0])
-        pixels = images * height * width
-        few = isinstance(pixels, Poly) or pixels < self.least
-        if few or not op.attrs["compressed"] or any(isinstance(d, Poly) for d in sizes):
+        if not op.attrs["compressed"] or any(isinstance(d, Poly) for d in sizes):
             return [op]
         b = _builder(op, names)
         count = {"library": sizes[1]}
