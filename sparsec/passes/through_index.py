@@ -4,10 +4,10 @@
 
     %n = index_group_count %i {by=16} : i64                   groups of 16 channels, some of which are live
     %g = index_groups %i {by=16, size=%n} : i32[%n<=32]
-    %e = index_expand %g {by=16} : i32[%n*16]
-    %at = index_positions %e, %i : i32[%n*16]
-    %x1 = take_channels %x, %at {axis=1, fill=0} : f32[1,%n*16]
-    %y = matmul_groups %x1, %b, %g, %at {by=16} : f32[1,1000]
+    %at = index_group_places %i {by=16, size=%n} : i32[16*%n]      where each of their channels is in %i; or -1
+    %m = index_group_masks %i {by=16, size=%n} : i32[%n<=32]       the same as bits
+    %x1 = take_channels %x, %at {axis=1, fill=0} : f32[1,16*%n]
+    %y = matmul_groups %x1, %b, %g, %m {by=16} : f32[1,1000]
 
 In the weight [out, in] of a dense layer the channels of one output lie side by side. Picked out one by one each of
 them is a load of its own; so x is widened to the groups in which something is live, and a group of the weight is one
@@ -24,7 +24,7 @@ from typing import ClassVar
 import numpy as np
 
 from sparsec.ir.builder import Builder, Names
-from sparsec.ir.dims import Poly, product, sym, upper_bound
+from sparsec.ir.dims import Dim, Poly, product, sym, upper_bound
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Value, walk
 from sparsec.ir.ops.record import record
@@ -125,19 +125,20 @@ class _Product:
 
     def _groups(self, x: Value, matrix: Value, index: Value) -> Value:
         inputs = int(matrix.type.shape[0])  # type: ignore[arg-type]
-        groups = self._group_index(index, -(-inputs // _BY))
-        members = self._index("index_expand", groups, by=_BY)
-        at = self._index("index_positions", members, index)
+        size = self._group_count(index, -(-inputs // _BY))
+        groups = self._index("index_groups", index, by=_BY, size=size)
+        at = self._index("index_group_places", index, by=_BY, size=size)
         widened = self._b.op("take_channels", x, at, axis=1, fill=0)
-        return self._b.op("matmul_groups", widened, matrix, groups, at, by=_BY)
+        masks = self._index("index_group_masks", index, by=_BY, size=size)
+        return self._b.op("matmul_groups", widened, matrix, groups, masks, by=_BY)
 
-    def _group_index(self, index: Value, full: int) -> Value:
+    def _group_count(self, index: Value, full: int) -> Dim:
+        """How many groups have a live channel, of `full`."""
         if index.name in self._literals:
-            return self._index("index_groups", index, by=_BY, size=0)
+            return len(np.unique(self._literals[index.name] // _BY))
         most = upper_bound(index.type.shape[0])
         count = self._b.op("index_group_count", index, by=_BY)
-        size = sym(f"%{count.name}", full if most is None else min(most, full), 0)
-        return self._b.op("index_groups", index, by=_BY, size=size)
+        return sym(f"%{count.name}", full if most is None else min(most, full), 0)
 
     def _index(self, name: str, *operands: Value, **attrs: object) -> Value:
         """An index; a literal where the operands are."""

@@ -1,7 +1,7 @@
 """Products with a matrix of which some rows are read: those of the channels that are live.
 
     %y = matmul_channels %x, %w, %i                  x[:, p] goes with row i[p] of w, for every p
-    %y = matmul_groups %x, %w, %g, %at {by=16}       the same by groups of 16 rows: x is in its place among them
+    %y = matmul_groups %x, %w, %g, %m {by=16}        the same by groups of 16 rows: x is in its place among them
 
 Weights are read where they lie. Where the elements of a column lie side by side (the weight [out, in] of a dense
 layer, transposed), sixteen rows are one load, and a group of them none of which is live is skipped.
@@ -83,23 +83,23 @@ register(OpRecord(
 # --- by groups of rows ---------------------------------------------------------------------------------------
 
 #: Columns of the result that are summed side by side: what is read of `a` serves all of them.
-_COLUMNS = 4
+_COLUMNS = 6
 
 
 def _group_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
     a, b = _checked("matmul_groups", types)
     by = attrs["by"]
-    if a.rank != 2 or a.dtype not in (F32, F64) or by < 1 or by & (by - 1):
-        raise ShapeError(f"matmul_groups takes matrices of f32 or f64 and groups of 2, 4, 8, …, not {a}, {by}")
-    (groups,), at = types[2].shape, types[3].shape
-    if at != a.shape[1:] or at != (groups * by,):
-        raise ShapeError(f"matmul_groups: {groups} groups of {by}, but {a.shape[1]} columns at {at}")
+    if a.rank != 2 or a.dtype not in (F32, F64) or by not in (2, 4, 8, 16):
+        raise ShapeError(f"matmul_groups takes matrices of f32 or f64 and groups of 2, 4, 8 or 16, not {a}, {by}")
+    if types[2].shape != types[3].shape or a.shape[1:] != (types[2].shape[0] * by,):
+        raise ShapeError(f"matmul_groups: {types[2]} of {by} with masks {types[3]}, but {a.shape[1]} columns")
     return [TensorType(a.dtype, (a.shape[0], b.shape[1]))]
 
 
-def _group_array(a: np.ndarray, b: np.ndarray, groups: np.ndarray, at: np.ndarray, by: int) -> np.ndarray:
+def _group_array(a: np.ndarray, b: np.ndarray, groups: np.ndarray, masks: np.ndarray, by: int) -> np.ndarray:
     rows = (groups[:, None] * by + np.arange(by)).reshape(-1)
-    return np.matmul(a[:, at >= 0], b[rows[at >= 0]])  # type: ignore[no-any-return]
+    live = (masks[:, None] >> np.arange(by) & 1).reshape(-1) == 1
+    return np.matmul(a[:, live], b[rows[live]])  # type: ignore[no-any-return]
 
 
 def _group_lower(nest: NestBuilder, by: int) -> None:
@@ -123,9 +123,9 @@ def _dots(nest: NestBuilder, by: int, i: Expr, columns: Sequence[Expr]) -> None:
         totals = [nest.mut(const(0, dtype), "total") for _ in columns]
         with nest.loop(groups) as g:
             row = nest.let(S.add(S.mul(S.cast(nest.read(2, g), I64), index(by)), lane))
-            place = nest.let(S.add(S.mul(g, index(by)), lane))
-            a = nest.read(0, i, place)
-            with nest.if_(S.ge(nest.read(3, place), const(0, I32))):
+            a = nest.read(0, i, S.add(S.mul(g, index(by)), lane))
+            bit = S.logical_and(S.shr(nest.read(3, g), S.cast(lane, I32)), const(1, I32))
+            with nest.if_(S.ne(bit, const(0, I32))):
                 for total, j in zip(totals, columns, strict=True):
                     nest.assign(total, S.fma(nest.read(1, row, j), a, total))
         for c, total in enumerate(totals):
@@ -150,15 +150,15 @@ def _total(nest: NestBuilder, sums: str, first: int, count: int) -> Expr:
 
 register(OpRecord(
     name="matmul_groups", kind=Kind.NEST, once=True, arity=4, attrs=("by",),
-    doc="`matmul_groups a, b, groups, at`: the product of matrices a and b of which column q of a goes with row "
-        "groups[q / by] * by + q % by of b. Where at[q] is negative there is none: neither is looked at.",
+    doc="`matmul_groups a, b, groups, masks`: the product of matrices a and b of which column q of a goes with row "
+        "groups[q / by] * by + q % by of b, where bit q % by of masks[q / by] is set; other rows are not read.",
     work=lambda types, attrs: _group_types(types, attrs)[0].size * types[0].shape[-1],
     infer=_group_types, ref=_group_array, lower=_group_lower,
     cases=(
-        case((2, 8), (10, 5), np.array([0, 2], "i4"), np.array([0, -1, 1, 2, -1, 3, -1, -1], "i4"),
+        case((2, 8), (10, 5), np.array([0, 2], "i4"), np.array([0b1101, 0b0010], "i4"),
              dtypes=("f4", "f4", "i4", "i4"), ulp=8, by=4),
-        case((1, 16), (16, 9), np.array([0], "i4"), np.arange(16).astype("i4"),
-             dtypes=("f8", "f8", "i4", "i4"), ulp=8, by=16),
+        case((1, 16), (16, 9), np.array([0], "i4"), np.array([0xFFFF], "i4"), dtypes=("f8", "f8", "i4", "i4"), ulp=8,
+             by=16),
         case((3, 0), (4, 2), np.array([], "i4"), np.array([], "i4"), dtypes=("f4", "f4", "i4", "i4"), by=8),
     ),
 ))

@@ -8,6 +8,7 @@ Every op here walks its operands once, side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -232,37 +233,107 @@ def _groups_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]
     return _vector(attrs["size"])
 
 
-def _grouped(nest: NestBuilder, by: int, write: bool) -> Expr:
-    """Walks the groups of the operand; gives their number."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An entry of an index: its place, the channel, the group, which of the groups that is, and whether it is the
+    first of it."""
+
+    place: Expr
+    channel: Expr
+    group: Expr
+    which: Expr
+    first: Expr
+
+    def inside(self, by: int) -> Expr:
+        """Its number in the group."""
+        return S.sub(self.channel, S.mul(self.group, const(by, I32)))  # type: ignore[no-any-return]
+
+
+def _grouped(nest: NestBuilder, by: int, each: Callable[[_Entry], None]) -> Expr:
+    """Walks the operand; gives the number of groups."""
     count, last = nest.mut(index(0), "count"), nest.mut(const(-1, I32), "last")
     with nest.loop(nest.shape(0)[0]) as i:
-        group = nest.let(S.quo(nest.read(0, i), const(by, I32)))
-        with nest.if_(S.gt(group, last)):
-            if write:
-                nest.write(0, (count,), group)
-            nest.assign(count, S.add(count, index(1)))
+        channel = nest.read(0, i)
+        group = nest.let(S.quo(channel, const(by, I32)))
+        first = nest.let(S.gt(group, last))
+        which = nest.let(S.sub(S.add(count, S.cast(first, I64)), index(1)))
+        each(_Entry(i, channel, group, which, first))
+        nest.assign(count, S.add(which, index(1)))
         nest.assign(last, group)
     return count
 
 
 def _group_count_lower(nest: NestBuilder, by: int) -> None:
-    nest.write(0, (), _grouped(nest, by, write=False))
+    nest.write(0, (), _grouped(nest, by, lambda entry: None))
 
 
 def _groups_lower(nest: NestBuilder, by: int, size: object) -> None:
-    _grouped(nest, by, write=True)
+    _grouped(nest, by, lambda entry: nest.write(0, (entry.which,), entry.group))
 
+
+def _group_places_lower(nest: NestBuilder, by: int, size: object) -> None:
+    with nest.loop(nest.result_shape()[0], bind="parallel") as q:
+        nest.write(0, (q,), const(-1, I32))
+
+    def put(entry: _Entry) -> None:
+        at = S.add(S.mul(entry.which, index(by)), S.cast(entry.inside(by), I64))
+        nest.write(0, (at,), S.cast(entry.place, I32))
+
+    _grouped(nest, by, put)
+
+
+def _group_masks_lower(nest: NestBuilder, by: int, size: object) -> None:
+    mask = nest.mut(const(0, I32), "mask")
+
+    def put(entry: _Entry) -> None:
+        bit = S.shl(const(1, I32), entry.inside(by))
+        nest.assign(mask, S.logical_or(bit, S.select(entry.first, const(0, I32), mask)))
+        nest.write(0, (entry.which,), mask)
+
+    _grouped(nest, by, put)
+
+
+def _group_masks_array(x: np.ndarray, by: int, size: int) -> np.ndarray:
+    groups, which = np.unique(x // by, return_inverse=True)
+    masks = np.zeros(len(groups), np.int32)
+    np.bitwise_or.at(masks, which, 1 << x % by)
+    return masks
+
+
+def _group_places_array(x: np.ndarray, by: int, size: int) -> np.ndarray:
+    at = np.full(len(np.unique(x // by)) * by, -1, np.int32)
+    at[np.unique(x // by, return_inverse=True)[1] * by + x % by] = np.arange(len(x))
+    return at
+
+
+_GROUPS: tuple[tuple[list[int], int], ...] = (([0, 3, 9], 2), ([], 0), ([4], 1), ([1, 2, 7, 8, 11, 15], 4))
 
 register(OpRecord(
     name="index_group_count", kind=Kind.INDEX, attrs=("by",),
     doc="How many groups of `by` neighbouring channels have a channel of the index.",
     infer=_group_count_types, ref=lambda x, by: np.int64(len(np.unique(x // by))), lower=_group_count_lower,
-    cases=tuple(case(np.array(x, "i4"), dtypes="i4", by=4) for x in ([0, 3, 9], [], [4])),
+    cases=tuple(case(np.array(x, "i4"), dtypes="i4", by=4) for x, _ in _GROUPS),
 ))
 
 register(OpRecord(
     name="index_groups", kind=Kind.INDEX, attrs=("by", "size"),
     doc="The groups of `by` neighbouring channels that have a channel of the index, sorted; `size` is their number.",
     infer=_groups_types, ref=lambda x, by, size: np.unique(x // by).astype(np.int32), lower=_groups_lower,
-    cases=tuple(case(np.array(x, "i4"), dtypes="i4", by=4, size=n) for x, n in (([0, 3, 9], 2), ([], 0), ([4], 1))),
+    cases=tuple(case(np.array(x, "i4"), dtypes="i4", by=4, size=n) for x, n in _GROUPS),
+))
+
+register(OpRecord(
+    name="index_group_places", kind=Kind.INDEX, attrs=("by", "size"),
+    doc="For each channel of the `size` groups that `index_groups` gives, its place in the index; -1 if it has none.",
+    infer=lambda types, attrs: _groups_types(types, {"size": attrs["size"] * attrs["by"]}),
+    ref=_group_places_array, lower=_group_places_lower,
+    cases=tuple(case(np.array(x, "i4"), dtypes="i4", by=4, size=n) for x, n in _GROUPS),
+))
+
+register(OpRecord(
+    name="index_group_masks", kind=Kind.INDEX, attrs=("by", "size"),
+    doc="For each of the `size` groups that `index_groups` gives, the channels that are in the index, as bits; `by` "
+        "is at most 31.",
+    infer=_groups_types, ref=_group_masks_array, lower=_group_masks_lower,
+    cases=tuple(case(np.array(x, "i4"), dtypes="i4", by=4, size=n) for x, n in _GROUPS),
 ))

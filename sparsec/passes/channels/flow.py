@@ -331,6 +331,16 @@ class Flow:
         except Refused as refused:
             self.copy(op, str(refused))
 
+    def added(self, name: str, *operands: Value, **attrs: Any) -> Value:
+        """One more op of the old program, and its result there."""
+        rec = record(name)
+        (type,) = infer_types(rec, operands, {**rec.defaults, **attrs})
+        result = Value(self.names.fresh(), type)
+        like = self._like
+        self.add(Op(name, operands, (result,), {**rec.defaults, **attrs}, (), self._loc()))
+        self._like = like
+        return result
+
     def _define(self, op: Op, found: State | None) -> None:
         if found is not None:
             # A view stays one of the storage that it was taken of: results may lie in it.

@@ -108,8 +108,8 @@ def write(flow: Flow, op: Op) -> Live | Later | Value:
         raise Refused("the array that is written is kept in full")
     if op.name == "scatter":
         return _scattered(flow, op)
-    version, region, value = op.operands
-    views = _views(flow, version, region)
+    op, views = _straight(flow, op, _views(flow, *op.operands[:2]))
+    version, _, value = op.operands
     window = _window(version, views)
     found = _join(flow, op, window) if window is not None else None
     if found is not None:
@@ -131,6 +131,30 @@ def _views(flow: Flow, version: Value, region: Value) -> list[Op]:
         found.insert(0, flow.views[region.name])
         region = found[0].operands[0]
     return found
+
+
+def _straight(flow: Flow, op: Op, views: list[Op]) -> tuple[Op, list[Op]]:
+    """A write through transposed slices as one to a slice: its value is transposed instead. Other writes as they
+    are."""
+    version, _, value = op.operands
+    rank = version.type.rank
+    start, size, step, perm = [0] * rank, list(version.type.shape), [1] * rank, list(range(rank))
+    for view in views:
+        if view.name == "transpose":
+            perm = [perm[k] for k in view.attrs["perm"]]
+        elif view.name == "slice":
+            for k, axis in enumerate(perm):
+                start[axis] += step[axis] * view.attrs["start"][k]
+                step[axis] *= view.attrs["step"][k]
+                size[axis] = view.attrs["size"][k]
+        else:
+            return op, views
+    if perm == list(range(rank)) or value.type.rank not in (0, rank):
+        return op, views
+    region = flow.added("slice", version, start=tuple(start), size=tuple(size), step=tuple(step))
+    if value.type.rank:
+        value = flow.added("transpose", value, perm=tuple(perm.index(k) for k in range(rank)))
+    return replace(op, operands=(version, region, value)), [flow.views[region.name]]
 
 
 def _window(version: Value, views: Sequence[Op]) -> _Window | None:
