@@ -263,6 +263,7 @@ class Variables:
         if is_array(made):
             earlier = [self.leaves[m] for m in {k, *self._sources(k, after)}]
             made.storage.maybe |= {s for x in earlier if is_array(x) for s in maybe(x)}
+            inherit(made, after[k])
         kept = self.kept(k, after)
         if k in self.known and ran is not True and not any(x is before for x in kept):
             if isinstance(ran, Value) and not kept and alike(made, before):
@@ -271,7 +272,6 @@ class Variables:
         if kept:
             mark_choice(made, self.leaf_names[k], kept)
             made.storage.maybe |= {s for x in kept for s in storages_of(x)}
-        inherit(made, after[k])
         return made
 
     def leave(self, trace: Trace, results: Sequence[Value], after: Flat, ran: Value | bool, runs_once: bool) -> None:

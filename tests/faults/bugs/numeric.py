@@ -200,7 +200,7 @@ def _(plant):
 
 @bug("floats are summed one by one", 47)
 def _(plant):
-    def one_by_one(nest: Any, count: Any, element: Any, dtype: Any) -> Any:
+    def one_by_one(nest: Any, count: Any, element: Any, dtype: Any, **form: Any) -> Any:
         total = nest.mut(summation.const(0, dtype), "total")
         with nest.loop(count) as k:
             nest.assign(total, S.add(total, element(k)))
@@ -211,9 +211,8 @@ def _(plant):
 
 @bug("each thread has a partial sum", 47, shows="assert 2 == 1")
 def _(plant):
-    run = summation._run
-    plant.setattr(summation, "_run", lambda nest, start, size, element, dtype, lanes: run(
-        nest, start, size, element, dtype, lanes // settings.num_threads))
+    lanes = summation._lanes
+    plant.setattr(summation, "_lanes", lambda dtype: lanes(dtype) // settings.num_threads)
 
 
 @bug("an integer to a negative power is 1", 48, shows=NOT_RAISED)

@@ -27,7 +27,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.python_numbers import operate
 from sparsec.ir import text
-from sparsec.ir.types import I64
+from sparsec.ir.types import BOOL, I64
 from sparsec.runtime.locks import ForkLock
 from tests.faults.bugs import bug
 
@@ -56,11 +56,8 @@ def _(plant):
 
 @bug("a mask selects as many elements as it has", 60, shows="NumPy gives")
 def _(plant):
-    def all_of(of: Any, mask: Any) -> Any:
-        total = of.const(mask.type.size, I64)
-        return of.ops("nonzero", mask, count=symbolic.symbol_of(total, 0, mask.type.size))
-
-    plant.setattr(indexing, "true_positions", all_of)
+    plant.setattr(indexing, "true_positions", lambda of, mask: symbolic.true_positions(
+        of, of.op("logical_or", mask, of.const(True, BOOL))))
 
 
 @bug("a traced array works after its trace", 54, shows="not refused|DID NOT RAISE")
