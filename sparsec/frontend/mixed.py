@@ -272,9 +272,30 @@ def _of_all(mixed: Mixed, f: Callable[[Any], Any]) -> Any:
         made = []
     harmless = all(record(op.name).kind is not OpKind.CHECK for op in trace.builder.ops[count:])
     if made and harmless and all(is_number(x) and not isinstance(x, Mixed) for x in made):
-        return joined(mixed, made)
+        return joined(mixed, made, _stays_faithful(mixed, f, made))
     trace.take_back(count)
     return None
+
+
+def _stays_faithful(mixed: Mixed, f: Callable[[Any], Any], made: Sequence[Any]) -> bool:
+    """Whether the other results hold the known number's result, as the other parts hold the known number."""
+    known = [k for k, p in enumerate(mixed.parts) if type(p) in PYTHON_NUMBERS]
+    if not mixed.faithful or len(known) != 1 or type(made[known[0]]) not in PYTHON_NUMBERS:
+        return False
+    trace, count = mixed.trace, len(mixed.trace.builder.ops)
+    for k, part in enumerate(mixed.parts):
+        if k == known[0]:
+            continue
+        held = converted(mixed.parts[known[0]], dtype_of(part))
+        with np.errstate(all="ignore"):
+            got = None if held is None or weak_of(part) else f(held[()])
+        if not isinstance(got, np.generic) or got.dtype != dtype_of(made[k]):
+            trace.take_back(count)
+            return False
+        want = converted(made[known[0]], got.dtype)
+        if want is None or want.tobytes() != got.tobytes():
+            return False
+    return True
 
 
 def is_number(x: Any) -> bool:
@@ -282,7 +303,7 @@ def is_number(x: Any) -> bool:
     return type(x) in PYTHON_NUMBERS or isinstance(x, np.generic) or (isinstance(x, Traced) and x.is_scalar)
 
 
-def joined(mixed: Mixed, results: Sequence[Any]) -> Any:
+def joined(mixed: Mixed, results: Sequence[Any], faithful: bool = False) -> Any:
     """Scalars, one for each part, as one: mixed again unless they are of one kind."""
     trace = mixed.trace
     kinds = list(dict.fromkeys((dtype_of(x), weak_of(x)) for x in results))
@@ -301,7 +322,7 @@ def joined(mixed: Mixed, results: Sequence[Any]) -> Any:
         return parts[0]
     same = places == list(range(len(results)))
     which = mixed.which if same else mixed.chosen([trace.const(p, I64) for p in places])
-    return Mixed(trace, which, parts)
+    return Mixed(trace, which, parts, faithful and same)
 
 
 #: Python's operators on numbers that are known.

@@ -63,7 +63,7 @@ def _on_mixed(ufunc: np.ufunc, operands: Sequence[Any], mixed: Mixed) -> Any:
 
     def on(part: Any) -> Any:
         known = tuple(part if x is mixed else x for x in operands)
-        plain = all(type(x) in PYTHON_NUMBERS for x in known)
+        plain = all(type(x) in PYTHON_NUMBERS or isinstance(x, np.generic) for x in known)
         return PYTHON[ufunc](*known) if plain else operate(ufunc, *known)
 
     return each(mixed, on) if all(is_number(x) for x in operands) else decide(mixed, on)

@@ -214,6 +214,7 @@ def test_nothing_is_decided_at_run_time_where_all_types_give_the_same():
 
     text = ir_text(total, np.ones(9), np.zeros(40, int), stage="dce")
     assert " = if " not in text
+    assert " = where " not in ir_text(smoothed, F4, stage="dce")
     assert re.search(r"for (%\w+, ){3}%\w+ \(%\w+: i64, %\w+: f64\) \{", text)  # the sum, and nothing else
 
 
