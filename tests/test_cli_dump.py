@@ -112,7 +112,7 @@ def test_specs_of_views():
 
 
 @pytest.mark.parametrize(
-    "spec", ["f33[2]", "f32[2", "f32[n]", "f32 f32", "f32[2] @x, i32[2] @x", "f32[2],,f32"]
+    "spec", ["f33[2]", "f32[2", "f32[n]", "f32 f32", "f32[2] @x, i32[2] @x", "f32[2],,f32", "f32[-2]"]
 )
 def test_bad_specs(spec):
     with pytest.raises((ParseError, ArgumentError)):
@@ -145,6 +145,7 @@ def test_errors_show_the_line(tmp_path, capsys):
     assert main(["dump", f"{path}:f", "--spec", "f32[2], f32[3]"]) == 1
     message = capsys.readouterr().err
     assert "wrong.py:2" in message and "^" in message
+    assert "error: [SP024] operands could not be broadcast together with shapes (2,) (3,)\n" in message
 
 
 def test_unknown_stage(file, capsys):

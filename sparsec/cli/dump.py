@@ -207,9 +207,12 @@ def _item(text: str) -> Any:
 
 def _static_shape(type: TensorType) -> tuple[int, ...]:
     try:
-        return type.static_shape
+        shape = type.static_shape
     except TypeError:
         raise ArgumentError(f"{type} in --spec has dims without a size", hint="write numbers") from None
+    if any(d < 0 for d in shape):
+        raise ArgumentError(f"{type} in --spec has a negative size")
+    return shape
 
 
 def _argument(item: Any, storages: dict[str, np.ndarray], extents: dict[str, int]) -> Any:

@@ -119,7 +119,7 @@ class Arguments:
             hash(static)
         except TypeError:
             raise ArgumentError(
-                f"an argument of type {type(leaf).__name__} is neither an array nor hashable",
+                f"an argument of type {type(static.value).__name__} is neither an array nor hashable",
                 hint="pass arrays, numbers, and tuples, lists or dicts of them",
             ) from None
         return static

@@ -14,7 +14,7 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast,
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace
-from sparsec.ir.dims import Dim, Poly
+from sparsec.ir.dims import Poly, shape_text
 from sparsec.ir.graph import Value
 from sparsec.ir.types import DType
 
@@ -97,12 +97,8 @@ def fit(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
     except ShapeError:
         fits = False
     if not fits:
-
-        def words(dims: tuple[Dim, ...]) -> str:
-            return "(" + ",".join(map(str, dims)) + ("," if len(dims) == 1 else "") + ")"
-
         raise ShapeError(
-            f"could not broadcast input array from shape {words(have)} into shape {words(shape)}",
+            f"could not broadcast input array from shape {shape_text(have)} into shape {shape_text(shape)}",
             loc=user_loc(),
         )
     return broadcast(trace, value, shape)

@@ -44,6 +44,8 @@ class Dynamic:
         self._axes: dict[str, dict[int, Axis] | None] = {}
         if isinstance(given, str):
             given = (given,)
+        if not isinstance(given, (Mapping, Sequence)):
+            raise ArgumentError("dynamic takes names, or a dict from names to axes")
         for name in given:
             if name not in parameters and not takes_any:
                 raise ArgumentError(f"dynamic: there is no parameter {name!r}",

@@ -42,7 +42,7 @@ from sparsec.frontend.symbolic import (
 )
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import fresh_array, store
-from sparsec.ir.dims import Dim, Poly
+from sparsec.ir.dims import Dim, Poly, shape_text
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, I64, DType
 
@@ -370,7 +370,7 @@ def _broadcast_shape(indexes: list[Traced | int]) -> tuple[Dim, ...]:
     try:
         return broadcast_shapes(*shapes)
     except ShapeError:
-        text = " ".join("(" + ",".join(map(str, s)) + ("," if len(s) == 1 else "") + ")" for s in shapes)
+        text = " ".join(map(shape_text, shapes))
         raise IndexOutOfRange(
             f"shape mismatch: indexing arrays could not be broadcast together with shapes {text}",
             loc=user_loc(),

@@ -22,7 +22,7 @@ from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Trace
 from sparsec.frontend.ufuncs import fresh_array
 from sparsec.frontend.undefined import Undefined
-from sparsec.ir.dims import Dim, Poly, symbols, upper_bound
+from sparsec.ir.dims import Dim, Poly, shape_text, symbols, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, I64, DType, TensorType
 
@@ -201,7 +201,7 @@ def _words(kind: Kind) -> str:
     what = words_of(kind.dtype, kind.weak)
     if kind.shape is None:
         return what
-    return f"{what} array of shape ({', '.join(map(str, kind.shape))}{',' * (len(kind.shape) == 1)})"
+    return f"{what} array of shape {shape_text(kind.shape)}"
 
 
 def same(a: Any, b: Any) -> bool:

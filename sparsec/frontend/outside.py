@@ -10,6 +10,7 @@ elements of arrays: a program runs again and again, and what Python does while i
 from __future__ import annotations
 
 import copy
+import enum
 import io
 import sys
 import types
@@ -109,6 +110,10 @@ def _runs_unseen(cls: type) -> bool:
         and is_user_module(f.__module__, f.__code__.co_filename)
         for n, f in vars(cls).items()
     )
+
+
+def _file_of(cls: type) -> str | None:
+    return getattr(sys.modules.get(cls.__module__), "__file__", None)
 
 
 def is_user_module(name: str | None, file: str | None) -> bool:
@@ -272,6 +277,19 @@ class Outside:
     def holds(self, x: Any) -> bool:
         """Whether an object was reached from outside, or stands for one that was."""
         return id(x) in self._known or isinstance(x, (types.ModuleType, type))
+
+    def returned(self, x: Any) -> Any:
+        """An object that every call returns. Raises UnsupportedError where each should make its own."""
+        if id(x) in self._known:
+            return self._known[id(x)][0]
+        users = isinstance(x, types.FunctionType) or is_user_module(type(x).__module__, _file_of(type(x)))
+        mutable = type(x).__hash__ is None and not isinstance(x, slice)
+        if isinstance(x, Iterator) or mutable or (users and not isinstance(x, enum.Enum)):
+            raise UnsupportedError(
+                f"a result of type {type(x).__name__}: every call should make its own", loc=self.trace.builder.loc,
+                hint="return arrays, numbers, strings, and tuples, lists or dicts of them",
+            )
+        return x
 
     # --- changing ---
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -141,8 +141,13 @@ def shared(leaf: View, results: Results) -> bool:
     return sum(any(not x.param and x.storage == leaf.storage for x in views_in(y)) for y in results.leaves) > 1
 
 
-def collect(trace: Trace, result: Any, arguments: Sequence[Traced]) -> Results:
-    """Takes the result apart; arrays are read now, after all writes."""
+def collect(
+    trace: Trace, result: Any, arguments: Sequence[Traced], constant: Callable[[Any], Any] = lambda x: x
+) -> Results:
+    """Takes the result apart; arrays are read now, after all writes.
+
+    constant: what every call gives for an object that is no array.
+    """
     items: list[Any] = []
     found = Results(flatten(result, items))
     check_results([x for x in items if isinstance(x, Traced)])
@@ -150,8 +155,10 @@ def collect(trace: Trace, result: Any, arguments: Sequence[Traced]) -> Results:
         earlier = next((j for j in range(k) if items[j] is item), None)
         if earlier is not None and isinstance(item, (Traced, np.ndarray)):
             found.leaves.append(SameAs(earlier))
-        else:
+        elif isinstance(item, (Traced, np.ndarray)):
             found.leaves.append(_array_or_either(trace, item, items[:k], arguments, found))
+        else:
+            found.leaves.append(Constant(constant(item)))
     return found
 
 

@@ -16,7 +16,7 @@ from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
-from sparsec.ir.dims import Dim, Poly, lower_bound, sym, symbols, upper_bound
+from sparsec.ir.dims import Dim, Poly, lower_bound, shape_text, sym, symbols, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
 
@@ -283,7 +283,7 @@ def broadcast_shapes(*shapes: Sequence[Dim]) -> tuple[Dim, ...]:
             if found == 1:
                 found = dim
             else:
-                words = " ".join(str(tuple(map(str, s))) for s in shapes)
+                words = " ".join(map(shape_text, shapes))
                 found = same_dim(
                     require_trace("broadcasting"),
                     found,

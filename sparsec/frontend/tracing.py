@@ -109,7 +109,7 @@ def _trace_once(
             trace.running = False
             outside.check_unchanged()
             trace.captures.check_unchanged()
-            results = collect(trace, result, arrays[: len(call.arrays)])
+            results = collect(trace, result, arrays[: len(call.arrays)], outside.returned)
         except Exception as error:
             explained = _explained(error, getattr(fn, "__code__", None))
             if explained is error:

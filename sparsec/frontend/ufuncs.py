@@ -29,7 +29,7 @@ from sparsec.frontend.mixed import (
 )
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
-from sparsec.ir.dims import Poly
+from sparsec.ir.dims import Poly, shape_text
 from sparsec.ir.graph import Value
 from sparsec.ir.ops.record import REGISTRY, Kind
 from sparsec.ir.types import BOOL, I64, DType
@@ -264,16 +264,14 @@ def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -
     shapes = [x.shape for x in operands if isinstance(x, Traced)]
     if where is not True:
         shapes.append(as_traced(where).shape)
-    try:
-        shape = broadcast_shapes(*shapes)
-        for o in outs:
-            if o is not None and broadcast_shapes(shape, o.shape) != o.shape:
-                raise ValueError(
-                    f"non-broadcastable output operand with shape {o.shape} doesn't match the "
-                    f"broadcast shape {shape}"
-                )
-    except ValueError as error:
-        raise ShapeError(str(error), loc=user_loc()) from None
+    shape = broadcast_shapes(*shapes)
+    for o in outs:
+        if o is not None and broadcast_shapes(shape, o.shape) != o.shape:
+            raise ShapeError(
+                f"non-broadcastable output operand with shape {shape_text(o.shape)} doesn't match the "
+                f"broadcast shape {shape_text(shape)}",
+                loc=user_loc(),
+            )
     if len(shape) > MAX_RANK:
         raise ShapeError(
             f"arrays of rank {len(shape)} are not supported (at most {MAX_RANK})", loc=user_loc()

@@ -187,3 +187,9 @@ def dim_text(dim: Dim) -> str:
         body = names if names and size == 1 else f"{size}*{names}" if names else str(size)
         parts.append(f"{sign}{body}")
     return "".join(parts).removeprefix("+")
+
+
+def shape_text(shape: Iterable[Dim]) -> str:
+    """A shape as NumPy's messages write it: `(2,)`, `(2,3)`."""
+    dims = [str(d) for d in shape]
+    return f"({','.join(dims)}{',' * (len(dims) == 1)})"

@@ -164,6 +164,13 @@ def test_arrays_from_outside_are_returned_as_they_are():
         assert one is a and two is listed[0] and np.shares_memory(three, a)
 
 
+@pytest.mark.parametrize("make", [lambda x: {1, 2}, lambda x: (v for v in x), lambda x: [lambda: x],
+                                  lambda x: (Scaled(x), x), lambda x: SimpleNamespace(x=x)], ids=range(5))
+def test_objects_that_every_call_should_make_are_no_results(make):
+    with pytest.raises(UnsupportedError, match="every call should make its own"):
+        sparsec.jit(make)(np.ones(3))
+
+
 COUNTS = [0]
 NAMED = SimpleNamespace(n=0, w=np.zeros(3))
 TURNS = iter(range(9))

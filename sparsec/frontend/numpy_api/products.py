@@ -37,6 +37,7 @@ from sparsec.frontend.numpy_api.support import (
     unsupported_argument,
 )
 from sparsec.frontend.ufuncs import resolve, store
+from sparsec.ir.dims import shape_text
 from sparsec.ir.graph import Value
 from sparsec.ir.types import F32, DType
 
@@ -246,7 +247,7 @@ def checked_out(result: Any, out: Any) -> Any:
 def contracted(x: Traced, y: Traced, left: Sequence[int], right: Sequence[int], function: str) -> Traced:
     """Sums over the axes `left` of x and `right` of y; the other axes of x, then those of y remain."""
     sizes = [x.shape[k] for k in left], [y.shape[k] for k in right]
-    shapes = " and ".join("(" + ",".join(map(str, v.shape)) + ")" for v in (x, y))
+    shapes = " and ".join(shape_text(v.shape) for v in (x, y))
     message = "shape-mismatch for sum" if function == "tensordot" else f"shapes {shapes} not aligned"
     for one, other in zip(*sizes):
         agreed(x.trace, one, other, message)

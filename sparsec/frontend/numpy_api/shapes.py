@@ -22,7 +22,7 @@ from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import length_dim
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axis, refuse
 from sparsec.frontend.ufuncs import fresh_array
-from sparsec.ir.dims import Dim, Poly, product, quotient
+from sparsec.ir.dims import Dim, Poly, product, quotient, shape_text
 from sparsec.ir.remarks import Topic, remark_value
 
 
@@ -65,7 +65,7 @@ def _target_shape(size: Dim, shape: Any) -> tuple[Any, ...]:
             return tuple(rest if is_open else d for d, is_open in zip(dims, open_))
     elif known == size:
         return dims
-    words = "(" + ",".join(map(str, dims)) + ("," if len(dims) == 1 else "") + ")"
+    words = shape_text(dims)
     if isinstance(size, Poly):
         raise UnsupportedError(f"reshape of a run-time size into {words}", loc=user_loc(), hint="use -1 for an axis")
     if isinstance(known, Poly):
