@@ -65,7 +65,7 @@ class Guard:
     def holds(self) -> bool:
         try:
             now = self.now()
-        except (AttributeError, KeyError, IndexError, ValueError):
+        except Exception:  # noqa: BLE001  whatever the look-up raises: the value is not there any more
             return False
         return _same(now, self.value)
 
@@ -223,7 +223,7 @@ class Outside:
             return self._remember(x, x)
         made = self._remember(x, object.__new__(cls))
         self.contents.append(Contents(vars(x), contents_of(vars(x))))
-        vars(made).update({k: self.adopt(v) for k, v in vars(x).items()})
+        vars(made).update({k: v if isinstance(v, Iterator) else self.adopt(v) for k, v in vars(x).items()})
         self._keep(vars(made))
         return made
 
@@ -265,7 +265,7 @@ class Outside:
         """Takes note of the arguments as the function gets them: containers of its own, traced arrays, objects."""
         if type(arguments) in PLAIN:
             return
-        self._known[id(arguments)] = (arguments, arguments)
+        self._known.setdefault(id(arguments), (arguments, arguments))
         if isinstance(arguments, (list, dict, Traced)):
             self._keep(arguments)
         if isinstance(arguments, (list, tuple)):

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import abc
-import datetime
 import functools
 import operator
-import os
-import time
 import types
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +28,7 @@ from sparsec.frontend.dispatch import (
     qualified_name,
     unsupported,
 )
+from sparsec.frontend.ever_new import refuse_ever_new
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.methods import attribute
 from sparsec.frontend.mixed import Mixed, decide
@@ -87,7 +84,7 @@ class Runtime:
                 return builtin(*args, **kwargs)
             if function in (getattr, setattr, delattr):
                 return self._named_attribute(function, *args)
-        _refuse_ever_new(function)
+        refuse_ever_new(function)
         if any(function is f for f in (np.errstate, np.seterr, np.seterrcall)):
             return self._error_state(function, **kwargs)
         owner = getattr(function, "__self__", None)
@@ -282,35 +279,6 @@ class Runtime:
         if type(result) in (tuple, list):
             return type(result)(self._lift(r) for r in result)
         return result
-
-
-#: What gives something else whenever it is asked.
-_EVER_NEW: tuple[Any, ...] = (
-    time.time, time.time_ns, time.monotonic, time.monotonic_ns, time.perf_counter, time.perf_counter_ns,
-    time.process_time, time.process_time_ns, time.localtime, time.gmtime, time.strftime, os.urandom, uuid.uuid1,
-    uuid.uuid4, input,
-)
-_EVER_NEW_METHODS = ("now", "utcnow", "today")  # of the classes of `datetime`
-
-
-def _refuse_ever_new(function: Any) -> None:
-    """Raises UnsupportedError for clocks, random numbers and input."""
-    owner = getattr(function, "__self__", None)
-    module = getattr(function, "__module__", None) or type(owner).__module__ or ""
-    homes = (module, type(owner).__module__)
-    dated = isinstance(owner, type) and issubclass(owner, datetime.date) and function.__name__ in _EVER_NEW_METHODS
-    if dated or any(function is f for f in _EVER_NEW):
-        raise UnsupportedError(
-            f"{qualified_name(function)}: what it gives while the function is traced would be frozen",
-            loc=user_loc(),
-            hint="call it outside and pass the result as an argument",
-        )
-    if any(home in ("random", "secrets") or home.startswith("numpy.random") for home in homes):
-        raise UnsupportedError(
-            f"{qualified_name(function)}: random numbers drawn while tracing would be frozen",
-            loc=user_loc(),
-            hint="draw them outside and pass them as an argument",
-        )
 
 
 def _to_scalar(dtype: Any, x: Any = 0) -> Any:

@@ -100,7 +100,7 @@ def _trace_once(
         for name in sizes:
             trace.add_param(tensor(I64), name)
             params.append(Param(size=f"%{name}", dtype=I64))
-        inputs = _inputs(trace, call, iter(arrays), iter(scalars))
+        inputs = _inputs(trace, call, iter(arrays), iter(scalars), outside)
         args, kwargs = unflatten(call.tree, lambda: next(inputs))
         outside.enter((args, kwargs))
         try:
@@ -175,7 +175,9 @@ def _scalar_params(trace: Trace, call: Arguments, names: list[str], params: list
     return scalars
 
 
-def _inputs(trace: Trace, call: Arguments, arrays: Iterator[Traced], scalars: Iterator[Traced]) -> Iterator[Any]:
+def _inputs(
+    trace: Trace, call: Arguments, arrays: Iterator[Traced], scalars: Iterator[Traced], outside: Outside
+) -> Iterator[Any]:
     for leaf, kind in zip(call.leaves, call.key[1], strict=True):
         if isinstance(leaf, np.ndarray):
             yield next(arrays)
@@ -185,7 +187,7 @@ def _inputs(trace: Trace, call: Arguments, arrays: Iterator[Traced], scalars: It
             yield spread(trace, next(arrays), None if kind.index is not None else next(arrays), kind)
         else:
             assert isinstance(kind, Static)
-            yield kind.value
+            yield outside.adopt(kind.value)
 
 
 def _written(trace: Trace, func: Func, arrays: list[Traced]) -> dict[int, tuple[int, ...]]:

@@ -294,3 +294,12 @@ def test_arrays_of_untraced_code_are_not_written():
     unseen = Unseen()
     with pytest.raises(SparsecError, match="not made by the traced function"):
         sparsec.jit(lambda x: unseen + x)(np.ones(3))
+
+
+def test_objects_as_arguments():
+    made, plain = Scaled(np.ones(3)), Scaled(np.ones(3))
+    jitted = sparsec.jit(lambda s, x: s + x * s.by)
+    for k in range(4):
+        np.testing.assert_array_equal(jitted(made, np.ones(3)), plain + np.ones(3) * plain.by)
+        for s in (made, plain):
+            s.a[k % 3], s.by = 7.0 + k, k

@@ -83,7 +83,7 @@ def _(plant):
 
 @bug("random numbers are drawn while tracing", 56, shows="array_equal|values differ")
 def _(plant):
-    plant.setattr(staged, "_refuse_ever_new", lambda function: None)
+    plant.setattr(staged, "refuse_ever_new", lambda function: None)
 
 
 @bug("a trace that fails stays the current one", 57, shows="is still being traced")
