@@ -2,6 +2,8 @@
 
 import numpy as np
 
+import sparsec
+from sparsec import nn
 from sparsec.compiler import Compilation
 from sparsec.ir.builder import Builder
 from sparsec.ir.interp import interpret
@@ -109,3 +111,19 @@ def test_a_convolution_into_its_own_input_reads_it_first():
     new = b.op("update", x, whole, b.op("maximum", y, zero(b)))
     func = b.func("f", (), (new,))
     check_everywhere(func, arrays(func), compare=close)
+
+
+def test_rows_that_are_computed_twice_are_finished_once():
+    """23 rows in blocks of fewer: the last block begins inside of the one before it, on what that has written."""
+
+    def add(x, w, y):
+        y[...] = nn.relu(nn.conv2d(x, w, padding=1) + y)
+
+    rng = np.random.default_rng(0)
+    x, w, y = (rng.normal(size=size).astype(np.float32) for size in ((1, 2, 9, 9), (23, 2, 3, 3), (1, 23, 9, 9)))
+    made, want = y.copy(), y.copy()
+    compiled = sparsec.jit(add)
+    compiled(x, w, made)
+    add(x, w, want)
+    close(made, want)
+    assert "if min(" in compiled.trace(x, w, y).as_text("scheduled")

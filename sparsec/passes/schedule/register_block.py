@@ -169,9 +169,7 @@ def _products(body: Body) -> Iterator[Apply]:
     """What inner loops add up: the multiply-adds assigned in them."""
     for stmt in body:
         if isinstance(stmt, For):
-            for inner in walk_stmts(stmt.body):
-                if isinstance(inner, Assign) and isinstance(inner.value, Apply) and inner.value.fn == "fma":
-                    yield inner.value
+            yield from (inner.value for inner in walk_stmts(stmt.body) if _adds(inner))  # type: ignore[union-attr, misc]
 
 
 def _loads(product: Apply, body: Body) -> list[Load]:
@@ -300,12 +298,12 @@ def _turns_out(stmt: Stmt, names: Namer, loops: frozenset[str]) -> Body:
 def _rows(
     found: _Contraction, body: Body, turn: Expr, copies: int, names: Namer, since: Expr | None = None
 ) -> Body:
-    """The rows from `turn` on side by side; those before `since` are computed, but not stored."""
+    """The rows from `turn` on side by side; of those before `since` only the sums are made, and nothing of them."""
     if found.block is None:
         return body
     if since is not None:
-        stored = S.ge(found.block.var, since)
-        body = map_body(body, lambda stmt: (If(stored, (stmt,)) if isinstance(stmt, Store) else stmt,))
+        sums = max(place for place, stmt in enumerate(body) if any(map(_adds, walk_stmts((stmt,)))))
+        body = (*body[: sums + 1], If(S.ge(found.block.var, since), body[sums + 1 :]))
     return jam(body, found.block.var.name, [S.add(turn, index(k)) for k in range(copies)], names)
 
 
@@ -376,7 +374,7 @@ def _conditions(body: Body, known: Ranges) -> Iterator[tuple[Expr, Ranges]]:
 
 def _taps(body: Body) -> int:
     """Multiply-adds in a turn of the innermost sums."""
-    found = (sum(isinstance(s, Assign) and _multiplies(s.value) for s in loop.body) for loop in _loops(body))
+    found = (sum(map(_adds, loop.body)) for loop in _loops(body))
     return max(found, default=0) or 1
 
 
@@ -384,8 +382,9 @@ def _loops(body: Body) -> Iterator[For]:
     return (stmt for stmt in walk_stmts(body) if isinstance(stmt, For))
 
 
-def _multiplies(value: Expr) -> bool:
-    return isinstance(value, Apply) and value.fn == "fma"
+def _adds(stmt: Stmt) -> bool:
+    """Whether it adds a product to a sum."""
+    return isinstance(stmt, Assign) and isinstance(stmt.value, Apply) and stmt.value.fn == "fma"
 
 
 def block_size(found: _Contraction, body: Body, pixels: For, machine: Registers) -> tuple[int, int]:
