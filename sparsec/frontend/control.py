@@ -19,9 +19,10 @@ from sparsec.frontend.branches import check_of, raise_unless, stage_if
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import as_bool, as_traced
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.loops import State, Variables, stage_for, stage_while
+from sparsec.frontend.loops import State, Variables, stage_for, stage_while, undo
 from sparsec.frontend.merge import CannotStage, is_scalar
 from sparsec.frontend.mixed import Mixed, truth_of
+from sparsec.frontend.mutation import Snapshot
 from sparsec.frontend.ranges import Elements, TracedRange, elements
 from sparsec.frontend.signals import (
     BREAK,
@@ -50,6 +51,8 @@ UNROLL = 16
 UNROLL_OUTER = 8
 #: ... and nested ones of at most so many turns together.
 UNROLL_NESTED = 32
+#: ... and of at least FEW turns that make at most so many values together, as the first one shows.
+FEW, LONG = 4, 800
 #: Where a body cannot be one loop op because its variables begin with other kinds, so many turns are made before.
 PEEL = 2
 #: Where a body cannot be one loop op, a static range of at most this many turns is unrolled all the same.
@@ -134,7 +137,7 @@ def _for(
         return _staged(span, turn, variables)
     if _wants_loop(len(span), body):
         return _range(span, turn, body, variables)
-    return _unrolled(span, turn, names, get, set_)
+    return _short(span, turn, body, variables)
 
 
 def _picking(items: Elements, body: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -182,6 +185,32 @@ def _range(
         return _unrolled(items[1:], turn, after.names, after.get, after.set)
 
     return _one_turn(lambda: turn(items[0]), rest, variables)
+
+
+def _short(
+    items: range, turn: Callable[[Any], Any], body: Callable[[Any], Any], variables: Variables
+) -> Signal:
+    """A short range turn by turn, unless the first turn makes so much that all of them would be a long program: then
+    it is taken back, and the range is a loop."""
+    if len(items) < FEW:
+        return _unrolled(items, turn, variables.names, variables.get, variables.set)
+    trace = require_trace("a loop")
+    before = trace.versions(), variables, Snapshot([body])
+    ops, names = len(trace.builder.ops), len(trace.builder.names)
+    with _unrolling(trace, len(items)):
+        signal = turn(items[0])
+    goes_on = signal is None or signal is CONTINUE
+    if (goes_on or isinstance(signal, Pending)) and (len(trace.builder.names) - names) * len(items) > LONG:
+        trace.take_back(ops)
+        undo(trace, *before)
+        return _range(items, turn, body, variables)
+
+    def others() -> Signal:
+        return _unrolled(items[1:], turn, variables.names, variables.get, variables.set, len(items))
+
+    if isinstance(signal, Pending):
+        return _guarded(signal, others, variables.names, variables.get, variables.set)  # type: ignore[no-any-return]
+    return others() if goes_on else signal  # type: ignore[no-any-return]
 
 
 def _one_turn(turn: Callable[[], Signal], rest: Callable[[Variables], Signal], variables: Variables) -> Signal:
@@ -247,13 +276,21 @@ def _without_turns(trace: Trace, none: Value, error: SparsecError) -> Signal:
     return None
 
 
-def _unrolled(items: range, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set) -> Signal:
-    """Turn by turn, as Python does."""
-    trace = require_trace("a loop")
-    before = trace.unrolled
-    trace.unrolled *= max(1, len(items))
-    try:
+def _unrolled(
+    items: range, body: Callable[[Any], Any], names: Sequence[str], get: Get, set_: Set, turns: int = 0
+) -> Signal:
+    """Turn by turn, as Python does. turns: of the whole range, where these are some of it."""
+    with _unrolling(require_trace("a loop"), turns or len(items)):
         return _turns(iter(items), body, names, get, set_)
+
+
+@contextmanager
+def _unrolling(trace: Trace, turns: int) -> Iterator[None]:
+    """What is traced here is traced so many times."""
+    before = trace.unrolled
+    trace.unrolled *= max(1, turns)
+    try:
+        yield
     finally:
         trace.unrolled = before
 

@@ -337,7 +337,7 @@ def stage_for(
             return _for_as_while(trace, outer, span, body, variables, containers)
         _check_private(trace, turn, variables, outer)
     except (CannotStage, SparsecError):
-        _undo(trace, outer, variables, containers)
+        undo(trace, outer, variables, containers)
         raise
     storages = turn.block.changed(outer)
     with turn.block.open():
@@ -448,7 +448,8 @@ def _close(
     variables.leave(trace, results[:count], after, ran, runs_once)
 
 
-def _undo(trace: Trace, outer: dict[Storage, Value], variables: Variables, containers: Snapshot) -> None:
+def undo(trace: Trace, outer: dict[Storage, Value], variables: Variables, containers: Snapshot) -> None:
+    """Everything as it was: versions, variables, containers."""
     trace.restore(outer)
     variables.forget()
     variables.set(variables.before)
@@ -466,7 +467,7 @@ def stage_while(
     try:
         return _while(trace, outer, lambda _: cond(), lambda _: body(), variables, None, containers)
     except (CannotStage, SparsecError):
-        _undo(trace, outer, variables, containers)
+        undo(trace, outer, variables, containers)
         raise
 
 

@@ -26,6 +26,10 @@ class Names:
         self._taken = set(taken or ())
         self._next: dict[str, int] = {}
 
+    def __len__(self) -> int:
+        """How many names are taken."""
+        return len(self._taken)
+
     def fresh(self, stem: str = "") -> str:
         if stem and stem not in self._taken:
             self._taken.add(stem)
@@ -43,7 +47,7 @@ class Builder:
     """Collects the ops of one function or region. `loc` is stamped on every op built."""
 
     def __init__(self, names: Names | None = None) -> None:
-        self.names = names or Names()
+        self.names = Names() if names is None else names
         self.params: list[Value] = []
         self.ops: list[Op] = []
         self.loc: Loc | None = None
