@@ -236,11 +236,18 @@ class ProgramError(SparsecError, RuntimeError):
     code = "SP043"
 
 
+class AttributeMissing(SparsecError, AttributeError):
+    """An attribute that a value lacks, which may be a Python number or a NumPy scalar as run-time values decide."""
+
+    code = "SP045"
+
+
 #: What a failed check of a program raises, by its kind.
 FAILURES: dict[str, type[SparsecError]] = {
     "index": IndexOutOfRange, "value": ShapeError, "overflow": ValueOverflow, "zero-division": DivisionByZero,
     "assertion": AssertionFailed, "memory": OutOfMemory, "runtime": ProgramError, "type": DTypeError,
     "axis": AxisOutOfRange, "read-only": ReadOnlyError, "linalg": LinAlgFailed,
+    "attribute": AttributeMissing,
 }
 
 #: What NumPy says of an array with more bytes than can be counted.

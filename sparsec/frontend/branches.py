@@ -119,7 +119,7 @@ def stage_if(
 #: What a program may raise on one path only, and the kind of check that raises it when the program runs.
 _FAILS: dict[type[Exception], str] = {
     ValueError: "value", IndexError: "index", OverflowError: "overflow", ZeroDivisionError: "zero-division",
-    AssertionError: "assertion", RuntimeError: "runtime", TypeError: "type",
+    AssertionError: "assertion", RuntimeError: "runtime", TypeError: "type", AttributeError: "attribute",
 }
 #: Errors of the program that sparsec finds while it traces: in a path that is not taken, they are none.
 _FOUND = {cls: kind for kind, cls in FAILURES.items()}

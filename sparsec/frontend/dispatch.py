@@ -17,7 +17,7 @@ import numpy as np
 from sparsec.errors import SparsecError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.mixed import any_mixed, decide, replaced
+from sparsec.frontend.mixed import Mixed, any_mixed, decide, dtype_of, replaced, settled, without_mixed_ints
 
 Rule = Callable[..., Any]
 
@@ -70,7 +70,7 @@ def lookup(function: Any) -> Rule | None:
 def apply(name: str, rule: Rule, /, *args: Any, **kwargs: Any) -> Any:
     """Calls a rule. Raises UnsupportedError where it needs a length as a number that only the run will know."""
     if (mixed := any_mixed((*args, *kwargs.values()))) is not None:
-        return decide(mixed, lambda p: apply(name, rule, *replaced(args, mixed, p), **replaced(kwargs, mixed, p)))
+        return _on_mixed(name, rule, args, kwargs, mixed)
     try:
         return rule(*args, **kwargs)
     except TypeError as error:
@@ -81,6 +81,26 @@ def apply(name: str, rule: Rule, /, *args: Any, **kwargs: Any) -> Any:
             f"{name} of an array whose length is known only at run time is not supported", loc=user_loc(),
             hint="select with np.where instead of a mask, which keeps the length",
         ) from error
+
+
+#: Functions that take lengths or distances, and in which position: the type of these integers does not matter.
+_LENGTHS = {"np.zeros": 0, "np.ones": 0, "np.empty": 0, "np.reshape": 1, "ndarray.reshape": 1, "np.roll": 1,
+            "np.repeat": 1, "np.tile": 1}
+
+
+def _on_mixed(name: str, rule: Rule, args: tuple[Any, ...], kwargs: dict[str, Any], mixed: Mixed) -> Any:
+    """A call with a scalar that is Python's or NumPy's, as the run decides: settled where that is all the same."""
+    first = _LENGTHS.get(name, len(args))
+    whole = (*args[:first], *without_mixed_ints(args[first : first + 1]), *args[first + 1 :])
+    if any_mixed(whole) is not any_mixed(args):
+        return apply(name, rule, *whole, **kwargs)
+    dtypes = {dtype_of(p) for p in mixed.parts}
+    alone = all(x is mixed or not isinstance(x, (Traced, np.ndarray, np.generic, tuple, list))
+                for x in (*args, *kwargs.values()))
+    if len(dtypes) == 1 and alone and (value := settled(mixed, *dtypes)) is not None:
+        one = Traced.scalar(mixed.trace, value)
+        return apply(name, rule, *replaced(args, mixed, one), **replaced(kwargs, mixed, one))
+    return decide(mixed, lambda p: apply(name, rule, *replaced(args, mixed, p), **replaced(kwargs, mixed, p)))
 
 
 def call_numpy(function: Any, args: Iterable[Any], kwargs: dict[str, Any]) -> Any:

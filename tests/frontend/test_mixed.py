@@ -105,6 +105,20 @@ def used_in_many_ways(c, a):
     return x[s], x[:s].sum(), y, x * s, np.sqrt(s), math.sqrt(s), np.float32(s), np.maximum(s, 2), total, [s, (s,)]
 
 
+def lengths(c, a):
+    n = 0
+    for k in range(c[0]):
+        n = n + a[k]
+    return np.zeros(n), np.arange(n), np.full(2, n), np.ones((2, n)), np.array(n)
+
+
+def of_numpy_only(c, a):
+    s = 0
+    for k in range(c[0]):
+        s = s + a[k]
+    return s.astype(np.float32), s.item(), a.sum()
+
+
 def two_dtypes(x):
     value = np.float32(0)
     i = 0
@@ -188,6 +202,8 @@ CASES = {
     branch: [(np.array([c]), U8[2:]) for c in (1, 0)],
     one_or_other: [(np.array([c]), U8) for c in (2, 1, 0)],
     used_in_many_ways: [(np.array([c]), U8) for c in (1, 0)],
+    lengths: [(np.array([c]), np.arange(5)) for c in (3, 0)],
+    of_numpy_only: [(np.array([c]), U8) for c in (3, 0)],
     two_dtypes: [(np.array([0.1, 0.2, 3.0]),), (np.array([7.0, 0.2, 3.0]),)],
     nested: [(U8, np.array([n])) for n in (20, 0)],
     best_of: [(F8, np.array([n])) for n in (20, 0)],
