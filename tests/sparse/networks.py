@@ -5,6 +5,7 @@ depthwise convolutions, pooling, in-place writes. The reference runs the same st
 rules of its own, a mask of the channels that are there; so values and indexes are both checked.
 
     python -m tests.sparse.networks --count 2000 --seed 0
+    python -m tests.sparse.networks --count 2000 --backends passes      # what the passes leave, interpreted
     python -m tests.sparse.networks --count 2000 --jobs 16 --backends opencl --steps 3     # less to compile
 """
 
@@ -14,7 +15,8 @@ import argparse
 import sys
 import time
 from collections import Counter
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from multiprocessing import get_context
@@ -23,6 +25,10 @@ from typing import Any
 import numpy as np
 
 import sparsec
+from sparsec import compiler
+from sparsec.ir.graph import Func
+from sparsec.passes.base import run_pipeline
+from sparsec.passes.pipeline import DEFAULT
 from sparsec.sparse import ChannelSparse, from_dense
 from tests.sparse.steps import FILLED, KEPT, Masked, compute, live, masked
 
@@ -274,6 +280,22 @@ def reference(name: str, xs: list[Masked], weights: list[Any], options: dict[str
 # --- the comparison ----------------------------------------------------------------------------------------
 
 
+@contextmanager
+def after_passes() -> Iterator[None]:
+    """Inside, the backend interp interprets what the passes that know of channels leave of a function: their check
+    without compilation."""
+    plain, channels = compiler.GraphRunner, DEFAULT[: [p.name for p in DEFAULT].index("resolve-views")]
+
+    def runner(func: Func, made: frozenset[int] = frozenset()) -> compiler.GraphRunner:
+        return plain(run_pipeline(func, channels), made)
+
+    compiler.GraphRunner = runner  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        compiler.GraphRunner = plain  # type: ignore[misc]
+
+
 class Mismatch(AssertionError):
     """A compiled network that differs from the masked dense computation."""
 
@@ -373,15 +395,18 @@ def _pruned(weight: Any) -> str:
 
 
 def portion(seeds: range, steps: int, backends: tuple[str, ...]) -> tuple[list[str], Tally]:
-    """Checks the networks of some seeds: what is wrong, and what they had."""
+    """Checks the networks of some seeds: what is wrong, and what they had. The backend "passes" is interp after
+    passes."""
     wrong, tally = [], Tally()
     for seed in seeds:
         net = network(seed, steps)
         tally.inputs(net)
-        try:
-            check(net, backends, tally=tally)
-        except Mismatch as error:
-            wrong.append(str(error))
+        for backend in backends:
+            try:
+                with after_passes() if backend == "passes" else nullcontext():
+                    check(net, ("interp" if backend == "passes" else backend,), tally=tally)
+            except Mismatch as error:
+                wrong.append(str(error))
     return wrong, tally
 
 

@@ -10,12 +10,17 @@ import sparsec
 from sparsec import nn
 from sparsec.sparse import from_dense
 from tests.sparse import steps
-from tests.sparse.networks import Mismatch, Network, Source, Tally, check, network
+from tests.sparse.networks import Mismatch, Network, Source, Tally, check, network, portion
 
 
-@pytest.mark.parametrize("seed", range(14))
+@pytest.mark.parametrize("seed", range(10))
 def test_random_network(seed):
     check(network(seed), ("interp", "cpu"), calls=2)
+
+
+def test_random_networks_after_the_passes():
+    wrong, _ = portion(range(100, 160), 8, ("passes",))
+    assert wrong == []
 
 
 @pytest.mark.slow
