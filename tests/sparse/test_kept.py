@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 import sparsec
+from sparsec.errors import SparsecError
 from sparsec.passes.base import run_pipeline
+from sparsec.passes.channels import writes
 from sparsec.passes.pipeline import parse_pipeline
 from sparsec.passes.propagate import propagate_with_reasons
 from sparsec.sparse import ChannelSparse, from_dense
+from tests.sparse.random_writes import check
 
 
 def through_views(x):
@@ -120,3 +123,15 @@ def written_at_channels(x):
 def test_what_is_made_whole_is_right(program, backend):
     x = from_dense(np.random.default_rng(0).standard_normal((2, 8, 4, 4)).astype("f4"), keep=LIVE, ratio=0.5)
     np.testing.assert_array_equal(np.asarray(sparsec.jit(program, backend=backend)(x)), program(x.to_dense()))
+
+
+def test_random_writes():
+    """`python -m tests.sparse.random_writes` is the long run."""
+    assert [found for seed in range(120) if (found := check(seed))] == []
+
+
+def test_random_writes_find_what_is_wrong(monkeypatch):
+    chosen = writes._written_channels
+    monkeypatch.setattr(writes, "_written_channels", lambda views, axis: 0 * chosen(views, axis)[:1])
+    with pytest.raises((AssertionError, SparsecError)):
+        assert [found for seed in range(120) if (found := check(seed))] == []
