@@ -8,6 +8,8 @@ import time
 import uuid
 from typing import Any
 
+import numpy as np
+
 from sparsec.errors import UnsupportedError
 from sparsec.frontend.dispatch import qualified_name
 from sparsec.frontend.locate import user_loc
@@ -15,13 +17,13 @@ from sparsec.frontend.locate import user_loc
 _EVER_NEW: tuple[Any, ...] = (
     time.time, time.time_ns, time.monotonic, time.monotonic_ns, time.perf_counter, time.perf_counter_ns,
     time.process_time, time.process_time_ns, time.localtime, time.gmtime, time.strftime, os.urandom, uuid.uuid1,
-    uuid.uuid4, input,
+    uuid.uuid4, input, open, np.load, np.loadtxt, np.genfromtxt, np.fromfile,
 )
 _EVER_NEW_METHODS = ("now", "utcnow", "today")  # of the classes of `datetime`
 
 
 def refuse_ever_new(function: Any) -> None:
-    """Raises UnsupportedError for clocks, random numbers and input."""
+    """Raises UnsupportedError for clocks, random numbers, files and input."""
     owner = getattr(function, "__self__", None)
     module = getattr(function, "__module__", None) or type(owner).__module__ or ""
     homes = (module, type(owner).__module__)
