@@ -89,6 +89,24 @@ def _assigned(nodes: Sequence[ast.AST]) -> tuple[str, ...]:
     return tuple(n for n in found if not n.startswith(PREFIX))
 
 
+def _functions_in(nodes: Iterable[ast.AST]) -> list[ast.FunctionDef]:
+    """The functions that these statements define, methods of classes included, but not those inside of them."""
+    found: list[ast.FunctionDef] = []
+    for node in _own(nodes):
+        if isinstance(node, ast.FunctionDef):
+            found.append(node)
+        elif isinstance(node, ast.ClassDef):
+            found += _functions_in(node.body)
+    return found
+
+
+def _borrowed(node: ast.FunctionDef) -> set[str]:
+    """Variables of functions around it that a function, or one inside of it, may assign: `nonlocal`."""
+    own = {n for inner in _own(node.body) if isinstance(inner, ast.Nonlocal) for n in inner.names}
+    bound = {*_assigned(node.body), *_parameters(node)} - own
+    return own | {n for inner in _functions_in(node.body) for n in _borrowed(inner)} - bound
+
+
 def _reads(nodes: Sequence[ast.AST]) -> Counter[str]:
     """How often each name is read in these statements, inner functions included; `x += 1` and `nonlocal x` count."""
     found: Counter[str] = Counter()
@@ -150,6 +168,8 @@ class _Function:
     def __init__(self, node: ast.FunctionDef) -> None:
         self.node = node
         self.locals = _assigned(node.body)
+        self.lent = tuple(sorted({n for inner in _functions_in(node.body) for n in _borrowed(inner)}))
+        self.variables = frozenset((*self.locals, *_parameters(node), *self.lent))
         self.count = 0
         self.copies = 1  # of the statements that are being rewritten
         self.reads = _reads(node.body)
@@ -169,6 +189,10 @@ class _Function:
             body.insert(1 if _has_docstring(body) else 0, ast.copy_location(never, node))
         node.body = body
         return node
+
+    def changed(self, nodes: Sequence[ast.AST]) -> tuple[str, ...]:
+        """Variables that statements assign, those included that an inner function would assign if they call it."""
+        return (*_assigned(nodes), *self.lent)
 
     def fresh(self, stem: str) -> str:
         self.count += 1
@@ -252,7 +276,7 @@ class _Function:
             self.copies = copies if once else copies * ends
             out.append(self.inner(name, [], self.block(rest, top=False, then=then), stmt))
             self.copies = copies
-            self.changed_by[name] = (*_assigned(rest), *self.changed_by.get(then or "", ()))
+            self.changed_by[name] = (*self.changed(rest), *self.changed_by.get(then or "", ()))
             then = name
         if once:
             call = self.followed(GO_ON, self.compound(stmt, None, out), then or "", stmt, out)
@@ -280,7 +304,7 @@ class _Function:
             out.append(self.inner(name, [], self.block(body, top=False, then=then), stmt))
             names.append(name)
         changed = tuple(
-            dict.fromkeys((*_assigned([*stmt.body, *stmt.orelse]), *self.changed_by.get(then or "", ())))
+            dict.fromkeys((*self.changed([*stmt.body, *stmt.orelse]), *self.changed_by.get(then or "", ())))
         )
         return _call(
             IF,
@@ -304,12 +328,12 @@ class _Function:
             )
             out.append(self.inner(body_name, [item], body, stmt))
             first: ast.expr = _Expressions().visit(stmt.iter)
-            changed = _assigned([stmt.target, *stmt.body, *stmt.orelse])
+            changed = self.changed([stmt.target, *stmt.body, *stmt.orelse])
         else:
             out.append(self.inner(body_name, [], body, stmt))
             test = _Expressions().visit(_as_test(stmt.test))
             first = ast.copy_location(ast.Lambda(_no_arguments(), test), stmt.test)
-            changed = _assigned([*stmt.body, *stmt.orelse])
+            changed = self.changed([*stmt.body, *stmt.orelse])
         orelse: ast.expr = ast.Constant(None)
         if stmt.orelse:
             orelse_name = self.fresh("orelse")
@@ -323,7 +347,7 @@ class _Function:
 
     def state(self, names: Sequence[str], at: ast.stmt, out: list[ast.stmt]) -> list[ast.expr]:
         """Defines how to read and set the variables that a statement assigns; returns (names, get, set)."""
-        names = list(dict.fromkeys(n for n in names if n in self.locals or n in _parameters(self.node)))
+        names = list(dict.fromkeys(n for n in names if n in self.variables))
         get, set_ = self.fresh("get"), self.fresh("set")
         reads: list[ast.expr] = [ast.Lambda(_no_arguments(), ast.Name(n, ast.Load())) for n in names]
         out.append(self.inner(get, [], [ast.Return(_call(LOCALS, reads, at))], at, shares=False))
@@ -340,9 +364,7 @@ class _Function:
         self, name: str, args: Sequence[str], body: list[ast.stmt], at: ast.stmt, *, shares: bool = True
     ) -> ast.stmt:
         """An inner function over the variables of this one."""
-        shared = (
-            [n for n in _assigned(body) if n in self.locals or n in _parameters(self.node)] if shares else []
-        )
+        shared = [n for n in _assigned(body) if n in self.variables] if shares else []
         if shared:
             body = [ast.copy_location(ast.Nonlocal(shared), at), *body]
         return ast.copy_location(define(name, arguments(args), body), at)

@@ -406,6 +406,55 @@ def test_on_a_device(program, arguments, backend):
     check(program, arguments, backend, rtol=1e-12)
 
 
+# --- variables that inner functions assign ------------------------------------------------------------------
+
+
+def counted_by_a_helper(x):
+    n, total = 0, 0.0
+
+    def add(v):
+        nonlocal n, total
+        n += 1
+        total = total + v
+
+    for i in range(40):
+        add(x[i % 4])
+        if total > 9:
+            return n, i, total
+    if x[0] > 0:
+        add(x[0])
+    return n, -1, total
+
+
+def counted_two_levels_below(x):
+    k = 0.0
+
+    def outer():
+        t = 0
+
+        class Adder:
+            def add(self, v):
+                nonlocal k, t
+                k = k + v
+                t += 1
+
+        adder = Adder()
+        for i in range(20):
+            adder.add(x[i % 4])
+        return t
+
+    found = 0
+    for _ in range(20):
+        found += outer()
+    return k, found
+
+
+@each_backend
+@pytest.mark.parametrize("program", [counted_by_a_helper, counted_two_levels_below])
+def test_variables_that_inner_functions_assign(program, backend):
+    check(program, lambda: (np.array([0.5, -0.25, 0.125, 1.0]),), backend)
+
+
 # --- errors on one path -------------------------------------------------------------------------------------
 
 
