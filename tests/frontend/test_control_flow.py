@@ -534,3 +534,36 @@ def test_what_follows_a_way_out_is_not_traced_for_each_path():
     for backend in backends("interp", "cpu"):
         check_calls(many_ways_out, calls, backend)
     assert ir_text(many_ways_out, np.array(values), np.array([8])).count("value=0.25,") <= 8
+
+
+def turned_often(x, k):
+    for _ in range(3):
+        x = np.sqrt(x * x + k) - np.minimum(x, 2) + np.maximum(x, -1) * np.where(x > 1, x, k) + x.mean()
+        x = np.abs(x - x.mean()) * (x.max() - x.min()) + np.floor(x / 3) - np.ceil(x / 5) + x.std()
+        x = np.clip(x, -9, 9) + np.sin(x) * np.cos(x) + np.exp(-x * x) + np.log1p(np.abs(x)) - x.var()
+    return x
+
+
+def test_a_short_range_is_a_loop_if_the_program_would_be_long():
+    def short(x):
+        for k in range(5):
+            x = x * k + 1
+        return x
+
+    def long(x):
+        for k in range(5):
+            x = turned_often(x, k)
+        return x
+
+    def listed(x):
+        seen = []
+        for k in range(5):
+            seen.append(k)
+            x = turned_often(x, k)
+        return x, seen
+
+    x = np.linspace(-1.0, 2.0, 7)
+    assert "= for" not in ir_text(short, x)
+    assert ir_text(long, x).count("= for") == 1
+    check(long, lambda: (x.copy(),), "interp")
+    check(listed, lambda: (x.copy(),), "interp")  # which no loop can express: it is taken apart from the beginning
