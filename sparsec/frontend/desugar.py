@@ -209,6 +209,8 @@ class _Function:
         for k, stmt in enumerate(stmts):
             if isinstance(stmt, ast.Assert):
                 stmt = _as_branch(stmt)
+            if isinstance(stmt, ast.While) and _binds(stmt.test) and not stmt.orelse:
+                stmt = _testing_inside(stmt)
             if isinstance(stmt, (ast.Return, ast.Break, ast.Continue)):
                 out.append(self.jump(stmt, top=top))
                 return out
@@ -376,7 +378,21 @@ def _kept(stmt: ast.stmt, *, top: bool) -> ast.stmt:
 
 
 class _Signals(ast.NodeTransformer):
-    """`return value` as what an inner function returns for it."""
+    """Jumps out of a statement as what an inner function returns for them."""
+
+    def visit_Break(self, node: ast.Break) -> ast.AST:
+        return ast.copy_location(ast.Return(ast.Name(BREAK, ast.Load())), node)
+
+    def visit_Continue(self, node: ast.Continue) -> ast.AST:
+        return ast.copy_location(ast.Return(ast.Name(CONTINUE, ast.Load())), node)
+
+    def visit_For(self, node: ast.For | ast.While) -> ast.AST:
+        """A loop inside keeps its own `break` and `continue`."""
+        node.body = [_Returns().visit(s) for s in node.body]
+        node.orelse = [self.visit(s) for s in node.orelse]
+        return node
+
+    visit_While = visit_For
 
     def visit_Return(self, node: ast.Return) -> ast.AST:
         value = node.value if node.value is not None else ast.Constant(None)
@@ -386,12 +402,30 @@ class _Signals(ast.NodeTransformer):
         return node if isinstance(node, (*_SCOPES, ast.expr)) else super().generic_visit(node)
 
 
+class _Returns(_Signals):
+    """The same inside a loop, where only `return` jumps out."""
+
+    def visit_Break(self, node: ast.Break) -> ast.AST:
+        return node
+
+    def visit_Continue(self, node: ast.Continue) -> ast.AST:
+        return node
+
+
 def _as_branch(stmt: ast.Assert) -> ast.If:
     """`assert test, message` as `if not test: raise AssertionError(message)`."""
     name = ast.Name("AssertionError", ast.Load())
     error = ast.copy_location(ast.Call(name, [stmt.msg] if stmt.msg else [], []), stmt)
     fails = ast.copy_location(ast.Raise(error, None), stmt)
     return ast.copy_location(ast.If(ast.UnaryOp(ast.Not(), stmt.test), [fails], []), stmt)
+
+
+def _testing_inside(stmt: ast.While) -> ast.While:
+    """`while (v := f()) < 5: A` as `while True: if not …: break; A`: a condition of its own could not bind `v`."""
+    leave = ast.If(ast.UnaryOp(ast.Not(), stmt.test), [ast.copy_location(ast.Break(), stmt.test)], [])
+    always = ast.copy_location(ast.Constant(True), stmt.test)
+    body = [ast.copy_location(leave, stmt.test), *stmt.body]
+    return ast.copy_location(ast.While(always, body, []), stmt)
 
 
 def _as_test(node: ast.expr) -> ast.expr:

@@ -406,7 +406,7 @@ def test_on_a_device(program, arguments, backend):
     check(program, arguments, backend, rtol=1e-12)
 
 
-# --- variables that inner functions assign ------------------------------------------------------------------
+# --- variables that inner functions and conditions assign, jumps out of `with` --------------------------------
 
 
 def counted_by_a_helper(x):
@@ -449,9 +449,37 @@ def counted_two_levels_below(x):
     return k, found
 
 
+def breaks_out_of_with(x):
+    s = 0.0
+    for i in range(6):
+        with np.errstate(all="ignore"):
+            s += x[i % 4]
+            if i == 4:
+                break
+            if i % 2:
+                continue
+            for j in range(3):
+                if j == 1:
+                    break
+                s += j
+        s += 100
+    return s, i
+
+
+def binds_in_its_condition(x):
+    i, s = 0, 0.0
+    while (v := x[i % 4] * i) < 8:
+        i += 1
+        if v > 2:
+            continue
+        s += v
+    return s, i, v
+
+
 @each_backend
-@pytest.mark.parametrize("program", [counted_by_a_helper, counted_two_levels_below])
-def test_variables_that_inner_functions_assign(program, backend):
+@pytest.mark.parametrize("program", [counted_by_a_helper, counted_two_levels_below, breaks_out_of_with,
+                                     binds_in_its_condition])
+def test_what_python_binds_elsewhere(program, backend):
     check(program, lambda: (np.array([0.5, -0.25, 0.125, 1.0]),), backend)
 
 
