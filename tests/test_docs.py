@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from sparsec.config import Settings, Switch
 from sparsec.ir.loop_text import kernel_text, parse_kernel, parse_program, program_text
 from sparsec.ir.loop_verify import verify_kernel, verify_program
 from sparsec.ir.text import parse, to_text
 from sparsec.ir.verify import verify
+from sparsec.passes.pipeline import DEFAULT
 
 ROOT = Path(__file__).parent.parent
 DOCS = sorted((ROOT / "docs").glob("**/*.md"))
@@ -55,3 +57,12 @@ def without_comments(text):
 def test_there_are_blocks():
     assert len(list(blocks("sir"))) >= 10
     assert len(list(blocks("python"))) >= 5
+
+
+def test_all_passes_and_settings_are_listed():
+    passes = (Path(__file__).parent.parent / "docs" / "passes.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^\| `([a-z-]+)[`{]", passes, re.MULTILINE))
+    assert listed == {p.name for p in DEFAULT}
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `SPARSEC_([A-Z_]+)`", readme, re.MULTILINE)) == {
+        name.upper() for name, switch in vars(Settings).items() if isinstance(switch, Switch)}
