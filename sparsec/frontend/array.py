@@ -75,6 +75,10 @@ class Traced:
             readonly=readonly or self.readonly,
         )
 
+    def again(self) -> Traced:
+        """Another object for the same view."""
+        return Traced(self.trace, self.type, storage=self.storage, steps=self.steps, readonly=self.readonly)
+
     def as_array(self) -> Traced:
         """A 0-d array with a scalar's value; an array as it is."""
         return Traced.fresh(self.trace, self.trace.op("copy", self.value)) if self.is_scalar else self

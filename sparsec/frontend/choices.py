@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from sparsec.errors import AliasError, ReadOnlyError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import broadcast
 from sparsec.frontend.locate import user_loc
@@ -47,6 +48,7 @@ class Choice(Storage):
 
     tests: tuple[Value, ...] = ()
     arrays: tuple[Traced, ...] = ()  # one more than tests; none of them is a choice
+    whole: Traced | None = None  # the object that is one of them, and no view
 
     def parts(self, steps: Sequence[Any]) -> list[Traced]:
         """The same view of each array."""
@@ -64,7 +66,11 @@ class Choice(Storage):
 
     def check_writable(self) -> None:
         for array in self.arrays:
-            array.trace.check_writable(array)
+            try:
+                array.trace.check_writable(array)
+            except ReadOnlyError as error:
+                raise AliasError(f"of several arrays one is read-only: {error.message}", loc=user_loc(),
+                                 hint="write to a copy") from None
 
     def change(self, trace: Trace, array: Traced, make: Callable[[Traced, Storage], None]) -> None:
         """Changes the array that it is, and not the others."""
@@ -127,7 +133,9 @@ def _one_of(trace: Trace, tests: Sequence[Value], arrays: Sequence[Traced]) -> T
     assert ref is not None
     type = arrays[0].type.with_ref(TensorRef(name, 0, ref.strides))
     storage = Choice(Value(name, type.fresh()), tests=tuple(tests), arrays=tuple(arrays))
-    return Traced(trace, type, storage=storage, readonly=next((a.readonly for a in arrays if a.readonly), ""))
+    readonly = arrays[0].readonly if all(a.readonly for a in arrays) else ""
+    storage.whole = Traced(trace, type, storage=storage, readonly=readonly)
+    return storage.whole
 
 
 def _arrays(x: Traced) -> list[Traced]:
@@ -262,7 +270,8 @@ class Carrier:
 
         def build(got: Sequence[Value]) -> Traced:
             tests = [test if place is None else got[place] for test, place in zip(storage.tests, places)]
-            return _stepped(_one_of(self.trace, tests, [named(got) for named in builds]), x)
+            made = _one_of(self.trace, tests, [named(got) for named in builds])
+            return made if x is storage.whole else _stepped(made, x).again()
 
         return build
 

@@ -216,6 +216,8 @@ def index_of(trace: Trace, index: int | Dynamic, dim: Dim, axis: int) -> Dim:
 def slice_range(trace: Trace, part: slice, dim: Dim) -> tuple[Dim, Dim, int]:
     """(first index, count, step) of a slice; an empty one with static bounds starts at 0."""
     ends = [_known(b) for b in (part.start, part.stop, part.step)]
+    if any(isinstance(b, Traced) and b.ndim for b in ends):
+        raise _bad_slice(TypeError("only integer scalar arrays can be converted to a scalar index"))
     if isinstance(dim, Poly) or any(isinstance(b, Traced) for b in ends):
         return slice_dims(trace, slice(*ends), dim)
     try:

@@ -27,6 +27,7 @@ from sparsec.frontend.results import (
     Sparse,
     SparseArgument,
     View,
+    is_choice,
     shared,
     view_of,
 )
@@ -144,9 +145,10 @@ class Specialisation:
         places: list[int],
         sizes: Mapping[str, int],
     ) -> Any:
-        made: list[Any] = []
-        for leaf in self.traced.results.leaves:
-            made.append(_object(leaf, made, call, arrays, pointers, results, places, self.traced, sizes))
+        leaves = self.traced.results.leaves
+        made: list[Any] = [None] * len(leaves)
+        for k in sorted(range(len(leaves)), key=lambda k: is_choice(leaves, k)):  # they may be any of the others
+            made[k] = _object(leaves[k], made, call, arrays, pointers, results, places, self.traced, sizes)
         items = iter(made)
         return unflatten(self.traced.results.tree, lambda: next(items))
 
@@ -215,7 +217,10 @@ def _object(
             seen = _object(leaf.at(env), made, call, arrays, pointers, results, places, traced, sizes)
             # The memory was for the largest size; a much smaller result should not keep it.
             small = not leaf.param and seen.flags.c_contiguous and seen.nbytes * 2 < results[leaf.storage].nbytes
-            return seen.copy() if small and not shared(leaf, traced.results) else seen
+            if small and not shared(leaf, traced.results):
+                seen = seen.copy()
+                seen.flags.writeable = leaf.writeable
+            return seen
         case View(param=True, storage=k):
             return view_of(arrays[traced.params[k].array], pointers[k], leaf)
         case View(storage=k):

@@ -248,10 +248,11 @@ class Variables:
             seen |= found
         return sorted(seen)
 
-    def written(self, trace: Trace, k: int) -> bool:
+    def written(self, trace: Trace, k: int, after: Flat) -> bool:
         """Whether a turn writes to what may be the array that a leaf was before the loop."""
-        entered = self.entered[k]
-        return entered is not None and any(s.written for s in trace.live if entered in (s, *s.maybe))
+        users = [m for m in range(len(self.entered)) if m == k or k in self._sources(m, after)]
+        entered = {self.entered[m] for m in users} - {None}
+        return any(s.written for s in trace.live if not entered.isdisjoint((s, *s.maybe)))
 
     def replaced(self, after: Flat) -> bool:
         """Whether a leaf is an array that others can see if there is no turn, and another one after each turn."""
@@ -431,7 +432,7 @@ def _check_private(trace: Trace, turn: Turn, variables: Variables, outer: dict[S
         if after.storage is not None and any(s in after.storage.maybe for s in changed):
             raise CannotStage(f"`{name}` may become another existing array, which is written")
         elsewhere = is_array(before) and any(s in changed for s in storages_of(before))
-        if elsewhere or (k in variables.watched and variables.written(trace, k)):
+        if elsewhere or (k in variables.watched and variables.written(trace, k, turn.after)):
             raise CannotStage(f"`{name}` is both written in place and replaced")
         others = [x for m, x in enumerate(turn.after) if m != k and variables.kinds[m] is not None and is_array(x)]
         if any(x.storage is after.storage for x in others):

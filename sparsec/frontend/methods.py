@@ -12,6 +12,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.dispatch import METHODS, apply
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.mixed import Mixed, decide
+from sparsec.ir.types import I64
 
 
 def attribute(x: Traced, name: str) -> Any:
@@ -56,6 +57,8 @@ def _matrix_transposed(x: Traced) -> Traced:
 
 def _part(which: int) -> Any:
     def get(x: Traced) -> Traced:
+        if x.weak is bool:  # Python's parts of a bool are ints
+            x = Traced.scalar(x.trace, x.trace.op("cast", x.value, dtype=I64), int)
         if x.dtype.kind != "c":
             if which == 0:
                 return x

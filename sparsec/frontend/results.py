@@ -136,6 +136,12 @@ class Results:
         return self.numbers[value.storage]
 
 
+def is_choice(leaves: Sequence[Leaf], k: int) -> bool:
+    """Whether a leaf is one of several objects, as run-time values decide."""
+    leaf = leaves[k]
+    return isinstance(leaf, Either) or (isinstance(leaf, SameAs) and is_choice(leaves, leaf.leaf))
+
+
 def shared(leaf: View, results: Results) -> bool:
     """Whether another part of the result lies in the same result storage."""
     return sum(any(not x.param and x.storage == leaf.storage for x in views_in(y)) for y in results.leaves) > 1
@@ -156,14 +162,14 @@ def collect(
         if earlier is not None and isinstance(item, (Traced, np.ndarray)):
             found.leaves.append(SameAs(earlier))
         elif isinstance(item, (Traced, np.ndarray)):
-            found.leaves.append(_array_or_either(trace, item, items[:k], arguments, found))
+            found.leaves.append(_array_or_either(trace, item, items, arguments, found))
         else:
             found.leaves.append(Constant(constant(item)))
     return found
 
 
 def _array_or_either(
-    trace: Trace, item: Any, earlier: Sequence[Any], arguments: Sequence[Traced], found: Results
+    trace: Trace, item: Any, items: Sequence[Any], arguments: Sequence[Traced], found: Results
 ) -> Leaf:
     if isinstance(item, Mixed):
         return _one_of(trace, item, item.parts, found)
@@ -172,8 +178,9 @@ def _array_or_either(
     tests = [found.storage(trace.op("copy", test), (), BOOL) for test in item.storage.tests]
     leaves: list[Leaf] = []
     for part in item.storage.parts(item.steps):
-        same = next((k for k, x in enumerate(earlier) if x is part), None)
-        leaves.append(_array_or_either(trace, part, earlier, arguments, found) if same is None else SameAs(same))
+        part = part if item is item.storage.whole else part.again()
+        same = next((k for k, x in enumerate(items) if x is part), None)
+        leaves.append(_leaf(trace, part, arguments, found) if same is None else SameAs(same))
     leaf = leaves.pop()
     for test, other in zip(reversed(tests), reversed(leaves), strict=True):
         leaf = Either(test, (other, leaf))

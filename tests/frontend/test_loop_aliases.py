@@ -150,3 +150,104 @@ def a_number_after_each_turn(a):
 @pytest.mark.parametrize("program", [chosen_where_it_fails, a_number_after_each_turn])
 def test_a_path_that_fails_leaves_no_marks(program):
     check_calls(program, [lambda: (np.arange(20.0),)], "interp")
+
+
+def swapped_after_a_write(a, n):
+    v, w = a, a * 0
+    for _ in range(n):
+        w[0] = 9
+        v, w = w, v
+
+
+def swapped_with_another_argument(a, b, n):
+    for _ in range(n):
+        a, b = b, a
+    return a
+
+
+def swapped_in_a_nest(a, n):
+    v, w = a, np.zeros(2)
+    for _ in range(n):
+        for _ in range(n):
+            v, w = w, v
+    return w
+
+
+def one_array_by_two_names(a, n):
+    v = w = np.zeros(2)
+    for _ in range(n):
+        w = v + 1
+        v = w
+    return v, w
+
+
+def view_or_new(a, n):
+    v = np.zeros(2)
+    for _ in range(n):
+        v = a[::-1]
+        if a[0] > 2:
+            v = a * 1
+    return v
+
+
+def left_early_after_a_swap(a, n):
+    v, w = a, np.zeros(2)
+    for _ in range(n):
+        v, w = w, v
+        if a[0] > 2:
+            break
+    w[0] = 3
+    return a
+
+
+@pytest.mark.parametrize("program", [swapped_after_a_write, swapped_in_a_nest, one_array_by_two_names, view_or_new,
+                                     left_early_after_a_swap])
+def test_arrays_that_change_hands_are_not_copied_in_silence(program):
+    check_refused(program, lambda: (np.array([5.0, 10.0]), np.int64(2)), "interp")
+
+
+def test_arguments_that_change_hands_are_not_copied_in_silence():
+    arguments = lambda: (np.zeros(2), np.ones(2), np.int64(2))  # noqa: E731
+    check_refused(swapped_with_another_argument, arguments, "interp", "AliasError")
+
+
+def private_arrays_swapped(a, n):
+    v, w = a + 1, a * 2
+    for _ in range(n):
+        w[1:] = v[:-1]
+        v, w = w, v
+    return v, w
+
+
+@pytest.mark.parametrize("backend", backends("interp", "cpu"))
+def test_private_arrays_change_hands(backend):
+    check_calls(private_arrays_swapped, [lambda n=n: (np.arange(4.0), np.int64(n)) for n in (0, 1, 2, 3)], backend)
+
+
+def one_of_two_results(a, n):
+    v, w = a + 1, a * 2
+    either = v if n > 1 else w
+    return either, v, w, either[:]
+
+
+@pytest.mark.parametrize("backend", backends("interp", "cpu"))
+def test_one_of_the_other_results_is_that_object(backend):
+    check_calls(one_of_two_results, [lambda n=n: (np.arange(4.0), np.int64(n)) for n in (1, 2)], backend)
+
+
+def part_of_a_bool(a, n):
+    return (n == 2).imag, np.real(bool(n > 1))
+
+
+def imaginary_part_cut(a, n):
+    return np.imag(a)[int(n):]
+
+
+@pytest.mark.parametrize("program", [part_of_a_bool, imaginary_part_cut])
+def test_parts(program):
+    check_calls(program, [lambda n=n: (np.arange(4.0), np.int64(n)) for n in (1, 2)], "interp")
+
+
+def test_an_array_is_no_bound_of_a_slice():
+    arguments = lambda: (np.arange(4.0), np.ones(1, int))  # noqa: E731
+    check_refused(lambda a, n: a[:n], arguments, "interp", "DTypeError", base=TypeError)

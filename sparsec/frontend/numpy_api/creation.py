@@ -391,7 +391,7 @@ def copy_method(x: Traced, order: str = "C") -> Traced:
 
 @implements(method="fill")
 def fill(x: Traced, value: Any) -> None:
-    x[...] = value
+    x.as_array()[...] = value  # of a scalar, NumPy fills a copy
 
 
 @implements(np.copyto)

@@ -233,7 +233,8 @@ def chosen(scope: Scope) -> None:
         seen = [k for k, v in body.arrays.items() if v.shape == known.shape and v.dtype == known.dtype]
         forms = [*seen, f"{source}[::-1]", one]
         one, other = (scope.rng.choice(forms) for _ in range(2))
-    scope.add(f"{name} = {one} if {condition(body)} else {other}", name)
+    # Which of two objects it is that show the same elements, nobody keeps.
+    scope.add(f"{CHECK}('apart', ({one}, {other}))\n{name} = {one} if {condition(body)} else {other}", name)
 
 
 @statement(6)

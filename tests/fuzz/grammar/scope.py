@@ -143,7 +143,8 @@ def _check_variable(value: Any) -> None:
 
 def _check(test: str, value: Any) -> None:
     """Raises Rejected where a value is not what the next line needs."""
-    if not {"exact_sum": exact_sum, "one_zero": one_zero, "laid_out_alike": laid_out_alike}[test](value):
+    if not {"exact_sum": exact_sum, "one_zero": one_zero, "laid_out_alike": laid_out_alike,
+            "apart": apart}[test](value):
         raise Rejected
 
 
@@ -204,6 +205,12 @@ def laid_out_alike(pair: tuple[Any, Any]) -> bool:
     """Whether two new arrays of one shape have the same memory order."""
     x, y = pair
     return all(s == t for s, t, d in zip(x.strides, y.strides, x.shape) if d > 1)
+
+
+def apart(pair: tuple[Any, Any]) -> bool:
+    """Whether two arrays of one shape are one object, or do not lie at the same place."""
+    x, y = pair
+    return x is y or x.strides != y.strides or x.__array_interface__["data"] != y.__array_interface__["data"]
 
 
 def fits_cast(x: Any, dtype: Any) -> bool:
