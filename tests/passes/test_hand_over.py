@@ -27,7 +27,7 @@ def swapped(x, n):
 
 
 def turned(x, n):
-    y, z = x + 1, x + 2
+    x, y, z = x + 0, x + 1, x + 2  # of the argument itself, a copy would show
     for _ in range(n):
         x, y, z = y, z, x
     return x, y, z
