@@ -42,7 +42,7 @@ def start_is_needed(x, n):
 
 
 def last_is_kept(x, n):
-    old = x * 0
+    x, old = x * 1, x * 0
     for _ in range(n):
         old = x
         x = x * x - old[::-1]
@@ -54,7 +54,7 @@ def two_names(x, n):
     for _ in range(n):
         t = x * 2
         x = t
-        y = t
+        y = t * 1
     return x, y
 
 
@@ -68,7 +68,7 @@ def nested(x, n):
 
 
 def branches(x, n):
-    y = x * 1
+    x, y = x * 2, x * 1
     for i in range(n):
         if x[0] > i:
             x, y = y + 1, x
