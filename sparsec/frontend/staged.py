@@ -262,7 +262,8 @@ class Runtime:
         """`owner.name += operand` and its kin."""
         value = getattr(operator, operation)(place.value, operand)
         named = isinstance(place.key, _Attribute)
-        if value is place.value and not isinstance(place.owner, Traced) and self.outside.holds(place.owner):
+        foreign = not isinstance(place.owner, (Traced, tuple)) and self.outside.holds(place.owner)
+        if value is place.value and foreign:
             return  # in place: the owner keeps what it had
         owner = self.changing(place.owner, place.key.name if named else None)
         if named:
