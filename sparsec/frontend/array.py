@@ -75,9 +75,10 @@ class Traced:
             readonly=readonly or self.readonly,
         )
 
-    def again(self) -> Traced:
+    def again(self, readonly: str = "") -> Traced:
         """Another object for the same view."""
-        return Traced(self.trace, self.type, storage=self.storage, steps=self.steps, readonly=self.readonly)
+        readonly = readonly or self.readonly
+        return Traced(self.trace, self.type, storage=self.storage, steps=self.steps, readonly=readonly)
 
     def as_array(self) -> Traced:
         """A 0-d array with a scalar's value; an array as it is."""

@@ -259,8 +259,11 @@ def _mixed_values(trace: Trace, x: Any, kind: Mix) -> list[Value]:
         if k not in places:
             out.append(_filler(trace, kind.parts[only], part.dtype))
             continue
-        value = value_as(trace, parts[places.index(k)], part)
-        if isinstance(x, Mixed) and only in places and not x.faithful:
+        *others, last = (j for j, place in enumerate(places) if place == k)
+        value = value_as(trace, parts[last], part)
+        for j in others:
+            value = trace.op("where", x.is_part(j).value, value_as(trace, parts[j], part), value)
+        if isinstance(x, Mixed) and only in places and x.known != (places.index(only),):
             filler = _filler(trace, kind.parts[only], part.dtype)
             value = trace.op("where", x.is_part(places.index(only)).value, filler, value)
         out.append(value)

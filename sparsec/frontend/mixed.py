@@ -60,6 +60,12 @@ class Mixed(Traced):
     def __repr__(self) -> str:
         return f"Traced<{self.words()}>"
 
+    @property
+    def known(self) -> tuple[int, ...]:
+        """The position of the only known number, if the other parts hold it too while it is that; else nothing."""
+        known = tuple(k for k, p in enumerate(self.parts) if type(p) in PYTHON_NUMBERS)
+        return known if self.faithful and len(known) == 1 else ()
+
     def words(self) -> str:
         """What it may be, in words."""
         return " or ".join(words_of(dtype_of(p), weak_of(p)) for p in self.parts)
@@ -141,7 +147,7 @@ def settled(mixed: Mixed, dtype: DType) -> Value | None:
     known = [k for k, p in enumerate(parts) if type(p) in PYTHON_NUMBERS]
     if any(not _fits(parts[k], dtype) for k in known):
         return None
-    base = _holder(mixed, known, dtype)
+    base = _holder(mixed, dtype)
     values = [_converted_part(mixed, k, dtype) for k in range(len(parts)) if base is None or k not in known]
     if base is None:
         return mixed.chosen(values)
@@ -165,9 +171,10 @@ def _fits(x: Any, dtype: DType) -> bool:
     return held is not None and (type(x) is not int or dtype.kind not in "iu" or int(held) == x)
 
 
-def _holder(mixed: Mixed, known: list[int], dtype: DType) -> int | None:
+def _holder(mixed: Mixed, dtype: DType) -> int | None:
     """The part that holds the known number so well that `dtype` makes the same of it: no test is needed then."""
-    if not mixed.faithful or len(known) != 1:
+    known = mixed.known
+    if not known:
         return None
     x = mixed.parts[known[0]]
     direct = converted(x, dtype)
@@ -279,8 +286,8 @@ def _of_all(mixed: Mixed, f: Callable[[Any], Any]) -> Any:
 
 def _stays_faithful(mixed: Mixed, f: Callable[[Any], Any], made: Sequence[Any]) -> bool:
     """Whether the other results hold the known number's result, as the other parts hold the known number."""
-    known = [k for k, p in enumerate(mixed.parts) if type(p) in PYTHON_NUMBERS]
-    if not mixed.faithful or len(known) != 1 or type(made[known[0]]) not in PYTHON_NUMBERS:
+    known = mixed.known
+    if not known or type(made[known[0]]) not in PYTHON_NUMBERS:
         return False
     trace, count = mixed.trace, len(mixed.trace.builder.ops)
     for k, part in enumerate(mixed.parts):

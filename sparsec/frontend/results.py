@@ -126,6 +126,16 @@ class Results:
     values: list[Value] = field(default_factory=list)
     storages: list[tuple[tuple[Any, ...] | None, DType]] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
+    behind: list[Any] = field(default_factory=list)  # arrays that leaves may be, whose own leaves follow
+
+    def place(self, part: Any, items: Sequence[Any]) -> int:
+        """Which leaf an array is that others may be: one of the items, or one behind them."""
+        known = [*items, *self.behind]
+        found = next((k for k, x in enumerate(known) if x is part), None)
+        if found is None:
+            found = len(known)
+            self.behind.append(part)
+        return found
 
     def storage(self, value: Value, shape: tuple[Dim, ...] | None, dtype: DType) -> int:
         """The number of the result storage in which `value` lies."""
@@ -165,6 +175,7 @@ def collect(
             found.leaves.append(_array_or_either(trace, item, items, arguments, found))
         else:
             found.leaves.append(Constant(constant(item)))
+    found.leaves += [_leaf(trace, part, arguments, found) for part in found.behind]
     return found
 
 
@@ -176,11 +187,11 @@ def _array_or_either(
     if not isinstance(item, Traced) or not isinstance(item.storage, Choice):
         return _leaf(trace, item, arguments, found)
     tests = [found.storage(trace.op("copy", test), (), BOOL) for test in item.storage.tests]
-    leaves: list[Leaf] = []
-    for part in item.storage.parts(item.steps):
-        part = part if item is item.storage.whole else part.again()
-        same = next((k for k, x in enumerate(items) if x is part), None)
-        leaves.append(_leaf(trace, part, arguments, found) if same is None else SameAs(same))
+    parts = item.storage.parts(item.steps)
+    if item is item.storage.whole:
+        leaves: list[Leaf] = [SameAs(found.place(part, items)) for part in parts]
+    else:
+        leaves = [_leaf(trace, part.again(item.readonly), arguments, found) for part in parts]
     leaf = leaves.pop()
     for test, other in zip(reversed(tests), reversed(leaves), strict=True):
         leaf = Either(test, (other, leaf))

@@ -251,3 +251,15 @@ def test_parts(program):
 def test_an_array_is_no_bound_of_a_slice():
     arguments = lambda: (np.arange(4.0), np.ones(1, int))  # noqa: E731
     check_refused(lambda a, n: a[:n], arguments, "interp", "DTypeError", base=TypeError)
+
+
+def two_choices_of_one(a, n):
+    v, w, u = a + 1, a * 2, a - 3
+    one = v if n > 1 else w
+    other = v if n > 0 else u
+    return one, other, other[::2]
+
+
+@pytest.mark.parametrize("backend", backends("interp", "cpu"))
+def test_two_results_may_be_one_object(backend):
+    check_calls(two_choices_of_one, [lambda n=n: (np.arange(4.0), np.int64(n)) for n in (0, 1, 2)], backend)

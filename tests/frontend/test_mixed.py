@@ -240,3 +240,18 @@ def test_it_has_the_type_that_it_has_when_the_program_runs(fn, backend):
     calls = CASES[fn]
     check_calls(fn, [lambda call=call: tuple(x.copy() for x in call) for call in calls], backend,
                 check_warnings=False)
+
+
+def a_half_at_each(a):
+    s = 2
+    for k in range(3):
+        if a[k] > 0:
+            s = s + 0.5
+    return s
+
+
+@pytest.mark.parametrize("backend", backends("interp", "cpu"))
+def test_two_numbers_of_two_kinds_and_then_a_third(backend):
+    """The float that is carried holds the int while that is chosen, also behind a branch that knew both."""
+    patterns = [(x, y, z) for x in (1.0, -1.0) for y in (1.0, -1.0) for z in (1.0, -1.0)]
+    check_calls(a_half_at_each, [lambda p=p: (np.array(p),) for p in patterns], backend)
