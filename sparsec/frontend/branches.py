@@ -307,7 +307,7 @@ def _joined(
         lengths.update((key, known[axis]) for axis, key in keys.items())
         chosen = [p.state[k] for p in paths]
         mark_choice(made, plan.names[k], plan.copied[k])
-        if made.storage is not None:
+        if is_array(made):
             made.storage.maybe = frozenset(s for x in chosen for s in maybe(x))
             inherit(made, *(x for x in chosen if not is_array(x) or outer.keys().isdisjoint(storages_of(x))))
         return made

@@ -65,8 +65,11 @@ class _Fuser:
         self._names = Names(all_names(func))
         self._max_ops = max_ops
         self._values: dict[str, Value] = {p.name: p for p in func.params}
+        self._views: dict[str, Op] = {}
         for op in walk(func.ops):
             self._values.update((r.name, r) for r in op.results)
+            if record(op.name).kind is Kind.VIEW:
+                self._views[op.result.name] = op
 
     def op_list(
         self, ops: Sequence[Op], ends: Sequence[Value], versions: Mapping[str, Value] | None = None
@@ -80,7 +83,7 @@ class _Fuser:
         definitions = {r.name: op for op in ops for r in op.results}
         visible = _visible(grouping.groups, ends, self._values)
         scope = Scope(dict(versions or {}))
-        return Regroup(definitions, self._names).emit(grouping.groups, ends, scope, visible)
+        return Regroup(definitions, self._views, self._names).emit(grouping.groups, ends, scope, visible)
 
     def _inside(self, op: Op) -> Op:
         return replace(op, regions=tuple(map(self._region, op.regions)))

@@ -41,10 +41,10 @@ class Scope:
 
 
 class Regroup:
-    """Emits one op list. `definitions` are the ops before fusion, by result name."""
+    """Emits one op list. `definitions` are its ops before fusion, by result name, `views` those of the function."""
 
-    def __init__(self, definitions: Mapping[str, Op], names: Names) -> None:
-        self._definitions, self._names = definitions, names
+    def __init__(self, definitions: Mapping[str, Op], views: Mapping[str, Op], names: Names) -> None:
+        self._definitions, self._views, self._names = definitions, views, names
         self._origins: dict[str, Value] = {}
 
     def emit(
@@ -131,6 +131,8 @@ class Regroup:
     def _resolve(self, value: Value, scope: Scope, out: list[Op]) -> Value:
         """`value` at this place: read from the newest version. Emits the metadata ops that it needs."""
         op = self._definitions.get(value.name)
+        if op is None and value.storage in scope.versions:  # a view from around the region that this list is
+            op = self._views.get(value.name)
         if op is None or record(op.name).kind is not Kind.VIEW:
             newest = self._newest(value, scope)
             made = self._definitions.get(newest.name)
@@ -143,7 +145,7 @@ class Regroup:
         found = scope.views.get((value.name, base.name))
         if found is None:
             self._define_symbols(op, scope, out)
-            taken = value.name in scope.emitted or scope.inside
+            taken = value.name in scope.emitted or scope.inside or value.name not in self._definitions
             found = Value(self._names.fresh(value.name + ".v"), value.type) if taken else value
             scope.emitted[value.name] = True
             scope.views[value.name, base.name] = found

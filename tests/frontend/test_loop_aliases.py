@@ -263,3 +263,27 @@ def two_choices_of_one(a, n):
 @pytest.mark.parametrize("backend", backends("interp", "cpu"))
 def test_two_results_may_be_one_object(backend):
     check_calls(two_choices_of_one, [lambda n=n: (np.arange(4.0), np.int64(n)) for n in (0, 1, 2)], backend)
+
+
+def write_past_a_view_from_before_the_branch(a):
+    for k, x in enumerate(a):
+        if a[0] > 0:
+            a[k : k + 1] = a[k : k + 1] * (k * x)
+            a[-k:] = 0
+
+
+@pytest.mark.parametrize("backend", backends("interp", "cpu"))
+def test_a_branch_reads_views_from_around_it_where_its_writes_have_moved(backend):
+    check_calls(write_past_a_view_from_before_the_branch, [lambda: (np.ones(3),), lambda: (-np.ones(3),)], backend)
+
+
+def left_before_the_number_changes(a, n):
+    for _ in range(n):
+        s = np.nan
+        if a[0] > 0:
+            break
+        s = s + s
+
+
+def test_a_number_that_is_known_on_both_paths():
+    check_calls(left_before_the_number_changes, [lambda: (np.ones(2), np.int64(2))], "interp")

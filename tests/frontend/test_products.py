@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import sparsec
 from tests.programs.harness import backends, check, check_refused
 
 RNG = np.random.default_rng(3)
@@ -243,3 +244,10 @@ REFUSED = {
 def test_refused(name):
     error = check_refused(REFUSED[name], args(A, B, T, Z, N), "interp", "UnsupportedError")
     assert f"np.{name}" in str(error)
+
+
+def test_a_product_of_single_elements_keeps_the_sign_of_zero():
+    for shapes in (((1,), (1,)), ((1, 1), (1,)), ((1,), (1, 1)), ((1, 1), (1, 1))):
+        x, y = np.zeros(shapes[0]), np.full(shapes[1], -1.0)
+        wanted, got = np.dot(x, y), sparsec.jit(lambda a, b: np.dot(a, b), backend="interp")(x, y)
+        assert type(got) is type(wanted) and np.shape(got) == np.shape(wanted) and np.all(np.signbit(got))

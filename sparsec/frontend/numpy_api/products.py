@@ -225,7 +225,16 @@ def dot(a: Any, b: Any, out: Any = None) -> Any:
     if x.ndim == 0 or y.ndim == 0:
         return checked_out(np.multiply(x, y), out)
     dims = (y.ndim - 2,) if y.ndim > 1 else (0,)
+    if result_dtype(x, y).kind in "fc" and _is_one(x) and _is_one(y):
+        # NumPy multiplies: added to a zero, as every other sum is, -0.0 would be 0.0.
+        product = np.multiply(reshaped(x, ()), reshaped(y, ()))
+        return checked_out(reshaped(as_traced(product).as_array(), (1,) * (x.ndim + y.ndim - 2)), out)
     return checked_out(contracted(x, y, (x.ndim - 1,), dims, "dot"), out)
+
+
+def _is_one(x: Traced) -> bool:
+    """Whether NumPy's product takes an array for a scalar."""
+    return x.ndim <= 2 and all(d == 1 for d in x.shape)
 
 
 @implements(method="dot")
