@@ -68,8 +68,8 @@ class Held:
 
     def twice(self, x: Traced) -> bool:
         """Whether two of the arrays may have elements in common with `x`."""
-        own = set(storages_of(x))
-        return sum(not own.isdisjoint(storages_of(a)) for a in self.arrays) > 1
+        own = set(_all_behind(x))
+        return sum(not own.isdisjoint(_all_behind(a)) for a in self.arrays) > 1
 
 
 def mark_choice(made: Traced, name: str, others: Sequence[Traced]) -> None:
@@ -97,10 +97,9 @@ def refuse_writes(name: str, others: Sequence[Traced]) -> None:
 
 
 def _reaches(x: Any, storage: Storage, depth: int) -> bool:
-    """Whether a value, or a container of values, holds a view of a storage."""
+    """Whether a value, or a container of values, holds a view of a storage, or a copy that stands for one."""
     if isinstance(x, Traced):
-        others = x.storage.arrays if isinstance(x.storage, Choice) else ()
-        return x.storage is storage or any(_reaches(a, storage, depth) for a in others)
+        return storage in _all_behind(x)
     if isinstance(x, Elements):
         return _reaches(x.sources, storage, depth)
     if depth and (isinstance(x, types.CellType) or (isinstance(x, Iterator) and type(x).__module__ in _ITERATORS)):

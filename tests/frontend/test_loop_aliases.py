@@ -287,3 +287,25 @@ def left_before_the_number_changes(a, n):
 
 def test_a_number_that_is_known_on_both_paths():
     check_calls(left_before_the_number_changes, [lambda: (np.ones(2), np.int64(2))], "interp")
+
+
+def copied_and_then_replaced(a, b, c):
+    t = a + 1
+    y = t if c[0] > 0 else (b + 1)[::-1]
+    if c[1] > 0:
+        t = t * 2
+    return y, t
+
+
+def copied_and_then_replaced_in_a_loop(a, b, c):
+    t = a + 1
+    y = t if c[0] > 0 else (b + 1)[::-1]
+    for k in range(int(c[0])):
+        if c[1] > k:
+            t = t * 2
+    return y, t
+
+
+@pytest.mark.parametrize("program", [copied_and_then_replaced, copied_and_then_replaced_in_a_loop])
+def test_an_array_for_which_a_copy_stands_is_seen(program):
+    check_refused(program, lambda: (np.arange(4.0), np.ones(4), np.array([1.0, -1.0])), "interp", "AliasError")
