@@ -30,33 +30,41 @@ def batch_norm(
         raise wrong(f"batch_norm takes [N, C, ...], not an array of shape {tuple(x.shape)}")
     shape = (1, -1, *(1,) * (x.ndim - 2))
     if training:
-        mean, var = _statistics(x, running_mean, running_var, momentum)
+        x, var = _centred(x, shape, running_mean, running_var, momentum)
     elif running_mean is None or running_var is None:
         raise wrong("batch_norm needs running statistics, or training=True")
     else:
-        mean, var = as_array(running_mean), as_array(running_var)
+        var = as_array(running_var)
     scale = 1 / np.sqrt(var + eps)
     if weight is not None:
         scale = scale * as_array(weight)
-    shift = -mean * scale
+    shift = None if training else -as_array(running_mean) * scale
     if bias is not None:
-        shift = shift + as_array(bias)
-    y = x * scale.reshape(shape) + shift.reshape(shape)
+        shift = as_array(bias) if shift is None else shift + as_array(bias)
+    y = x * scale.reshape(shape)
+    if shift is not None:
+        y = y + shift.reshape(shape)
     return y if keep_beta else on_channels_of(y, input)
 
 
-def _statistics(x: Any, running_mean: Any, running_var: Any, momentum: float) -> tuple[Any, Any]:
-    """Mean and biased variance of each channel; the running ones move towards them."""
+def _centred(
+    x: Any, shape: tuple[int, ...], running_mean: Any, running_var: Any, momentum: float
+) -> tuple[Any, Any]:
+    """x less the mean of its channel, and the biased variance of each; the running ones move towards this batch's.
+
+    x is centred before it is scaled: of a channel that hardly varies, scale * x and scale * mean are large and nearly
+    equal, and their difference would be made of their rounding.
+    """
     axes = (0, *range(2, x.ndim))
     count = math.prod(int(x.shape[a]) for a in axes)
     mean = np.mean(x, axis=axes)
-    centred = x - mean.reshape((1, -1, *(1,) * (x.ndim - 2)))
+    centred = x - mean.reshape(shape)
     var = np.mean(centred * centred, axis=axes)
     if running_mean is not None:
         running_mean[...] = running_mean * (1 - momentum) + mean * momentum
     if running_var is not None:
         running_var[...] = running_var * (1 - momentum) + var * (momentum * count / max(count - 1, 1))
-    return mean, var
+    return centred, var
 
 
 def layer_norm(

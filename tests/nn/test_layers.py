@@ -177,6 +177,17 @@ def test_batch_norm_in_training_updates_the_running_statistics(backend, shape):
         np.testing.assert_allclose(got, reference.numpy(), rtol=1e-5, atol=1e-5)
 
 
+def test_batch_norm_in_training_is_exact_where_a_channel_hardly_varies():
+    x = np.array([1000, 1001, 1000, 1001], "f4").reshape(4, 1)  # the mean and the distances from it are exact
+
+    def train(x):
+        return nn.batch_norm(x, None, None, training=True)
+
+    want = (x - 1000.5) / np.sqrt(np.float64(0.25) + 1e-5)
+    for found in (train(x), sparsec.jit(train)(x)):
+        np.testing.assert_allclose(found, want, rtol=2e-7, atol=0)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_cat_joins_sparse_and_dense(backend):
     a, b, c = (np.random.default_rng(k).standard_normal((1, 4, 3, 3)).astype("f4") for k in range(3))

@@ -10,7 +10,7 @@ import sparsec
 from sparsec import nn
 from sparsec.sparse import from_dense
 from tests.sparse import steps
-from tests.sparse.networks import Mismatch, Network, Source, Tally, check, network, portion
+from tests.sparse.networks import Mismatch, Network, Source, Tally, check, exact, network, portion
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -21,6 +21,18 @@ def test_random_network(seed):
 def test_random_networks_after_the_passes():
     wrong, _ = portion(range(100, 160), 8, ("passes",))
     assert wrong == []
+
+
+def test_a_network_that_amplifies_rounding():
+    """A channel that is constant but for rounding is divided by its deviation: float64 says what is near."""
+    net = network(206)
+    assert [net.steps[k][0] for k in (3, 4, 6)] == ["sub", "shift", "batch_norm_trained"]
+    check(net, ("cpu",), calls=1)
+    net = Network(0, [("batch_norm_trained", (0,), {"weights": [0] * 4})], [Source((1, 2, 3, 3), "dense")],
+                  [np.ones(2, "f4")], [1])
+    steady, varying = (exact(net, [x.astype("f4")], net.weights)[0][1] for x in (
+        np.full((1, 2, 3, 3), 1000.0), np.arange(18.0).reshape(1, 2, 3, 3)))
+    assert varying < 2e-6 and steady > 1e-2
 
 
 @pytest.mark.slow
