@@ -102,6 +102,13 @@ class Function:
         """Word `number` of a row or record."""
         return self.load(type, base, 8 * number)
 
+    def item(self, table: str, number: str | int, type: str = "ptr") -> str:
+        """Word `number` of a table of single words."""
+        return self.load(type, self.row(table, number, 1))
+
+    def set_item(self, value: str, table: str, number: str | int, type: str = "ptr") -> None:
+        self.store(type, value, self.row(table, number, 1))
+
     def store(self, type: str, value: str | int, base: str, offset: str | int = 0) -> None:
         self._lines.append(f"  store {type} {value}, ptr {self.at(base, offset)}, "
                            f"align {4 if type == 'i32' else 8}")
@@ -174,6 +181,18 @@ class Function:
 
     def branch(self, condition: str, then: str, otherwise: str) -> None:
         self._end(f"br i1 {condition}, label %{then}, label %{otherwise}")
+
+    def jump_if(self, condition: str, label: str) -> None:
+        """Jumps if the condition holds, else goes on."""
+        after = self.label()
+        self.branch(condition, label, after)
+        self.begin(after)
+
+    def jump_unless(self, condition: str, label: str) -> None:
+        """Jumps if the condition does not hold, else goes on."""
+        after = self.label()
+        self.branch(condition, after, label)
+        self.begin(after)
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:

@@ -10,7 +10,7 @@ import math
 import sys
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,9 @@ from sparsec.frontend.tracing import TracedFunction
 from sparsec.frontend.tree import LEAF, Tree
 from sparsec.frontend.warn import warn
 from sparsec.ir.call_record import (
+    AMOUNT_WORDS,
     ANY,
+    CONTIGUOUS,
     LARGE_BYTES,
     MAX_FACTORS,
     MAX_LEAVES,
@@ -35,7 +37,9 @@ from sparsec.ir.call_record import (
     MAX_RANK,
     MAX_VALUES,
     SCRATCH_BYTES,
+    TERM_WORDS,
     WORDS,
+    WRITEABLE,
     Check,
     Guard,
     Pair,
@@ -54,8 +58,6 @@ from sparsec.sparse.channel import ChannelSparse
 from sparsec.sparse.weights import SparseWeight
 
 __all__ = ["NativeRecord", "accelerate", "record_of"]
-
-_WRITEABLE, _CONTIGUOUS = 0x0400, 0x0001  # NPY_ARRAY_…
 
 #: Up to so many statements, a call is over before another thread could make use of the GIL.
 _SHORT = 20_000
@@ -151,15 +153,14 @@ def record_of(
         words[Record.NOTIFY] = w.ref(notify)
         words[Record.THREADS] = min(settings.num_threads, 1 << 30) if runner.code.threads else 1
         w.kept.append(runner)
-        rows = {
-            "guard": _guards(w, backend, runner.code), "check": w.checks, "pair": list(_pairs(w)),
-            "param": list(_params(w)), "result": list(_results(w)), "step": list(_steps(w)),
+        tables = {
+            Record.GUARDS: _guards(w, backend, runner.code), Record.CHECKS: w.checks, Record.PAIRS: list(_pairs(w)),
+            Record.PARAMS: list(_params(w)), Record.RESULTS: list(_results(w)), Record.STEPS: list(_steps(w)),
         }
-        _need(len(w.values) <= MAX_VALUES and len(rows["param"]) + len(rows["result"]) <= MAX_POINTERS)
-        _need(len(rows["step"]) <= MAX_LEAVES)
-        for kind, place in (("guard", Record.GUARDS), ("check", Record.CHECKS), ("pair", Record.PAIRS),
-                            ("param", Record.PARAMS), ("result", Record.RESULTS), ("step", Record.STEPS)):
-            words[place], words[place + 1] = w.table(rows[kind], WORDS[kind]), len(rows[kind])
+        _need(len(w.values) <= MAX_VALUES and len(tables[Record.STEPS]) <= MAX_LEAVES)
+        _need(len(tables[Record.PARAMS]) + len(tables[Record.RESULTS]) <= MAX_POINTERS)
+        for place, rows in tables.items():
+            words[place], words[place + 1] = w.table(rows, WORDS[place]), len(rows)
         words[Record.CAPTURES] = w.list([w.ref(x) for x in w.captures])
         words[Record.CAPTURE_COUNT] = len(w.captures)
         return NativeRecord(words, w.kept)
@@ -271,7 +272,7 @@ def _stored(w: _Writer, place: int) -> None:
     _need(not spec.conflict)
     dtype = np.dtype(spec.dtype)
     axes = [[d if type(d) is int else ANY, ANY] for d in spec.shape]
-    w.checks.append([Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), _CONTIGUOUS, _CONTIGUOUS,
+    w.checks.append([Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), CONTIGUOUS, CONTIGUOUS,
                      dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)])
     w.arrays.append(place)
 
@@ -293,8 +294,8 @@ def _array_check(w: _Writer, place: int, spec: ArraySpec) -> list[int]:
     dtype = np.dtype(spec.dtype)
     axes = [[d, s * dtype.itemsize if d > 1 else ANY] for d, s in zip(spec.shape, spec.strides, strict=True)]
     # A dtype that is equal but another object (a byte order spelt out, metadata) is left to Python.
-    return [Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), _WRITEABLE,
-            _WRITEABLE if spec.writeable else 0, dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)]
+    return [Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), WRITEABLE,
+            WRITEABLE if spec.writeable else 0, dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)]
 
 
 def _guards(w: _Writer, backend: str | None, code: StoredCode) -> list[list[int]]:
@@ -396,8 +397,8 @@ def _amounts(w: _Writer, dims: Sequence[Dim], places: Mapping[str, int]) -> int:
         for monomial, factor in dim.terms if isinstance(dim, Poly) else (((), dim),):
             _need(len(monomial) <= MAX_FACTORS and all(s.name in places for s in monomial))
             terms.append([factor, len(monomial), *(places[s.name] for s in monomial)])
-        rows.append([len(terms), w.table(terms, WORDS["term"])])
-    return w.table(rows, WORDS["amount"])
+        rows.append([len(terms), w.table(terms, TERM_WORDS)])
+    return w.table(rows, AMOUNT_WORDS)
 
 
 def _steps(w: _Writer) -> Iterator[list[int]]:
@@ -451,7 +452,7 @@ def _view_step(w: _Writer, leaf: View, rooted: set[int]) -> list[int]:
         whole_size = 0 if shared(leaf, w.traced.results) else dtype.itemsize
     owner = w.arrays[w.traced.params[leaf.storage].array] if leaf.param else leaf.storage
     head = [int(leaf.param), owner, leaf.storage if leaf.param else params + leaf.storage]
-    descr, rank, flags = w.ref(np.dtype(leaf.dtype)), len(leaf.shape), _WRITEABLE if leaf.writeable else 0
+    descr, rank, flags = w.ref(np.dtype(leaf.dtype)), len(leaf.shape), WRITEABLE if leaf.writeable else 0
     if leaf.symbols:
         _need(rank <= MAX_RANK)
         places = _given(w) | {name: params + k for name, k in leaf.symbols if k >= 0}
@@ -469,7 +470,7 @@ def accelerate(
 ) -> None:
     """Lets calls like this one run natively from here on, where that can be."""
     # Imported late: most programs call most functions once.
-    from sparsec.codegen.stub import CALL, Layout, stub_text
+    from sparsec.codegen.stub import CALL, stub_text
     from sparsec.runtime.cpu import compile_object
     from sparsec.runtime.stored import cached_object
 
@@ -479,7 +480,7 @@ def accelerate(
         return
     try:
         huge = sys.platform.startswith("linux")
-        function = native.load(type(target), lambda found: stub_text(Layout(**asdict(found)), huge_pages=huge), CALL,
+        function = native.load(type(target), lambda layout: stub_text(layout, huge_pages=huge), CALL,
                                lambda text: cached_object(text, lambda t: compile_object(t, 1)))
     except CompileError:  # an LLVM that does not take it: calls go on in Python
         return

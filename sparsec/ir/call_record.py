@@ -1,8 +1,8 @@
 """The record that describes one specialisation to the native half of a call, as tables of 64-bit words.
 
-`codegen.stub` writes the code that reads records, `frontend.fastcall` fills them in, and `runtime.native` says
-where Python and NumPy keep their fields. A record is a `Record`-shaped table; the tables that it points to are
-rows of `GUARD`, `CHECK`, `PAIR`, `PARAM`, `RESULT` and `STEP` words. Objects are held by whoever made the record.
+`codegen.stub` writes the code that reads records, `frontend.fastcall` fills them in, and `runtime.native` finds the
+`Layout` of Python's and NumPy's objects. A record is a `Record`-shaped table; the tables that it points to have rows
+of `WORDS`. Objects are held by whoever made the record.
 
     guards    what the trace read from outside: the same objects must still be there
     checks    what each value must be; a value is a positional argument, a captured array, an item of a container
@@ -18,10 +18,12 @@ the integer that one of the compiled function's pointers points to.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["ANY", "LARGE_BYTES", "MAX_FACTORS", "MAX_LEAVES", "MAX_POINTERS", "MAX_RANK", "MAX_VALUES",
-           "SCRATCH_BYTES", "WORDS", "Check", "Guard", "Pair", "Param", "Record", "Result", "Step"]
+__all__ = ["AMOUNT_WORDS", "ANY", "CONTIGUOUS", "LARGE_BYTES", "MAX_FACTORS", "MAX_LEAVES", "MAX_POINTERS",
+           "MAX_RANK", "MAX_VALUES", "SCRATCH_BYTES", "TERM_WORDS", "WORDS", "WRITEABLE", "Check", "Guard", "Layout",
+           "Pair", "Param", "Record", "Result", "Step"]
 
 #: Sizes of the tables that a call keeps on the stack.
 MAX_VALUES, MAX_POINTERS, MAX_LEAVES, MAX_RANK = 512, 256, 32, 64
@@ -38,11 +40,31 @@ LARGE_BYTES = 1 << 17
 #: A stride that does not matter, since its axis has at most one element; a size that another check is about.
 ANY = -(1 << 63)
 
-#: Words in a row of each table.
-WORDS = {"guard": 4, "check": 10, "pair": 7, "param": 3, "result": 4, "step": 10,
-         # rows of a table of amounts: number of terms, terms; of a term: factor, number of pointers, pointers, each
-         # as its number, or as ~number where what is negative counts as 0
-         "amount": 2, "term": 2 + MAX_FACTORS}
+#: Words in a row of a table of amounts (number of terms, terms), and of terms (factor, number of pointers, pointers,
+#: each as its number, or as ~number where what is negative counts as 0).
+AMOUNT_WORDS, TERM_WORDS = 2, 2 + MAX_FACTORS
+
+#: NumPy's flags of an array.
+CONTIGUOUS, WRITEABLE = 0x0001, 0x0400
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Byte offsets of the fields that are read: of any object, of NumPy's arrays, of numbers, tuples and cells,
+    and of the table in a jitted function."""
+
+    type: int
+    data: int
+    rank: int
+    dims: int
+    strides: int
+    descr: int
+    flags: int
+    number: int
+    size: int
+    items: int
+    cell: int
+    table: int
 
 
 class Record(IntEnum):
@@ -72,6 +94,10 @@ class Record(IntEnum):
     NAMES = 21  # table of the keywords in this order, interned
     NAME_COUNT = 22
     SIZE = 23
+
+
+#: Words in a row of each table.
+WORDS = {Record.GUARDS: 4, Record.CHECKS: 10, Record.PAIRS: 7, Record.PARAMS: 3, Record.RESULTS: 4, Record.STEPS: 10}
 
 
 class Guard(IntEnum):
@@ -124,7 +150,7 @@ class Result(IntEnum):
 
 
 class Step(IntEnum):
-    """[kind, ...]: each pushes one object; the last three first take theirs from the stack."""
+    """[kind, ...]: each pushes one object; the last three first take their parts from the stack."""
 
     CONSTANT = 0  # object
     VALUE = 1  # value

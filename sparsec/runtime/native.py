@@ -17,16 +17,16 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sparsec.ir.call_record import Layout
 from sparsec.runtime.locks import ForkLock
 
-__all__ = ["CallTarget", "Offsets", "address_of", "attach", "detach", "enable", "load", "offsets",
-           "scalar_in_place", "symbols"]
+__all__ = ["CallTarget", "address_of", "attach", "detach", "enable", "layout_of", "load", "scalar_in_place",
+           "symbols"]
 
 _WORD = 8
 _HEAD = object.__basicsize__
@@ -122,24 +122,6 @@ def enable(cls: type) -> bool:
 # --- fields ------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Offsets:
-    """Byte offsets; `codegen.stub.Layout` has the same fields."""
-
-    type: int
-    data: int
-    rank: int
-    dims: int
-    strides: int
-    descr: int
-    flags: int
-    number: int
-    size: int
-    items: int
-    cell: int
-    table: int
-
-
 class _NoMatch(Exception):
     pass
 
@@ -150,12 +132,12 @@ def _expect(condition: bool) -> None:
 
 
 @cache
-def offsets(cls: type) -> Offsets | None:
+def layout_of(cls: type) -> Layout | None:
     """The fields of this process's objects, and of the table in objects of `cls`; None where one is not found."""
     if not enable(cls):
         return None
     try:
-        return Offsets(type=_type_offset(), **_array_offsets(), number=_number_offset(), **_tuple_offsets(),
+        return Layout(type=_type_offset(), **_array_offsets(), number=_number_offset(), **_tuple_offsets(),
                        cell=_cell_offset(), table=_table_offset(cls))
     except _NoMatch:
         return None
@@ -315,10 +297,10 @@ _lock = ForkLock()
 _loaded: dict[type, int] = {}
 
 
-def load(cls: type, make_text: Callable[[Offsets], str], name: str, compiled: Callable[[str], bytes]) -> int:
+def load(cls: type, make_text: Callable[[Layout], str], name: str, compiled: Callable[[str], bytes]) -> int:
     """The address of the native call function for objects of `cls`; 0 where there can be none.
 
-    make_text: its LLVM text for these offsets. compiled: the object code of a text, from a cache if it has it.
+    make_text: its LLVM text for this layout. compiled: the object code of a text, from a cache if it has it.
     It is made once, and stays until the process ends: an object may be called when little else is left.
     """
     with _lock:
@@ -327,10 +309,10 @@ def load(cls: type, make_text: Callable[[Offsets], str], name: str, compiled: Ca
         return _loaded[cls]
 
 
-def _load(cls: type, make_text: Callable[[Offsets], str], name: str, compiled: Callable[[str], bytes]) -> int:
+def _load(cls: type, make_text: Callable[[Layout], str], name: str, compiled: Callable[[str], bytes]) -> int:
     from sparsec.runtime.cpu import CpuExecutable
 
-    fields, names = offsets(cls), symbols()
+    fields, names = layout_of(cls), symbols()
     if fields is None or names is None:
         return 0
     text = make_text(fields)
