@@ -237,7 +237,7 @@ class ProgramError(SparsecError, RuntimeError):
 
 
 class AttributeMissing(SparsecError, AttributeError):
-    """An attribute that a value lacks, which may be a Python number or a NumPy scalar as run-time values decide."""
+    """An attribute that an array or number lacks (which of Python's or NumPy's it is, run-time values may decide)."""
 
     code = "SP045"
 

@@ -1,14 +1,20 @@
 """`sparsec dump`: functions of files, specs of arguments, stages; and what it says of bad input."""
 
+import re
 import textwrap
+import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import sparsec
 from sparsec.cli.dump import example_arguments, load_function
 from sparsec.cli.main import main
 from sparsec.errors import ArgumentError, ParseError
 from sparsec.ir.text import parse
+
+PACKAGE = Path(sparsec.__file__).parent
 
 SOURCE = """\
 import numpy as np
@@ -151,3 +157,48 @@ def test_errors_show_the_line(tmp_path, capsys):
 def test_unknown_stage(file, capsys):
     assert main(["dump", f"{file}:shifted", "--spec", "f32[6], f32[6]", "--stage", "nonsense"]) == 1
     assert "nonsense" in capsys.readouterr().err
+
+
+RAISING = """
+class Mine(Exception):
+    pass
+
+def check(x):
+    if x.shape[0] > 2:
+        raise Mine("too long")
+
+def f(x):
+    check(x)
+    return x
+
+def g(x):
+    return {}["key"] + x
+"""
+
+
+@pytest.mark.parametrize(("name", "last", "lines"), [
+    ("f", "Mine: too long", [10, 6, 7]), ("g", "KeyError: 'key'", [14]),
+])
+def test_what_the_function_itself_raises_is_shown_with_its_own_lines(tmp_path, capsys, name, last, lines):
+    file = tmp_path / "raising.py"
+    file.write_text(RAISING)
+    assert main(["dump", f"{file}:{name}", "--spec", "f32[4]"]) == 1
+    shown = capsys.readouterr().err
+    assert shown.rstrip().endswith(last)
+    assert re.findall(r'File "(.*)", line (\d+)', shown) == [(str(file), str(line)) for line in lines]
+
+
+def test_a_jitted_call_shows_the_lines_of_what_the_function_raises():
+    class Mine(Exception):
+        pass
+
+    def check(x):
+        raise Mine(x.shape)
+
+    def f(x):
+        return check(x)
+
+    with pytest.raises(Mine) as caught:
+        sparsec.jit(f)(np.zeros(3))
+    ours = [f.filename for f in traceback.extract_tb(caught.tb) if Path(f.filename).is_relative_to(PACKAGE)]
+    assert len(ours) <= 1  # the call itself

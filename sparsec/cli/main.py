@@ -4,7 +4,7 @@ A subcommand is a module of this folder with `add_parser(subparsers)`, which ret
 `run(args) -> int`, the exit status. It is named in `COMMANDS` and imported only when it is the one asked for,
 so that `sparsec doctor` works where the compiler cannot even be imported.
 
-Exit status: 0 done, 1 an error that sparsec reports, 2 wrong usage, 130 interrupted.
+Exit status: 0 done, 1 an error that sparsec reports or the user's function raises, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -56,6 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         # The reader (`| head`) has seen enough. Python flushes stdout once more at exit; give it a new one.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        from sparsec.frontend.locate import users_frames, users_own  # there: the compiler could be imported
+
+        if args.debug or not users_own(error):
+            raise
+        traceback.print_exception(error.with_traceback(users_frames(error)))
         return 1
 
 

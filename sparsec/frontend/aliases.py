@@ -18,12 +18,15 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Choice, storages_of
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ranges import Elements
-from sparsec.frontend.trace import Storage
+from sparsec.frontend.trace import Conflict, Storage
 from sparsec.frontend.tree import flatten
 
 _MARK = desugar.FOR  # a name that the globals of every staged function have
 
 _ITERATORS = ("builtins", "itertools")  # whose iterators tell the garbage collector what they hold
+
+#: Stands for a variable's name where it is a value that may be several arrays.
+RESULT = "return"
 
 _DEPTH = 8  # of containers in one another
 
@@ -72,10 +75,17 @@ class Held:
         return sum(not own.isdisjoint(_all_behind(a)) for a in self.arrays) > 1
 
 
+def _words(name: str) -> str:
+    return "what the branch gives" if name == RESULT else f"`{name}`"
+
+
 def mark_choice(made: Traced, name: str, others: Sequence[Traced]) -> None:
     """`made` is a copy where NumPy may have one of `others`, which can be seen: none may be written any more."""
     if others and made.storage is not None:
-        made.storage.conflict = f"`{name}` is one of several arrays, chosen when the program runs"
+        made.storage.conflict = Conflict(
+            f"{_words(name)} is one of several arrays, chosen when the program runs",
+            "choose copies (`.copy()`)" if name == RESULT
+            else f"write to each where it is chosen, or make `{name}` a copy (`{name} = {name}.copy()`)")
         made.storage.stands_for |= {s: user_loc() for x in others for s in _all_behind(x)}
     refuse_writes(name, others)
 
@@ -92,8 +102,10 @@ def inherit(made: Any, *parts: Any) -> None:
 def refuse_writes(name: str, others: Sequence[Traced]) -> None:
     """No more writes to arrays of which `name` may be one and will be a copy."""
     for storage in (s for x in others for s in storages_of(x)):
-        storage.conflict = (f"the array may be `{name}`, which was chosen when the program runs: a write would "
-                            "not be seen through it")
+        storage.conflict = Conflict(
+            f"the array may be {_words(name)}, which was chosen when the program runs: a write would not be seen "
+            "through it",
+            "write before the choice, or choose copies (`.copy()`)")
 
 
 def _reaches(x: Any, storage: Storage, depth: int) -> bool:
@@ -124,7 +136,7 @@ def check_results(results: Sequence[Traced]) -> None:
         seen = {s for y in results if storages_of(y) != storages_of(x) for s in _all_behind(y)}
         same = [s for s in own if s.param >= 0 or s in seen]
         if same:
-            why = next(s.conflict for s in storages_of(x) if s.stands_for)
+            why = next(s.conflict.why for s in storages_of(x) if s.stands_for and s.conflict)
             raise AliasError(f"{why}: what is returned would be a copy", loc=own[same[0]], hint="return a copy of it")
 
 

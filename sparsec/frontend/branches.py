@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsec.errors import FAILURES, SparsecError
-from sparsec.frontend.aliases import Held, inherit, mark_choice, refuse_writes
+from sparsec.frontend.aliases import RESULT, Held, inherit, mark_choice, refuse_writes
 from sparsec.frontend.array import Traced
 from sparsec.frontend.choices import Arrays, Carrier, alike, choose, maybe, storages_of
 from sparsec.frontend.convert import as_bool
+from sparsec.frontend.locate import raised_at
 from sparsec.frontend.merge import (
     CannotStage,
     Kind,
@@ -44,9 +45,6 @@ from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
 
 State = tuple[Any, ...]
-
-
-_RESULT = "return"  # stands for a variable's name where it is a value that may be several arrays
 
 
 @dataclass
@@ -93,7 +91,8 @@ def stage_if(
                 elif isinstance(error, SparsecError | CannotStage):
                     raise
                 else:
-                    raise CannotStage(f"one path raises {type(error).__name__}") from error
+                    what = f"one path raises {type(error).__name__}: {error}"
+                    raise CannotStage(what, hint=f"{raised_at(error)} raises it") from error
         if failing:
             return _failing(trace, test, thunks, failing, reset)
         trees = _take_apart(paths)
@@ -245,7 +244,7 @@ def _plan(trace: Trace, outer: dict[Storage, Value], names: Sequence[str], paths
         for kind, column in zip(returned.traced, zip(*(leaves_of(v, returned) for v in values))):
             seen = [x for k, x in zip(numbers, column) if is_array(x) and not held[k].private(x, "")]
             given.append([] if isinstance(kind, Arrays) else seen)
-            refuse_writes(_RESULT, given[-1])
+            refuse_writes(RESULT, given[-1])
     # Where a path certainly returns, its variables are never read again: the other path's stand.
     kinds = []
     copied: list[list[Traced]] = []
@@ -325,7 +324,7 @@ def _signal(joiner: _Joiner, plan: _Plan, results: Any) -> Signal:
         parts = []
         for kind, seen in zip(plan.returned.traced, plan.given, strict=True):
             parts.append(joiner.build(kind) if isinstance(kind, Arrays) else variable(trace, results, kind))
-            mark_choice(parts[-1], _RESULT, seen)
+            mark_choice(parts[-1], RESULT, seen)
         value = plan.returned.build(parts)
     if code is not None:
         return Pending(code, plan.codes, value)

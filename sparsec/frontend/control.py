@@ -68,7 +68,7 @@ def _refused(what: str, hint: str) -> Iterator[None]:
     try:
         yield
     except CannotStage as why:
-        raise ConcretizationError(f"{what}, and {why.what}", loc=user_loc(), hint=hint) from None
+        raise ConcretizationError(f"{what}, and {why.what}", loc=user_loc(), hint=why.hint or hint) from None
 
 
 def truth(x: Any) -> bool | Traced:

@@ -13,10 +13,11 @@ import numpy as np
 
 from sparsec.compiler import BACKENDS, Compilation, CpuRunner, param_elements
 from sparsec.config import settings
-from sparsec.errors import ArgumentError, ConfigError, UnsupportedError
+from sparsec.errors import ArgumentError, ConfigError, SparsecError, UnsupportedError
 from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
 from sparsec.frontend.dynamic import Given
 from sparsec.frontend.fastcall import accelerate
+from sparsec.frontend.locate import users_frames, users_own
 from sparsec.frontend.results import (
     Argument,
     Constant,
@@ -283,7 +284,12 @@ class Jitted(CallTarget, Generic[P, R]):
         if current_trace() is not None and holds_traced_leaf(args, kwargs):
             return self._fn(*args, **kwargs)  # inside another traced function: part of it
         call = self._binder.bind(args, kwargs)
-        found = self._specialise(call)
+        try:
+            found = self._specialise(call)
+        except Exception as error:
+            if isinstance(error, SparsecError) or not users_own(error):
+                raise
+            raise error.with_traceback(users_frames(error))  # noqa: B904  it is this very error
         found.count()
         if found.calls == 2 and type(self) is Jitted:  # it is not called just once: worth a record
             with self._lock:

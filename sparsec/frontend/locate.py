@@ -1,13 +1,14 @@
-"""Which line of the user's source is running: the innermost frame outside sparsec and NumPy."""
+"""Which line of the user's source is running, or failed: the innermost frame outside sparsec and NumPy."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import sys
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from types import CodeType
+from types import CodeType, TracebackType
 
 import numpy as np
 
@@ -19,6 +20,12 @@ OWN = tuple(str(p) + "/" for p in (Path(__file__).resolve().parents[1], Path(np.
 #: Frames that may stand between the user's and ours.
 _BETWEEN = (*OWN, contextlib.__file__, functools.__file__, "<frozen")
 
+#: What calls a traced function.
+_TRACING = str(Path(__file__).with_name("tracing.py"))
+
+#: Where ours do what Python does for a line of the user's: what is raised there is that line's own error.
+_FOR_THE_USER = tuple(str(Path(__file__).with_name(name)) for name in ("staged.py", "outside.py"))
+
 
 def user_loc() -> Loc | None:
     """The user's expression that is being evaluated, or None outside any user frame."""
@@ -29,6 +36,38 @@ def user_loc() -> Loc | None:
             return position(code, frame.f_lasti)
         frame = frame.f_back  # type: ignore[assignment]
     return None
+
+
+def raised_at(error: BaseException) -> Loc | None:
+    """The user's innermost line in a traceback."""
+    theirs = [tb for tb in tracebacks(error) if not tb.tb_frame.f_code.co_filename.startswith(OWN)]
+    return position(theirs[-1].tb_frame.f_code, theirs[-1].tb_lasti) if theirs else None
+
+
+def users_own(error: BaseException) -> bool:
+    """Whether an exception is that of a traced function: raised by a line of it, or on its behalf, not by NumPy or
+    sparsec."""
+    files = [tb.tb_frame.f_code.co_filename for tb in tracebacks(error)]
+    theirs = [k for k, file in enumerate(files) if not file.startswith(OWN)]
+    last = theirs[-1] if theirs else 0
+    return _TRACING in files[:last] and all(file in _FOR_THE_USER for file in files[last + 1 :])
+
+
+def users_frames(error: BaseException) -> TracebackType | None:
+    """The traceback of an exception without the frames that are not the user's."""
+    found: TracebackType | None = None
+    for tb in reversed(list(tracebacks(error))):
+        if not tb.tb_frame.f_code.co_filename.startswith(_BETWEEN):
+            found = TracebackType(found, tb.tb_frame, tb.tb_lasti, tb.tb_lineno)
+    return found
+
+
+def tracebacks(error: BaseException) -> Iterator[TracebackType]:
+    """The links of a traceback, outermost first."""
+    tb = error.__traceback__
+    while tb is not None:
+        yield tb
+        tb = tb.tb_next
 
 
 def position(code: CodeType, instruction: int) -> Loc:

@@ -50,7 +50,7 @@ from sparsec.frontend.signals import (
     return_shape,
     returns,
 )
-from sparsec.frontend.trace import Storage, Trace
+from sparsec.frontend.trace import Conflict, Storage, Trace
 from sparsec.frontend.tree import Tree, flatten, leaf_count, packed
 from sparsec.frontend.undefined import Undefined
 from sparsec.ir.dims import sym
@@ -84,7 +84,7 @@ class Variables:
     entered: list[Storage | None] = field(default_factory=list)
     known: tuple[int, ...] = ()  # the leaves that are arrays which others can see
     watched: tuple[int, ...] = ()  # these, and those which the loop goes over
-    _conflicts: dict[Storage, str] = field(default_factory=dict)
+    _conflicts: dict[Storage, Conflict | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.leaves, self.trees = _leaves(self.before)

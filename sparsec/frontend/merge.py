@@ -30,9 +30,9 @@ from sparsec.ir.types import BOOL, I64, DType, TensorType
 class CannotStage(Exception):
     """A loop or branch that cannot become a region; Python can still run it where it is static."""
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, hint: str = "") -> None:
         super().__init__(what)
-        self.what = what
+        self.what, self.hint = what, hint
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import UnsupportedError
+from sparsec.errors import AttributeMissing, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.dispatch import METHODS, apply
 from sparsec.frontend.locate import user_loc
@@ -32,7 +32,8 @@ def attribute(x: Traced, name: str) -> Any:
         raise UnsupportedError(
             f"{kind.__name__}.{name} is not supported", loc=user_loc(), hint="`sparsec ops` lists what is"
         )
-    raise AttributeError(f"'{kind.__module__}.{kind.__name__}' object has no attribute '{name}'")
+    message = f"'{kind.__module__}.{kind.__name__}' object has no attribute '{name}'"
+    raise AttributeMissing(message, loc=user_loc())
 
 
 def _of_mixed(x: Mixed, name: str) -> Any:

@@ -112,9 +112,10 @@ def return_shape(
             kinds.append(found)
         elif all(is_scalar(x) or is_array(x) for x in column):
             if any(is_array(x) and isinstance(x.storage, Choice) for x in column):
-                raise CannotStage("it returns one of several arrays, as run-time values decide")
+                raise CannotStage("it returns one of several arrays, as run-time values decide", hint="return a copy")
             if any(is_array(x) and x.storage.param >= 0 for x in column):
-                raise CannotStage("one path returns an argument itself (or a view of it), another something else")
+                raise CannotStage("one path gives an argument itself (or a view of it), another something else",
+                                  hint="give copies (`.copy()`) on both paths, or use np.where")
             kind = kind_of(first)
             for other in column[1:]:
                 kind = join(f"return value {position}", kind, kind_of(other))

@@ -30,12 +30,20 @@ if TYPE_CHECKING:
 Step = tuple[str, tuple[tuple[str, Attr], ...]]  # a view op and its attributes
 
 
+@dataclass(frozen=True)
+class Conflict:
+    """Why a write to a storage cannot be expressed, and what to do instead."""
+
+    why: str
+    hint: str
+
+
 @dataclass(eq=False)
 class Storage:
     """One allocation. `newest` is its latest version; `param` its position among the parameters, or -1.
 
-    `readonly` and `conflict` say why a write must be refused: the caller's flag, or an overlap with
-    another argument that one storage cannot express. maybe: storages of arrays of which this is a copy, made
+    `readonly` and `conflict` say why a write must be refused: the caller's flag, or that others, who can see the
+    elements, would not see it. maybe: storages of arrays of which this is a copy, made
     where control flow joins, while for the user it may be one of them.
     stands_for: those among them that others can see, and the line that makes it so. written: whether the user's
     function has written to it.
@@ -44,7 +52,7 @@ class Storage:
     newest: Value
     param: int = -1
     readonly: str = ""
-    conflict: str = ""
+    conflict: Conflict | None = None
     views: dict[tuple[str, tuple[Step, ...]], Value] = field(default_factory=dict)
     depth: int = 0  # how many loops that are being traced stood around its making
     maybe: frozenset[Storage] = frozenset()
@@ -72,7 +80,7 @@ class Storage:
         if self.readonly:
             raise _read_only(self.readonly)
         if self.conflict:
-            raise AliasError(self.conflict, loc=user_loc(), hint="pass copies, or arrays of one dtype")
+            raise AliasError(self.conflict.why, loc=user_loc(), hint=self.conflict.hint)
 
     def change(self, trace: Trace, array: Traced, make: Callable[[Traced, Storage], None]) -> None:
         """Lets `make` write to a view of this storage."""
@@ -207,7 +215,8 @@ class Trace:
         value = Value(name, type)
         self.builder.params.append(value)
         storage = self.new_storage(value, len(self.storages))
-        storage.conflict = conflict
+        if conflict:
+            storage.conflict = Conflict(conflict, "pass copies, or arrays of one dtype")
         self.storages.append(storage)
         return storage
 

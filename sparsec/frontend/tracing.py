@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 import types
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from sparsec.errors import Loc, SourceError, SparsecError, wrap
 from sparsec.frontend import numpy_api as _numpy_api  # fills the dispatch table
 from sparsec.frontend.arguments import Arguments, Binder, ScalarSpec, Static
 from sparsec.frontend.array import Traced
-from sparsec.frontend.locate import OWN, position
+from sparsec.frontend.locate import OWN, raised_at, tracebacks
 from sparsec.frontend.outside import Contents, Guard, Outside
 from sparsec.frontend.results import Results, collect
 from sparsec.frontend.sparse_arguments import SparseSpec, spread
@@ -202,34 +201,14 @@ def _written(trace: Trace, func: Func, arrays: list[Traced]) -> dict[int, tuple[
 def _explained(error: Exception, code: types.CodeType | None) -> Exception:
     """The error that the user sees: sparsec's get a line; Python's, where our code or NumPy raised them on the
     user's behalf, become typed; the user's own pass unchanged. code: of the traced function."""
-    loc, ours = _blame(error)
+    loc = raised_at(error)
     if loc is None and code is not None:
         loc = Loc(code.co_filename, code.co_firstlineno)
     if isinstance(error, SparsecError):
         if error.loc is None:
             error.loc = loc
         return error
-    if not ours:
+    *_, innermost = tracebacks(error)
+    if not innermost.tb_frame.f_code.co_filename.startswith(OWN):
         return error
     return wrap(error, loc) or error
-
-
-def _blame(error: Exception) -> tuple[Loc | None, bool]:
-    """The innermost user frame of a traceback, and whether the error was raised below it."""
-    loc: Loc | None = None
-    ours = True
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        code = frame.f_code
-        if not code.co_filename.startswith(OWN):
-            found = next(tb for tb in _tracebacks(error) if tb.tb_frame is frame)
-            loc, ours = position(code, found.tb_lasti), False
-        else:
-            ours = True
-    return loc, ours
-
-
-def _tracebacks(error: Exception) -> Iterator[types.TracebackType]:
-    tb = error.__traceback__
-    while tb is not None:
-        yield tb
-        tb = tb.tb_next

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import sparsec
+from sparsec.errors import AliasError
 from tests.programs.harness import backends, check_calls, check_refused
 
 
@@ -309,3 +311,30 @@ def copied_and_then_replaced_in_a_loop(a, b, c):
 @pytest.mark.parametrize("program", [copied_and_then_replaced, copied_and_then_replaced_in_a_loop])
 def test_an_array_for_which_a_copy_stands_is_seen(program):
     check_refused(program, lambda: (np.arange(4.0), np.ones(4), np.array([1.0, -1.0])), "interp", "AliasError")
+
+
+def written_where_chosen(a):
+    y = a * 2
+    z = y if a[0] > 9 else y[::-1]
+    z[0] = 7
+    return y + z
+
+
+def written_after_the_choice(a):
+    y, z = a * 2, a * 3
+    if a[0] > 9:
+        v = y
+    else:
+        v = z[::-1]
+    y[0] = 7
+    return v + z
+
+
+@pytest.mark.parametrize(("program", "hint"), [
+    (written_where_chosen, "choose copies (`.copy()`)"),
+    (written_after_the_choice, "write before the choice, or choose copies (`.copy()`)"),
+])
+def test_the_error_says_what_helps(program, hint):
+    with pytest.raises(AliasError) as caught:
+        sparsec.jit(program, backend="interp")(np.array([5.0, 10.0, 1.0]))
+    assert caught.value.hint == hint
