@@ -103,6 +103,14 @@ def test_nothing_is_made_whole(program, backend):
     assert propagate_with_reasons(func)[1] == ()
 
 
+@pytest.mark.parametrize("keep", [[1, 2], [0], []])
+def test_one_channel_of_images_of_one_pixel_is_told_by_the_axes_that_others_count(keep):
+    x = from_dense(np.arange(8, dtype="f4").reshape(2, 4, 1, 1), keep=keep, ratio=0.5)
+    found = sparsec.jit(lambda x: x[:, [1]], backend="interp")(x)
+    np.testing.assert_array_equal(np.asarray(found), x.to_dense()[:, [1]])
+    assert isinstance(found, ChannelSparse) and found.index.tolist() == [0] * (1 in keep)
+
+
 def framed_by_ones(x):
     """Where the frame is something else than what absent channels hold, they are not absent from the result."""
     return np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=1)

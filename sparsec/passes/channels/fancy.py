@@ -10,7 +10,7 @@ axis has the channels of x then. A list of channels that is known when compiling
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -41,7 +41,8 @@ def gather(flow: Flow, op: Op) -> Live:
         data = flow.emit("gather", live.data, *at_live_channels(flow, indexes, live.axis, axis, live.index),
                          stem=f"{op.result.name}.live", channels=goal)
         return replace(goal, data=data)
-    chosen, axis = _listed(flow, named)
+    counted_along = {_counting(flow, i) for i in indexes if i is not named}
+    chosen, axis = _listed(flow, named, counted_along)
     renumbered, places = flow.indexes.among(live.index, flow.indexes.literal(chosen))
     goal = replace(live, index=renumbered, axis=axis, full=len(chosen))
     others = at_live_channels(flow, indexes, live.axis, axis, renumbered)
@@ -81,15 +82,17 @@ def at_live_channels(
     return found
 
 
-def _listed(flow: Flow, index: Value) -> tuple[np.ndarray, int]:
-    """The channels that an index names, and the axis of the result along which."""
+def _listed(flow: Flow, index: Value, taken: Container[int | None]) -> tuple[np.ndarray, int]:
+    """The channels that an index names, and the axis of the result along which. taken: the axes that others count
+    along (where all lengths are 1, nothing else tells axes apart)."""
     value, made = index, flow.made.get(index.name)
     while made is not None and made.name in ("broadcast", "reshape", "transpose", "copy", "cast"):
         value, made = made.operands[0], flow.made.get(made.operands[0].name)
     if made is None or made.name != "const" or value.type.rank != 1:
         raise Refused(_REFUSED)
     entries = np.full(made.attrs["shape"], made.attrs["value"], np.int64)
-    axes = [k for k, step in enumerate(index.ref.strides) if step != 0 and index.type.shape[k] == len(entries)]
+    axes = [k for k, step in enumerate(index.ref.strides)
+            if step != 0 and index.type.shape[k] == len(entries) and k not in taken]
     if len(axes) != 1 or not len(entries) or entries[0] < 0 or (np.diff(entries) <= 0).any():
         raise Refused(_REFUSED)
     return entries.astype(np.int32), axes[0]
