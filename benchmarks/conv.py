@@ -29,7 +29,7 @@ from sparsec.ir.dims import sym
 from sparsec.ir.loop_text import parse_program
 from sparsec.ir.ops.record import record
 from sparsec.ir.types import F32, I32, I64, tensor
-from sparsec.runtime.cpu import CpuExecutable, host_cpu
+from sparsec.runtime.cpu import CpuExecutable, compile_object, host_cpu
 
 __all__ = ["LAYERS", "Layer", "Row", "main", "measure", "peak_run"]
 
@@ -91,7 +91,8 @@ def peak_run() -> tuple[Run, int]:
     target = LlvmTarget(
         host.triple, host.data_layout, host.cpu, host.features, host.vector_bits, host.vector_bytes
     )
-    code, memory = CpuExecutable(llvm_text(program, target)), [np.full(lanes, 0.5, np.float32) for _ in range(2)]
+    code = CpuExecutable([compile_object(llvm_text(program, target))])
+    memory = [np.full(lanes, 0.5, np.float32) for _ in range(2)]
 
     def run() -> None:
         code.run([m.ctypes.data for m in memory])

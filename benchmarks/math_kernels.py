@@ -12,7 +12,7 @@ from sparsec.codegen.llvm import LlvmTarget, llvm_text
 from sparsec.codegen.target import CPU
 from sparsec.ir.loops import Buffer, For, Kernel, Launch, Load, Program, Slot, Store
 from sparsec.ir.scalar import FNS, apply, index, var
-from sparsec.runtime.cpu import CpuExecutable, host_cpu
+from sparsec.runtime.cpu import CpuExecutable, compile_object, host_cpu
 
 #: Names of the scalar table that NumPy spells otherwise.
 NUMPY_NAMES = {
@@ -45,7 +45,8 @@ class Compiled:
         host = host_cpu()
         target = LlvmTarget(host.triple, host.data_layout, host.cpu, host.features, host.vector_bits)
         legal = legalize(program(name, np.dtype(dtype), count), replace(CPU, own_math=own))
-        self.executable = CpuExecutable(llvm_text(legal, target))
+        self.llvm = llvm_text(legal, target)
+        self.executable = CpuExecutable([compile_object(self.llvm)])
 
     def bind(self, inputs: list[np.ndarray], out: np.ndarray) -> Callable[[], object]:
         """A call with everything prepared, to be timed. The arrays must stay alive."""

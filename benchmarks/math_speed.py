@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.math_kernels import Compiled, numpy_function
 from sparsec.codegen.vector_math import EXPANSIONS
 from sparsec.ir.scalar import FNS
+from sparsec.runtime.cpu import optimised_text
 
 DOCS = Path(__file__).parent.parent / "docs" / "math.md"
 START, END = "<!-- speed: begin -->\n", "<!-- speed: end -->\n"
@@ -73,7 +74,7 @@ def times(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, 
 
 def vector_bits(name: str, dtype: np.dtype) -> int:
     """The widest vectors of floats that LLVM made."""
-    text = Compiled(name, dtype, COUNT).executable.optimised_llvm
+    text = optimised_text(Compiled(name, dtype, COUNT).llvm)
     lanes = [int(n) for n in re.findall(r"<(\d+) x (?:float|double)>", text)]
     return max(lanes, default=1) * 8 * dtype.itemsize
 

@@ -33,7 +33,7 @@ from sparsec.codegen.pool import SHARE
 from sparsec.codegen.threads import WORTHWHILE
 from sparsec.compiler import thread_pool
 from sparsec.errors import SparsecError
-from sparsec.runtime.cpu import CpuExecutable
+from sparsec.runtime.cpu import CpuExecutable, compile_object
 
 # Sixteen turns of `%count[0]` additions each, which no compiler may skip.
 _LOOP = f"""
@@ -74,7 +74,7 @@ class Clock:
     """The loop, and what a number of additions takes."""
 
     def __init__(self) -> None:
-        self._code = CpuExecutable(_LOOP, thread_pool().symbols, entry="run", level=1)
+        self._code = CpuExecutable([compile_object(_LOOP, 1)], thread_pool().symbols, entry="run")
         kinds = (ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32)
         self._run = ctypes.CFUNCTYPE(ctypes.c_int32, *kinds)(self._code.address)
         self.per_addition = self.microseconds(10_000, 1, 20) / 160_000

@@ -9,7 +9,7 @@ The only module that joins passes, code generators and runtimes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
@@ -233,19 +233,19 @@ class Compilation:
     def _make_stored(self) -> StoredCode:
         from sparsec.codegen.pool import SHARE
         from sparsec.ir.work import statements
-        from sparsec.runtime.cpu import compile_object
+        from sparsec.runtime.compiling import compile_objects
         from sparsec.runtime.stored import StoredCode
 
         program = self.legal
+        objects = compile_objects(self._written())
         return StoredCode(
-            compile_object(self.llvm), program.arena_bytes, program.failures, statements(program), self.safe is None,
-            SHARE in self.llvm,
+            objects, program.arena_bytes, program.failures, statements(program), self.safe is None,
+            any(SHARE.encode() in code for code in objects),
         )
 
-    @lazy
-    def llvm(self) -> str:
-        """The LLVM text of the CPU backend."""
-        from sparsec.codegen.llvm import LlvmTarget, llvm_text
+    def _written(self) -> Iterator[str]:
+        """The LLVM text of the CPU backend, module by module."""
+        from sparsec.codegen.llvm import LlvmTarget, llvm_modules
         from sparsec.runtime.blas import find_blas
         from sparsec.runtime.cpu import host_cpu
         from sparsec.runtime.threads import has_threads
@@ -256,7 +256,12 @@ class Compilation:
             host.vector_bytes,
             blas.bits if blas else 0, has_threads(),
         )
-        return llvm_text(self.legal, target)
+        return llvm_modules(self.legal, target)
+
+    @lazy
+    def llvm(self) -> tuple[str, ...]:
+        """The LLVM modules of the CPU backend."""
+        return tuple(self._written())
 
     @lazy
     def executable(self) -> Any:
@@ -266,7 +271,7 @@ class Compilation:
 
         blas = find_blas()
         symbols = {**(blas.symbols if blas else {}), **(thread_pool().symbols if self.stored.threads else {})}
-        return CpuExecutable(lambda: self.llvm, symbols, object_code=self.stored.object_code)
+        return CpuExecutable(self.stored.objects, symbols)
 
     def text(self, stage: str) -> str:
         """The text of a stage; `all` gives every one that this backend has. Raises ConfigError."""
@@ -285,11 +290,11 @@ class Compilation:
             case "legal":
                 return loop_text(self.legal)
             case "llvm":
-                return self.llvm
-            case "llvm-opt":
-                return str(self.executable.optimised_llvm)
-            case "asm":
-                return str(self.executable.asm)
+                return "\n".join(self.llvm)
+            case "llvm-opt" | "asm":
+                from sparsec.runtime.cpu import assembly, optimised_text
+
+                return "\n".join(map(assembly if stage == "asm" else optimised_text, self.llvm))
             case "opencl":
                 return str(self.opencl.text)
             case "all":

@@ -1,6 +1,8 @@
-"""Loop IR to LLVM IR text: one internal function for each kernel, one exported entry for the host body.
+"""Loop IR to LLVM IR text: one function for each kernel, one exported entry for the host body.
 
     i32 entry(ptr pointers, ptr arena, ptr flags)
+
+A large program is several modules, so that they can be compiled side by side (`runtime.compiling`).
 
 `pointers` holds the addresses of parameters and results (`sparsec.ir.abi`), `flags` two i32: notes are or-ed into
 the first, the second says how many threads may take part. The result is 0, or the code of the `Fail` that stopped
@@ -14,7 +16,7 @@ contraction); no access assumes more alignment than the buffer states.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sparsec.codegen.emit import Emitter
@@ -38,9 +40,13 @@ from sparsec.ir.loops import (
 )
 from sparsec.ir.types import DType, dtype_name
 
-__all__ = ["ENTRY", "LlvmTarget", "Module", "llvm_text"]
+__all__ = ["ENTRY", "LlvmTarget", "Module", "llvm_modules", "llvm_text"]
 
 ENTRY = "sparsec_entry"
+
+#: Statements of a module, at least, before another one is begun: some 200 ms of LLVM's time.
+_PART = 1000
+
 
 @dataclass(frozen=True, slots=True)
 class LlvmTarget:
@@ -59,21 +65,44 @@ class LlvmTarget:
     threads: bool = False  # whether loops may be shared out: then `pool.SHARE` will be linked in
 
 
-
-
-
 def llvm_text(program: Program, target: LlvmTarget | None = None) -> str:
-    """The whole module. Raises CompileError for a node that an earlier pass should have removed."""
-    return Module(program, target or LlvmTarget()).text()
+    """The program as one module. Raises CompileError for a node that an earlier pass should have removed."""
+    return Module(program, target or LlvmTarget(), program.kernels).text()
+
+
+def llvm_modules(program: Program, target: LlvmTarget | None = None) -> Iterator[str]:
+    """The program as modules that are linked when they are loaded; a small one is one. Raises as `llvm_text` does."""
+    *parts, last = _parts(program)
+    for part in parts:
+        yield Module(program, target or LlvmTarget(), part, entry=False).text()
+    yield Module(program, target or LlvmTarget(), last).text()
+
+
+def _parts(program: Program) -> list[tuple[Kernel, ...]]:
+    """The kernels by module. What they are depends on the program alone, as all that is made does."""
+    parts: list[tuple[Kernel, ...]] = [()]
+    size = 0
+    for kernel in program.kernels:
+        if size >= _PART:
+            parts.append(())
+            size = 0
+        parts[-1] += (kernel,)
+        size += sum(1 for _ in walk_stmts(kernel.body))
+    return parts
 
 
 class Module:
-    """Collects functions, declarations, constants and metadata of one program."""
+    """Collects functions, declarations, constants and metadata of one module: of these kernels of a program and,
+    with `entry`, of its host body."""
 
-    def __init__(self, program: Program, target: LlvmTarget) -> None:
+    def __init__(
+        self, program: Program, target: LlvmTarget, kernels: Sequence[Kernel], *, entry: bool = True
+    ) -> None:
         self.program = program
         self.target = target
+        self.entry = entry
         self.kernels = {kernel.name: kernel for kernel in program.kernels}
+        self.own = kernels
         self.symbols = {kernel.name: f"k{n}.{_safe(kernel.name)}" for n, kernel in enumerate(program.kernels)}
         if len(self.symbols) != len(program.kernels):
             raise CompileError(f"program {program.name!r} has two kernels of one name")
@@ -85,12 +114,17 @@ class Module:
         self._gemms: set[str] = set()
         self._fixed = _fixed(program)
 
+    @property
+    def whole(self) -> bool:
+        """Whether this is all of the program: then nobody else calls its kernels."""
+        return len(self.own) == len(self.kernels)
+
     def text(self) -> str:
         constants = self._constants()
-        for kernel in self.program.kernels:
-            self.functions.append(self._kernel(kernel, self.symbols[kernel.name]))
-        entry = self._entry()
-        parts = [self._header(), *constants, *self.functions, entry]
+        for kernel in self.own:
+            self.functions.append(self._kernel(kernel, self.symbols[kernel.name], "internal " if self.whole else ""))
+        entry = [self._entry()] if self.entry else []
+        parts = [self._header(), *constants, *self.functions, *entry]
         if self.declarations:
             parts.append("\n".join(self.declarations))
         parts.append("\n".join([self._attributes(), *self.metadata]))
@@ -115,11 +149,14 @@ class Module:
         return f"attributes #0 = {{ {' '.join(facts)} }}\nattributes #1 = {{ noinline }}"
 
     def _constants(self) -> list[str]:
+        """The literals: in the module of the entry. The others know what is in those that their kernels look into."""
+        seen = {place for kernel in self.own for place in self._fixed.get(kernel.name, {}).values()}
+        linkage = "internal" if self.whole else "" if self.entry else "available_externally"
         return [
-            f"{_const_name(n)} = internal unnamed_addr constant [{len(slot.data)} x i8] {_bytes(slot.data)}, "
+            f"{_const_name(n)} = {linkage} unnamed_addr constant [{len(slot.data)} x i8] {_bytes(slot.data)}, "
             f"align {max(64, slot.buffer.align)}"
             for n, slot in enumerate(self.program.slots)
-            if slot.role == "const"
+            if slot.role == "const" and (self.entry or _const_name(n) in seen)
         ]
 
     def declare(self, line: str) -> None:
@@ -130,10 +167,11 @@ class Module:
         self.metadata.append(f"!{len(self.metadata)} = {text}")
         return f"!{len(self.metadata) - 1}"
 
-    def _kernel(self, kernel: Kernel, symbol: str) -> str:
+    def _kernel(self, kernel: Kernel, symbol: str, linkage: str = "internal ") -> str:
         emitter: type[Emitter[str]] = ThreadEmitter if self.target.threads else Emitter
         scalars = [Scalar(name) for name in kernel.scalars]
-        return self._function(symbol, kernel.body, kernel.buffers, scalars, self._fixed.get(kernel.name, {}), emitter)
+        fixed = self._fixed.get(kernel.name, {})
+        return self._function(symbol, kernel.body, kernel.buffers, scalars, fixed, emitter, linkage)
 
     def _function(
         self,
@@ -143,6 +181,7 @@ class Module:
         scalars: Sequence[Scalar],
         fixed: Mapping[str, str],
         emitter: type[Emitter[str]] = Emitter,
+        linkage: str = "internal ",
     ) -> str:
         """A function of its buffers, then its scalars, then the flags. `fixed`: buffers whose place is known."""
         from sparsec.codegen.lanes import LaneBuilder  # which builds on this file
@@ -156,7 +195,7 @@ class Module:
         parameters = [_parameter(buffer, pointers[buffer.name]) for buffer in buffers]
         parameters += [f"{value_type(s.var.dtype)} {s.facts}{names[s.var.name]}" for s in scalars]
         parameters.append("ptr noalias %flags")
-        return f"define internal i32 @{symbol}({', '.join(parameters)}) #0 #1 {{\n{builder.text()}\n}}"
+        return f"define {linkage}i32 @{symbol}({', '.join(parameters)}) #0 #1 {{\n{builder.text()}\n}}"
 
     def shared(self, loop: Shared, fixed: Mapping[str, str]) -> str:
         """The function that has a loop's turns run by several threads (`threads.py`)."""
@@ -171,6 +210,11 @@ class Module:
     def _entry(self) -> str:
         builder = LlvmBuilder(self, notes=has(self.program.body, Note))
         index = pointer_index(self.program)
+        own = {kernel.name for kernel in self.own}
+        for kernel in self.kernels.values():
+            if kernel.name not in own:
+                types = [*("ptr" for _ in kernel.buffers), *(value_type(v.dtype) for v in kernel.scalars), "ptr"]
+                self.declare(f"i32 @{self.symbols[kernel.name]}({', '.join(types)})")
         for n, slot in enumerate(self.program.slots):
             builder.pointers[slot.buffer.name] = self._slot(builder, n, slot, index)
             if slot.role in ("heap", "made"):

@@ -158,7 +158,7 @@ class _Builder:
             return {}
         from sparsec.runtime.cpu import optimised_text
 
-        return native_code(optimised_text(self.compilation.llvm))
+        return native_code("\n".join(map(optimised_text, self.compilation.llvm)))
 
     def _kernel_facts(self, number: int, kernel: Kernel, code: NativeCode | None) -> Iterator[Fact]:
         for found in self.remarks:

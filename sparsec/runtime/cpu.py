@@ -1,9 +1,9 @@
 """Native code: LLVM text in, a callable entry out.
 
-    executable = CpuExecutable(text)
+    executable = CpuExecutable([compile_object(text)])
     status, notes = executable.run(pointers, arena)
 
-Each executable is an engine of its own over one object file, so that its code goes after it. LLVM is
+Each executable is an engine of its own over its object files, so that its code goes after it. LLVM is
 entered by one thread at a time, and not while the process forks; generated code runs without the GIL and
 without any lock.
 """
@@ -15,7 +15,7 @@ import hashlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
@@ -25,9 +25,8 @@ import llvmlite.binding as llvm
 
 from sparsec.errors import CompileError
 from sparsec.ir.block import memory_functions
-from sparsec.ir.lazy import lazy
 
-__all__ = ["CpuExecutable", "HostCpu", "compile_object", "host_cpu", "optimised_text"]
+__all__ = ["CpuExecutable", "HostCpu", "assembly", "compile_object", "host_cpu", "optimised_text"]
 
 #: Guards every use of LLVM.
 _llvm_lock = threading.RLock()
@@ -166,6 +165,13 @@ def optimised_text(text: str, level: int = 2) -> str:
         return str(_optimised(text, _host_machine(level), level))
 
 
+def assembly(text: str, level: int = 2) -> str:
+    """The assembly that an LLVM module becomes on this machine."""
+    with _llvm_lock:
+        machine = _host_machine(level)
+        return str(machine.emit_assembly(_optimised(text, machine, level)))
+
+
 # LLVM's loader trusts what it is given, and a damaged file crashes it.
 _SEAL = b"sparsec object 1\n"
 
@@ -185,28 +191,18 @@ def _unsealed(sealed: bytes) -> bytes:
 class CpuExecutable:
     """A loaded program.
 
-    `symbols` are addresses of library functions that the code calls by name; they must be the same for every
-    program of the process. `level` is LLVM's optimisation level, 0 to 3. With `object_code`, the text is not
-    compiled again: it must be what `compile_object` made of it on this machine. The text may then be a function
-    that makes it, should somebody ask.
+    `objects` are what `compile_object` made of its modules on this machine. `symbols` are addresses of library
+    functions that the code calls by name; they must be the same for every program of the process. Raises
+    CompileError where an object file is damaged or a symbol is missing.
     """
 
     def __init__(
-        self,
-        llvm_text: str | Callable[[], str],
-        symbols: Mapping[str, int] | None = None,
-        *,
-        entry: str = "sparsec_entry",
-        level: int = 2,
-        object_code: bytes | None = None,
+        self, objects: Sequence[bytes], symbols: Mapping[str, int] | None = None, *, entry: str = "sparsec_entry"
     ) -> None:
         host_cpu()
-        self._text = llvm_text
-        self._level = level
-        self.object_code = compile_object(self.llvm_text, level) if object_code is None else object_code
         with _llvm_lock:
             _close_ownerless()
-            self._engine = _load(self.object_code, symbols or {})
+            self._engine = _load(objects, symbols or {})
             _own(self, self._engine)
         self.address = self.address_of(entry)
         # CFUNCTYPE releases the GIL for the time of the call.
@@ -231,23 +227,6 @@ class CpuExecutable:
         flags = (ctypes.c_int32 * 2)(0, min(threads, 1 << 30))
         status = self._entry(ctypes.addressof(table), arena, ctypes.addressof(flags))
         return status, flags[0]
-
-    @property
-    def llvm_text(self) -> str:
-        """The module as it was generated."""
-        return self._text if isinstance(self._text, str) else self._text()
-
-    @lazy
-    def optimised_llvm(self) -> str:
-        """The module as LLVM's pipeline leaves it; made when asked for."""
-        return optimised_text(self.llvm_text, self._level)
-
-    @lazy
-    def asm(self) -> str:
-        """The assembly; made when asked for."""
-        with _llvm_lock:
-            machine = _host_machine(self._level)
-            return str(machine.emit_assembly(_optimised(self.llvm_text, machine, self._level)))
 
 
 class _Owned(weakref.ref["CpuExecutable"]):
@@ -279,15 +258,16 @@ def _close_ownerless() -> None:
         gone.engine.close()
 
 
-def _load(object_code: bytes, symbols: Mapping[str, int]) -> Any:
-    code = _unsealed(object_code)
+def _load(objects: Sequence[bytes], symbols: Mapping[str, int]) -> Any:
+    codes = [_unsealed(sealed) for sealed in objects]
     for name, address in {**memory_functions(), **symbols}.items():
         llvm.add_symbol(name, address)
-    # An engine wants a module; the code comes from the object file beside it.
+    # An engine wants a module; the code comes from the object files beside it.
     empty = llvm.parse_assembly(f'target triple = "{host_cpu().triple}"')
     engine = llvm.create_mcjit_compiler(empty, _host_machine())
     try:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        for code in codes:
+            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
     except RuntimeError as error:
         raise CompileError(f"the compiled code cannot be loaded: {error}") from error

@@ -316,7 +316,7 @@ def _load(cls: type, make_text: Callable[[Layout], str], name: str, compiled: Ca
     if fields is None or names is None:
         return 0
     text = make_text(fields)
-    made = CpuExecutable(text, names, entry=name, object_code=compiled(text))
+    made = CpuExecutable([compiled(text)], names, entry=name)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(made))
     return made.address
 

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 from sparsec.errors import Loc
@@ -20,10 +21,10 @@ __all__ = ["StoredCode", "cache_key", "cached_object", "load_or_make"]
 
 @dataclass(frozen=True)
 class StoredCode:
-    """Sealed object code (`runtime.cpu`), bytes for temporaries, what its failures mean, how much it does
+    """Sealed object files (`runtime.cpu`), bytes for temporaries, what its failures mean, how much it does
     (`ir.work`), whether it may fail after its first write, and whether threads share some of its loops."""
 
-    object_code: bytes
+    objects: tuple[bytes, ...]
     arena_bytes: int
     failures: tuple[Failure, ...]
     statements: int
@@ -34,9 +35,10 @@ class StoredCode:
         facts = {
             "arena_bytes": self.arena_bytes, "failures": [asdict(f) for f in self.failures],
             "statements": self.statements, "late": self.late, "threads": self.threads,
+            "sizes": [len(code) for code in self.objects],
         }
         head = json.dumps(facts).encode()
-        return struct.pack("<Q", len(head)) + head + self.object_code
+        return struct.pack("<Q", len(head)) + head + b"".join(self.objects)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> StoredCode:
@@ -44,8 +46,9 @@ class StoredCode:
         facts = json.loads(data[8 : 8 + size])
         failures = tuple(Failure(f["kind"], f["message"], Loc(**f["loc"]) if f["loc"] else None)
                          for f in facts["failures"])
-        return cls(data[8 + size :], facts["arena_bytes"], failures, facts["statements"], facts["late"],
-                   facts["threads"])
+        ends = list(accumulate(facts["sizes"], initial=8 + size))
+        objects = tuple(data[begin:end] for begin, end in pairwise(ends))
+        return cls(objects, facts["arena_bytes"], failures, facts["statements"], facts["late"], facts["threads"])
 
 
 def load_or_make(key: str, make: Callable[[], StoredCode]) -> StoredCode:
@@ -63,7 +66,8 @@ def load_or_make(key: str, make: Callable[[], StoredCode]) -> StoredCode:
 
 def cached_object(text: str, compile: Callable[[str], bytes]) -> bytes:
     """The object code of an LLVM text, from the disk if it is there."""
-    return load_or_make(cache_key("llvm", text), lambda: StoredCode(compile(text), 0, (), 0, False)).object_code
+    stored = load_or_make(cache_key("llvm", text), lambda: StoredCode((compile(text),), 0, (), 0, False))
+    return stored.objects[0]
 
 
 def cache_key(*parts: str) -> str:

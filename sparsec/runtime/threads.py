@@ -132,7 +132,7 @@ def _load(make_text: Callable[[str], str], share: str, compiled: Callable[[str],
     if not names:
         raise CompileError("this system has no POSIX threads")
     text = make_text(host_cpu().triple)
-    executable = CpuExecutable(text, names, entry=share, object_code=compiled(text))
+    executable = CpuExecutable([compiled(text)], names, entry=share)
     # Its threads run in this code until the process ends: it must outlive everything.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(executable))
     return Pool(executable, share)

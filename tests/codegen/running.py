@@ -15,7 +15,7 @@ from sparsec.ir.loops import Body, Buffer, Expr, For, Kernel, Launch, Load, Prog
 from sparsec.ir.scalar import index, var
 from sparsec.ir.types import DType
 from sparsec.runtime.blas import find_blas
-from sparsec.runtime.cpu import CpuExecutable, host_cpu
+from sparsec.runtime.cpu import CpuExecutable, compile_object, host_cpu, optimised_text
 from sparsec.runtime.devices import POCL, DeviceInfo, probe
 from sparsec.runtime.opencl import OpenClExecutable
 
@@ -43,7 +43,12 @@ def pocl() -> DeviceInfo:
 def compile_cpu(program: Program, blas: bool = True, level: int = 2) -> CpuExecutable:
     found = find_blas() if blas else None
     text = llvm_text(program, cpu_target(blas))
-    return CpuExecutable(text, found.symbols if found else {}, level=level)
+    return CpuExecutable([compile_object(text, level)], found.symbols if found else {})
+
+
+def optimised(program: Program) -> str:
+    """The program after LLVM's passes."""
+    return optimised_text(llvm_text(program, cpu_target(True)))
 
 
 def aligned(size: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from sparsec.ir.loop_text import parse_kernel, parse_program
 from sparsec.ir.loops import Const, For, Program, Var
 from sparsec.ir.scalar import S, index, var
 from sparsec.ir.types import I64
-from sparsec.runtime.cpu import CpuExecutable, host_cpu
+from sparsec.runtime.cpu import CpuExecutable, compile_object, host_cpu
 
 
 def kernel_of(text):
@@ -96,7 +96,8 @@ def compiled(body, inputs="f64[4096]"):
 
 
 def run(text, x, y, count):
-    return CpuExecutable(text, thread_pool().symbols).run([x.ctypes.data, y.ctypes.data], threads=count)
+    executable = CpuExecutable([compile_object(text)], thread_pool().symbols)
+    return executable.run([x.ctypes.data, y.ctypes.data], threads=count)
 
 
 def check(body, expected):
@@ -206,7 +207,7 @@ def test_of_several_failures_the_first_in_order_is_reported(everything):
         fail 2
       }
     }""")
-    executable, rng = CpuExecutable(text, thread_pool().symbols), np.random.default_rng(0)
+    executable, rng = CpuExecutable([compile_object(text)], thread_pool().symbols), np.random.default_rng(0)
     for _ in range(200):
         x, y = np.zeros(4096), np.ones(4096)
         x[rng.integers(0, 4096, 3)] = 1

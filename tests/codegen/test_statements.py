@@ -36,7 +36,7 @@ from sparsec.ir.loops import (
 from sparsec.ir.scalar import S, apply, const, index, var
 from sparsec.ir.types import DTYPES, F32, F64, I32
 from sparsec.runtime.host_body import evaluate
-from tests.codegen.running import BACKENDS, agree, compile_cpu, param, program, run_cpu, run_opencl
+from tests.codegen.running import BACKENDS, agree, compile_cpu, optimised, param, program, run_cpu, run_opencl
 
 RNG = np.random.default_rng(3)
 i, j, k = var("i"), var("j"), var("k")
@@ -223,7 +223,7 @@ def test_unaligned_arguments():
     assert np.array_equal(y, 2 * x)
     loads = [
         line
-        for line in compile_cpu(made).optimised_llvm.splitlines()
+        for line in optimised(made).splitlines()
         if " = load " in line and "double" in line
     ]
     assert loads and all("align 1" in line for line in loads)
@@ -420,4 +420,4 @@ def test_parallel_loops_are_vectorised():
         ),
         [param("x", x, 0, "r"), param("y", y, 1)],
     )
-    assert "x float>" in compile_cpu(made).optimised_llvm
+    assert "x float>" in optimised(made)

@@ -19,11 +19,11 @@ from sparsec.ir.loop_verify import verify_program
 from sparsec.ir.loops import Apply, Assign, For, If, Let, Load, Mut, Store, Var, While, exprs, walk_stmts
 from sparsec.ir.scalar import FNS, S, apply, const, index, var
 from sparsec.ir.types import BOOL, F32, F64
-from sparsec.runtime.cpu import CpuExecutable
+from sparsec.runtime.cpu import CpuExecutable, compile_object
 from tests.codegen.running import (
-    compile_cpu,
     cpu_target,
     elementwise,
+    optimised,
     param,
     program,
     run_cpu,
@@ -129,14 +129,14 @@ def test_no_result_depends_on_its_place(name, dtype):
     for bits in (128, 256, 512):
         text = llvm_text(compiled(name, dtype, 600), replace(cpu_target(), vector_bits=bits))
         out = np.empty(600, dtype)
-        CpuExecutable(text).run([*(a.ctypes.data for a in args), out.ctypes.data])
+        CpuExecutable([compile_object(text)]).run([*(a.ctypes.data for a in args), out.ctypes.data])
         same_bits(out, want)
 
 
 @widths
 @functions
 def test_loops_become_vectors(name, dtype):
-    text = compile_cpu(compiled(name, dtype, 4096)).optimised_llvm
+    text = optimised(compiled(name, dtype, 4096))
     lanes = max(int(n) for n in re.findall(r"<(\d+) x (?:float|double)>", text))
     assert lanes * dtype.itemsize >= (64 if cpu_target().vector_bits == 512 else 16)
     if name not in PERIODIC:

@@ -133,11 +133,11 @@ print(hits)
 def test_f63_engines_are_closed_where_an_interrupt_is_heard():
     """What arrives while Python clears an object up is lost: the next one that uses LLVM closes the engine."""
     code = cpu.compile_object("define i32 @sparsec_entry(ptr %0, ptr %1, ptr %2) { ret i32 0 }")
-    executable = cpu.CpuExecutable("", object_code=code)
+    executable = cpu.CpuExecutable([code])
     engine = executable._engine
     del executable
     assert not engine.closed, "an interrupt would be lost in a `__del__`"
-    cpu.CpuExecutable("", object_code=code)
+    cpu.CpuExecutable([code])
     assert engine.closed
 
 

@@ -154,5 +154,5 @@ def test_stored_code_survives_the_way_to_bytes_and_back():
     from sparsec.ir.loops import Failure
 
     failures = (Failure("index", "out of range é", Loc("a.py", 3, 1, 4)), Failure("value", "no", None))
-    code = StoredCode(b"\0object", 128, failures, 12, True)
+    code = StoredCode((b"\0object", b"", b"another"), 128, failures, 12, True)
     assert StoredCode.from_bytes(code.to_bytes()) == code

@@ -15,7 +15,7 @@ from sparsec.codegen.pool import SHARE
 from sparsec.compiler import thread_pool
 from sparsec.config import settings
 from sparsec.errors import ConfigError, IndexOutOfRange
-from sparsec.runtime.cpu import CpuExecutable, host_cpu
+from sparsec.runtime.cpu import CpuExecutable, compile_object, host_cpu
 
 N = 300_000  # elements that are worth sharing
 
@@ -274,7 +274,7 @@ def test_many_threads_of_python_call_at_once():
 
 
 def native(text: str, name: str, *arguments: type) -> tuple:
-    executable = CpuExecutable(text, thread_pool().symbols, entry=name)
+    executable = CpuExecutable([compile_object(text)], thread_pool().symbols, entry=name)
     return executable, ctypes.CFUNCTYPE(ctypes.c_int32, *arguments)(executable.address)
 
 
