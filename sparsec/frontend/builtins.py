@@ -15,7 +15,10 @@ import numpy as np
 
 from sparsec.errors import ConcretizationError, UnsupportedError
 from sparsec.frontend.array import Traced
-from sparsec.frontend.control import choose, for_, truth
+from sparsec.frontend.control.expressions import choose
+from sparsec.frontend.control.scope import Scope
+from sparsec.frontend.control.statements import for_
+from sparsec.frontend.control.truth import truth
 from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.mixed import Mixed, as_python, decide
@@ -136,7 +139,7 @@ def _fold(x: Any, start: Any, step: Callable[[Any, Any], Any], first: int = 0) -
     if found is not None and first:
         rest = found
         found = Elements(rest.count - first, lambda k: rest.item(k + first), (rest,))
-    for_(x if found is None else found, body, ("total",), lambda: (total,), set_, None, ("total",))
+    for_(x if found is None else found, body, Scope(("total",), lambda: (total,), set_), used=("total",))
     return total
 
 

@@ -2,10 +2,10 @@
 
     if c: A                 def then(): A
     else: B           ->    def orelse(): B
-                            if_(c, then, orelse, get, set)
+                            if_(c, then, orelse, scope(names, get, set))
 
 Branches and loop bodies become inner functions over the same local variables (`nonlocal`), so that
-`control.py` may run them as Python would, or trace them into regions where a condition or a range is traced;
+`control/` may run them as Python would, or trace them into regions where a condition or a range is traced;
 `get` and `set` are the variables that they assign. A jump (`return`, `break`, `continue`) becomes the value
 of the inner function, and what follows a statement that may jump becomes one more inner function, `rest`,
 called where no jump was taken: by the branches of an `if` themselves, or, where that would multiply it, once after
@@ -24,11 +24,11 @@ PREFIX = "__sparsec_"
 #: How the names of loop bodies begin.
 BODY = PREFIX + "body"
 
-#: Names that rewritten code calls; `control.py` provides them.
+#: Names that rewritten code calls; `control/runtime.py` provides them.
 IF, WHILE, FOR, AFTER, GO_ON, UNWRAP = (PREFIX + n for n in ("if", "while", "for", "after", "go_on", "unwrap"))
 CHOOSE, AND, OR, NOT, CHAIN = (PREFIX + n for n in ("choose", "and", "or", "not", "chain"))
 BOTH, EITHER = (PREFIX + n for n in ("both", "either"))
-RETURN, BREAK, CONTINUE, LOCALS = (PREFIX + n for n in ("return", "break", "continue", "locals"))
+RETURN, BREAK, CONTINUE, SCOPE, LOCALS = (PREFIX + n for n in ("return", "break", "continue", "scope", "locals"))
 
 #: What follows an `if` that may jump is part of each branch that does not: in so many copies at most.
 MOST_COPIES = 4
@@ -296,8 +296,8 @@ class _Function:
 
     def followed(self, how: str, call: ast.expr, then: str, stmt: ast.stmt, out: list[ast.stmt]) -> ast.expr:
         """A statement's call, and what follows it unless it has jumped."""
-        state = self.state(self.changed_by[then], stmt, out)
-        return _call(how, [call, ast.Name(then, ast.Load()), *state], stmt)
+        scope = self.scope(self.changed_by[then], stmt, out)
+        return _call(how, [call, ast.Name(then, ast.Load()), scope], stmt)
 
     def if_(self, stmt: ast.If, then: str | None, out: list[ast.stmt]) -> ast.expr:
         names = []
@@ -313,7 +313,7 @@ class _Function:
             [
                 _Expressions().visit(_as_test(stmt.test)),
                 *(ast.Name(n, ast.Load()) for n in names),
-                *self.state(changed, stmt, out),
+                self.scope(changed, stmt, out),
             ],
             stmt,
         )
@@ -342,13 +342,13 @@ class _Function:
             out.append(self.inner(orelse_name, [], self.block(stmt.orelse, top=False), stmt))
             orelse = ast.Name(orelse_name, ast.Load())
         name = FOR if isinstance(stmt, ast.For) else WHILE
-        state = self.state(changed, stmt, out)
+        scope = self.scope(changed, stmt, out)
         used: list[ast.expr] = [ast.Constant(n) for n in changed if self.reads[n] > inside[n]]
         body_ = ast.Name(body_name, ast.Load())
-        return _call(name, [first, body_, *state, orelse, ast.Tuple(used, ast.Load())], stmt)
+        return _call(name, [first, body_, scope, orelse, ast.Tuple(used, ast.Load())], stmt)
 
-    def state(self, names: Sequence[str], at: ast.stmt, out: list[ast.stmt]) -> list[ast.expr]:
-        """Defines how to read and set the variables that a statement assigns; returns (names, get, set)."""
+    def scope(self, names: Sequence[str], at: ast.stmt, out: list[ast.stmt]) -> ast.expr:
+        """Defines how to read and set the variables that a statement assigns; gives them as one object."""
         names = list(dict.fromkeys(n for n in names if n in self.variables))
         get, set_ = self.fresh("get"), self.fresh("set")
         reads: list[ast.expr] = [ast.Lambda(_no_arguments(), ast.Name(n, ast.Load())) for n in names]
@@ -360,7 +360,8 @@ class _Function:
             stores = [ast.Assign([target], ast.Name(item, ast.Load()))]
         out.append(self.inner(set_, [item], stores, at))
         text: list[ast.expr] = [ast.Constant(n) for n in names]
-        return [ast.Tuple(text, ast.Load()), ast.Name(get, ast.Load()), ast.Name(set_, ast.Load())]
+        parts = [ast.Tuple(text, ast.Load()), ast.Name(get, ast.Load()), ast.Name(set_, ast.Load())]
+        return _call(SCOPE, parts, at)
 
     def inner(
         self, name: str, args: Sequence[str], body: list[ast.stmt], at: ast.stmt, *, shares: bool = True

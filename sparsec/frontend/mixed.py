@@ -262,7 +262,7 @@ def each(mixed: Mixed, f: Callable[[Any], Any]) -> Any:
 
 def decide(mixed: Mixed, f: Callable[[Any], Any], first: int = 0) -> Any:
     """What `f` does with the part that it is: the branches of an `if`."""
-    from sparsec.frontend.control import choose
+    from sparsec.frontend.control.expressions import choose
 
     if first == len(mixed.parts) - 1:
         return f(mixed.parts[first])

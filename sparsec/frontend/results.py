@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import ArgumentError
-from sparsec.frontend.aliases import check_results
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Choice
+from sparsec.frontend.control.aliases import check_results
+from sparsec.frontend.control.choices import Choice
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.mixed import Mixed
 from sparsec.frontend.support import Channels

@@ -17,7 +17,7 @@ from sparsec.errors import UnsupportedError
 from sparsec.frontend import stage
 from sparsec.frontend.array import Traced
 from sparsec.frontend.builtins import ALWAYS, BUILTINS, MATH, takes
-from sparsec.frontend.control import RUNTIME
+from sparsec.frontend.control.runtime import RUNTIME
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, np_dtype
 from sparsec.frontend.dispatch import (
     CREATORS,

@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 import numpy as np
 
-from sparsec.frontend import control
+from sparsec.frontend.control import turns
 from tests.fuzz.compare import Run, compare_runs, refusal, run
 from tests.fuzz.meaning import NAMES, meant
 from tests.fuzz.program import Program
@@ -153,7 +153,7 @@ def _compare_way(f: Callable[..., Any], program: Program, way: Config, wanted: l
 @contextmanager
 def _loops_staged() -> Iterator[None]:
     """No loop is short enough to be unrolled."""
-    with patch.multiple(control, UNROLL=1, UNROLL_OUTER=1, UNROLL_NESTED=1):
+    with patch.multiple(turns, UNROLL=1, UNROLL_OUTER=1, UNROLL_NESTED=1):
         yield
 
 

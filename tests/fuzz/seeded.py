@@ -13,8 +13,9 @@ from unittest.mock import patch
 
 import numpy as np
 
-from sparsec.frontend import control, indexing, loops, ranges, results, spec, ufuncs
+from sparsec.frontend import indexing, ranges, results, spec, ufuncs
 from sparsec.frontend.array import Traced
+from sparsec.frontend.control import branches, loops
 from sparsec.frontend.trace import Trace
 from sparsec.ir.ops import gather
 from sparsec.ir.ops.record import record
@@ -246,25 +247,25 @@ def _trip_count() -> Iterator[None]:
 
 @seeded("a branch goes the other way")
 def _wrong_branch() -> Iterator[None]:
-    stage = control.stage_if
+    stage = branches.stage_if
 
     def swapped(trace: Trace, test: Traced, branches: Any, *rest: Any) -> Any:
         return stage(trace, test, branches[::-1], *rest)
 
-    with patch.object(control, "stage_if", swapped):
+    with patch.object(branches, "stage_if", swapped):
         yield
 
 
 @seeded("a loop hands on what an array was before it")
 def _version_dropped() -> Iterator[None]:
-    close = loops._close
+    close = loops.Loop.close
 
-    def forgetful(trace: Trace, variables: Any, storages: Any, results: Any, after: Any) -> None:
+    def forgetful(loop: loops.Loop, turn: Any, storages: Any, results: Any, ran: Any) -> None:
         outer = {s: s.newest for s in storages}
-        close(trace, variables, storages, results, after)
-        trace.restore(outer)
+        close(loop, turn, storages, results, ran)
+        loop.trace.restore(outer)
 
-    with patch.object(loops, "_close", forgetful):
+    with patch.object(loops.Loop, "close", forgetful):
         yield
 
 

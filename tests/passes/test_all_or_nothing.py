@@ -5,7 +5,7 @@ import pytest
 
 import sparsec
 from sparsec.errors import SparsecError
-from sparsec.frontend import control
+from sparsec.frontend.control import turns
 from sparsec.ir.loop_interp import run
 from sparsec.ir.loop_text import kernel_text, parse_program, program_text
 from sparsec.ir.loop_verify import verify_program
@@ -55,7 +55,7 @@ CASES = {  # good and bad values of `at`
 
 @pytest.fixture(autouse=True)
 def loops(monkeypatch):
-    monkeypatch.setattr(control, "UNROLL", 4)
+    monkeypatch.setattr(turns, "UNROLL", 4)
 
 
 def arguments(at):

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.control import for_
+from sparsec.frontend.control.scope import EMPTY
+from sparsec.frontend.control.statements import for_
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.numpy_api.creation import array, eye, zeros_like
@@ -63,7 +64,7 @@ def _each(stack: Traced, rank: int, action: Callable[..., None], *others: Traced
     def body(k: Any) -> None:
         action(*(x[k, ...] for x in arrays))
 
-    for_(range(count), body, (), tuple, lambda values: None, None)
+    for_(range(count), body, EMPTY)
 
 
 def _row(x: Traced, lead: int) -> Traced:

@@ -11,7 +11,6 @@ import numpy as np
 
 from sparsec import compiler
 from sparsec.frontend import (
-    control,
     fastcall,
     indexing,
     jit,
@@ -24,6 +23,7 @@ from sparsec.frontend import (
     tracing,
 )
 from sparsec.frontend.array import Traced
+from sparsec.frontend.control import branches, expressions, turns
 from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.python_numbers import operate
 from sparsec.ir import text
@@ -34,8 +34,9 @@ from tests.faults.bugs import bug
 
 @bug("a branch on a run-time value is the one of its sample", 52, shows="values differ|NumPy (gives|raises)")
 def _(plant):
-    truth = control.truth
-    plant.setattr(control, "truth", lambda x: True if isinstance(truth(x), Traced) else truth(x))
+    truth = branches.truth
+    for module in (branches, expressions, turns):
+        plant.setattr(module, "truth", lambda x: True if isinstance(truth(x), Traced) else truth(x))
 
 
 @bug("traced arrays show as what they are", 52, shows="not refused")

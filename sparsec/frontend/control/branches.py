@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsec.errors import FAILURES, SparsecError
-from sparsec.frontend.aliases import RESULT, Held, inherit, mark_choice, refuse_writes
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Arrays, Carrier, alike, choose, maybe, storages_of
-from sparsec.frontend.convert import as_bool
-from sparsec.frontend.locate import raised_at
-from sparsec.frontend.merge import (
-    CannotStage,
+from sparsec.frontend.control.aliases import RESULT, Held, inherit, mark_choice, refuse_writes
+from sparsec.frontend.control.choices import Arrays, Carrier, alike, choose, maybe, storages_of
+from sparsec.frontend.control.merge import (
     Kind,
     is_array,
     is_scalar,
@@ -25,9 +22,16 @@ from sparsec.frontend.merge import (
     variable,
     zeros_of,
 )
-from sparsec.frontend.mutation import Snapshot
-from sparsec.frontend.regions import Block, emit_control, run_block
-from sparsec.frontend.signals import (
+from sparsec.frontend.control.mutation import Snapshot
+from sparsec.frontend.control.refuse import ONE_KIND, CannotStage, refused
+from sparsec.frontend.control.regions import Block, emit_control, run_block
+from sparsec.frontend.control.scope import Scope, State
+from sparsec.frontend.control.signals import (
+    BREAK,
+    BROKE,
+    CONTINUE,
+    CONTINUED,
+    GO_ON,
     Pending,
     Return,
     ReturnShape,
@@ -38,13 +42,14 @@ from sparsec.frontend.signals import (
     return_shape,
     returns,
 )
+from sparsec.frontend.control.truth import truth
+from sparsec.frontend.convert import as_bool
+from sparsec.frontend.locate import raised_at
 from sparsec.frontend.trace import Storage, Trace
 from sparsec.frontend.tree import LEAF, Tree, flatten, leaf_count, packed
 from sparsec.frontend.undefined import Undefined
 from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
-
-State = tuple[Any, ...]
 
 
 @dataclass
@@ -56,27 +61,34 @@ class Path:
     signal: Signal
 
 
+def if_(cond: Any, then: Callable[[], Any], orelse: Callable[[], Any], scope: Scope) -> Any:
+    """An `if` statement: its value is the signal of the branch taken."""
+    test = truth(cond)
+    if not isinstance(test, Traced):
+        return then() if test else orelse()
+    with refused("this branch depends on run-time values", ONE_KIND):
+        return stage_if(test.trace, test, (then, orelse), scope)
+
+
 def stage_if(
     trace: Trace,
     cond: Traced,
     thunks: Sequence[Callable[[], Any]],
-    names: Sequence[str],
-    get: Callable[[], State],
-    set_: Callable[[State], None],
+    scope: Scope,
 ) -> Signal:
     """Traces both branches into an `if` op; sets the joined variables; gives the joined signal.
 
     Raises CannotStage, with nothing changed, where the branches do not fit together.
     """
     test = as_bool(trace, cond.read())
-    before, outer, containers = get(), trace.versions(), Snapshot(thunks)
+    before, outer, containers = scope.get(), trace.versions(), Snapshot(thunks)
     conflicts = [(s, s.conflict) for s in trace.live]
 
     def reset() -> None:
         """Takes back all that the branches did."""
         trace.restore(outer)
         containers.restore()
-        set_(before)
+        scope.set(before)
         for storage, conflict in conflicts:
             storage.conflict = conflict
 
@@ -84,7 +96,7 @@ def stage_if(
         paths, failing = [], {}
         for k, thunk in enumerate(thunks):
             try:
-                paths.append(_path(trace, outer, thunk, before, get, set_, containers))
+                paths.append(_path(trace, outer, thunk, before, scope, containers))
             except Exception as error:
                 if not isinstance(error, CannotStage) and check_of(error):
                     failing[k] = error
@@ -96,7 +108,7 @@ def stage_if(
         if failing:
             return _failing(trace, test, thunks, failing, reset)
         trees = _take_apart(paths)
-        names = [n for n, tree in zip(names, trees) for _ in range(leaf_count(tree))]
+        names = [n for n, tree in zip(scope.names, trees) for _ in range(leaf_count(tree))]
         plan = _plan(trace, outer, names, paths)
     except (CannotStage, SparsecError):
         reset()
@@ -111,7 +123,7 @@ def stage_if(
     for storage in storages:
         trace.advance(storage, next(results))
     lengths: dict[Any, Any] = {}
-    set_(packed(trees, [_joined(joiner, plan, k, paths, results, outer, lengths) for k in range(len(names))]))
+    scope.set(packed(trees, [_joined(joiner, plan, k, paths, results, outer, lengths) for k in range(len(names))]))
     return _signal(joiner, plan, results)
 
 
@@ -159,12 +171,11 @@ def _path(
     outer: dict[Any, Value],
     thunk: Callable[[], Any],
     before: State,
-    get: Callable[[], State],
-    set_: Callable[[State], None],
+    scope: Scope,
     containers: Snapshot,
 ) -> Path:
-    set_(before)
-    block, (signal, state) = run_block(trace, outer, lambda: (thunk(), get()))
+    scope.set(before)
+    block, (signal, state) = run_block(trace, outer, lambda: (thunk(), scope.get()))
     containers.check("one path")
     return Path(block, state, signal)
 
@@ -331,6 +342,4 @@ def _signal(joiner: _Joiner, plan: _Plan, results: Any) -> Signal:
     (only,) = plan.codes
     if plan.returned is not None:
         return Return(value)
-    from sparsec.frontend.signals import BREAK, CONTINUE
-
-    return {0: None, 1: BREAK, 2: CONTINUE}[only]
+    return {GO_ON: None, BROKE: BREAK, CONTINUED: CONTINUE}[only]

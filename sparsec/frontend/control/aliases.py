@@ -15,7 +15,7 @@ from typing import Any
 from sparsec.errors import AliasError
 from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
-from sparsec.frontend.choices import Choice, storages_of
+from sparsec.frontend.control.choices import Choice, storages_of
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ranges import Elements
 from sparsec.frontend.trace import Conflict, Storage

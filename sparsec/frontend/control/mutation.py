@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.merge import CannotStage
+from sparsec.frontend.control.refuse import CannotStage
 
 _ATOMS = (int, float, complex, str, bytes, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType)
 

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.frontend.array import Traced
+from sparsec.frontend.control.refuse import CannotStage
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, number, python_dtype, weak_cast
 from sparsec.frontend.layout import in_c_order, order_of_long_axes, stand_in
 from sparsec.frontend.mixed import Mixed, converted, dtype_of, weak_of, words_of
@@ -25,14 +26,6 @@ from sparsec.frontend.undefined import Undefined
 from sparsec.ir.dims import Dim, Poly, shape_text, symbols, upper_bound
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, I64, DType, TensorType
-
-
-class CannotStage(Exception):
-    """A loop or branch that cannot become a region; Python can still run it where it is static."""
-
-    def __init__(self, what: str, hint: str = "") -> None:
-        super().__init__(what)
-        self.what, self.hint = what, hint
 
 
 @dataclass(frozen=True)

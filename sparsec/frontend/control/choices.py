@@ -15,10 +15,11 @@ from typing import Any
 
 from sparsec.errors import AliasError, ReadOnlyError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.control.merge import Kind
+from sparsec.frontend.control.refuse import CannotStage
+from sparsec.frontend.control.regions import Block, emit_control, run_block
 from sparsec.frontend.convert import broadcast
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.merge import CannotStage, Kind
-from sparsec.frontend.regions import Block, emit_control, run_block
 from sparsec.frontend.symbolic import symbol_of, value_of
 from sparsec.frontend.trace import Storage, Trace
 from sparsec.ir.dims import Dim, lower_bound, substitute, symbols, upper_bound

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sparsec.frontend.choices import Choice
-from sparsec.frontend.merge import CannotStage, Kind, is_array, is_scalar, join, kind_of, same
+from sparsec.frontend.control.choices import Choice
+from sparsec.frontend.control.merge import Kind, is_array, is_scalar, join, kind_of, same
+from sparsec.frontend.control.refuse import CannotStage
 from sparsec.frontend.tree import Tree, flatten, unflatten
 from sparsec.ir.dims import symbols
 
