@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from sparsec.codegen.emit import post_order
-from sparsec.ir.loop_rewrite import index_step, reads, simplify, writes
+from sparsec.ir.loop_rewrite import affine, index_step, reads, writes
 from sparsec.ir.loops import (
-    Apply,
     Assign,
     Body,
     Const,
@@ -20,7 +19,6 @@ from sparsec.ir.loops import (
     exprs,
     walk_stmts,
 )
-from sparsec.ir.types import I64
 
 __all__ = ["INDEPENDENT", "order_free", "order_shows", "wants_masked_tail"]
 
@@ -34,15 +32,18 @@ def order_shows(body: Body) -> bool:
     LLVM takes a loop whose turns are independent for one without any dependence, also inside a turn: when it
     joins strided accesses into wide ones, it moves them past each other.
     """
-    stored: list[tuple[str, Expr]] = []
+    stored: dict[str, dict[object, set[int]]] = {}  # constants of indexes, by buffer and the rest of the index
 
     def apart(buffer: str, at: Expr) -> bool:
-        return all(name != buffer or _differ(index, at) for name, index in stored)
+        if buffer not in stored:
+            return True
+        terms, constant = affine(at)
+        return stored[buffer].keys() == {terms} and constant not in stored[buffer][terms]
 
     for stmt in walk_stmts(body):
         inner = stmt.body if isinstance(stmt, (For, While)) else ()
         carries = isinstance(stmt, While) or (isinstance(stmt, For) and stmt.bind not in INDEPENDENT)
-        if carries and set(reads(inner)) & set(writes(inner)):
+        if carries and (written := writes(inner)) and not set(written).isdisjoint(reads(inner)):
             return False
         for node in post_order(exprs(stmt)):
             if isinstance(node, Load) and not apart(node.buffer, node.index):
@@ -50,14 +51,9 @@ def order_shows(body: Body) -> bool:
         if isinstance(stmt, Store):
             if not apart(stmt.buffer, stmt.index):
                 return False
-            stored.append((stmt.buffer, stmt.index))
+            terms, constant = affine(stmt.index)
+            stored.setdefault(stmt.buffer, {}).setdefault(terms, set()).add(constant)
     return True
-
-
-def _differ(a: Expr, b: Expr) -> bool:
-    """Whether two positions are a known distance apart, other than none."""
-    distance = simplify(Apply("sub", (a, b), I64))
-    return isinstance(distance, Const) and distance.value != 0
 
 
 def order_free(loop: For) -> bool:

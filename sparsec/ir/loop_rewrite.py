@@ -37,8 +37,8 @@ from sparsec.ir.scalar import S, index
 from sparsec.ir.types import I64
 
 __all__ = [
-    "declared_names", "index_step", "map_body", "map_expr", "map_exprs", "nodes", "reads", "rename", "simplify",
-    "substitute", "with_exprs", "writes",
+    "affine", "declared_names", "index_step", "map_body", "map_expr", "map_exprs", "nodes", "reads", "rename",
+    "simplify", "substitute", "with_exprs", "writes",
 ]  # fmt: skip
 
 ExprFn = Callable[[Expr], Expr]
@@ -83,6 +83,13 @@ def simplify(expr: Expr) -> Expr:
     return _Simplifier().expr(expr)
 
 
+def affine(expr: Expr) -> tuple[frozenset[tuple[Expr, int]], int]:
+    """An i64 expression as its terms with their factors, and its constant: where the terms of two agree, the
+    constants tell how far apart they are."""
+    terms = _Simplifier().sum(expr)
+    return frozenset((atom, factor) for atom, factor in terms.items() if atom and factor), terms.get(None, 0)
+
+
 _Terms = dict["Expr | None", int]  # factor by atom in its simplest form (None: the constant), modulo 2^64
 
 
@@ -99,12 +106,15 @@ class _Simplifier:
             found = self._exprs[id(expr)] = self._form(expr)
         return found
 
+    def sum(self, expr: Expr) -> _Terms:
+        return self._divisions_undone(self._terms(expr))
+
     def _form(self, expr: Expr) -> Expr:
         match expr:
             case Load(buffer, at, dtype):
                 return Load(buffer, self.expr(at), dtype)
             case Apply("add" | "sub" | "mul" | "neg", dtype=dtype) if dtype == I64:
-                return _of_terms(self._divisions_undone(self._terms(expr)))
+                return _of_terms(self.sum(expr))
             case Apply(fn, args, dtype):
                 return _divided(Apply(fn, tuple([self.expr(arg) for arg in args]), dtype))
         return expr
