@@ -227,7 +227,8 @@ class Settings:
     cache_mb = Switch(integer(1), 512, "How many megabytes of compiled code are kept; the oldest goes first.")
     num_threads = Switch(integer(1), usable_cpus, "How many threads take part in a kernel, at most.")
     compile_jobs = Switch(
-        integer(1), usable_cpus, "How many processes may compile a large program side by side; 1: only this one."
+        integer(1), lambda: min(usable_cpus(), 8),
+        "How many processes may compile a large program side by side; 1: only this one.",
     )
     opencl_platform = Switch(
         text_or_none(), None, "The OpenCL platform to use, by (part of) its name; chosen when not given."
