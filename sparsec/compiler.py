@@ -254,7 +254,7 @@ class Compilation:
         target = LlvmTarget(
             host.triple, host.data_layout, host.cpu, host.features, self.chosen.vector_bits or host.vector_bits,
             host.vector_bytes,
-            blas.bits if blas else 0, has_threads(),
+            blas.bits if blas else 0, host.slow_gather, has_threads(),
         )
         return llvm_modules(self.legal, target)
 

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from sparsec.codegen.emit import Emitter
 from sparsec.codegen.gemm import few_rows_kernel, gemm_kernel, has_few_rows
 from sparsec.codegen.llvm_builder import LlvmBuilder, has
+from sparsec.codegen.llvm_facts import picks_elements
 from sparsec.codegen.llvm_values import value_type
 from sparsec.codegen.pool import SHARE
 from sparsec.codegen.threads import Scalar, Shared, ThreadEmitter, sharing_functions
@@ -52,7 +53,8 @@ _PART = 1000
 class LlvmTarget:
     """Facts of the CPU that code is made for; the defaults fit every one.
 
-    `blas_bits` is the width of the integers of the BLAS that will be linked in, 0 if there is none.
+    `blas_bits` is the width of the integers of the BLAS that will be linked in, 0 if there is none. `slow_gather`:
+    loads of single elements beat the instruction that gathers a vector of them.
     """
 
     triple: str = ""
@@ -62,6 +64,7 @@ class LlvmTarget:
     vector_bits: int = 0  # preferred; 0: LLVM's choice
     vector_bytes: int = 16  # what a vector register holds
     blas_bits: int = 0
+    slow_gather: bool = False
     threads: bool = False  # whether loops may be shared out: then `pool.SHARE` will be linked in
 
 
@@ -146,7 +149,11 @@ class Module:
         if self.target.vector_bits:
             facts.append(f'"prefer-vector-width"="{self.target.vector_bits}"')
         # A call costs a nanosecond; inlined kernels would lose what `noalias` says about their arguments.
-        return f"attributes #0 = {{ {' '.join(facts)} }}\nattributes #1 = {{ noinline }}"
+        groups = [facts, ["noinline"]]
+        if self.target.slow_gather:
+            features = ",".join(filter(None, (self.target.features, "+prefer-no-gather")))
+            groups.append([*(f for f in facts if "target-features" not in f), f'"target-features"="{features}"'])
+        return "\n".join(f"attributes #{n} = {{ {' '.join(group)} }}" for n, group in enumerate(groups))
 
     def _constants(self) -> list[str]:
         """The literals: in the module of the entry. The others know what is in those that their kernels look into."""
@@ -195,7 +202,8 @@ class Module:
         parameters = [_parameter(buffer, pointers[buffer.name]) for buffer in buffers]
         parameters += [f"{value_type(s.var.dtype)} {s.facts}{names[s.var.name]}" for s in scalars]
         parameters.append("ptr noalias %flags")
-        return f"define {linkage}i32 @{symbol}({', '.join(parameters)}) #0 #1 {{\n{builder.text()}\n}}"
+        facts = "#2" if self.target.slow_gather and picks_elements(body) else "#0"
+        return f"define {linkage}i32 @{symbol}({', '.join(parameters)}) {facts} #1 {{\n{builder.text()}\n}}"
 
     def shared(self, loop: Shared, fixed: Mapping[str, str]) -> str:
         """The function that has a loop's turns run by several threads (`threads.py`)."""

@@ -15,12 +15,13 @@ from sparsec.ir.loops import (
     Mut,
     Stmt,
     Store,
+    Var,
     While,
     exprs,
     walk_stmts,
 )
 
-__all__ = ["INDEPENDENT", "order_free", "order_shows", "wants_masked_tail"]
+__all__ = ["INDEPENDENT", "order_free", "order_shows", "picks_elements", "wants_masked_tail"]
 
 #: Bindings of loops whose turns do not depend on each other.
 INDEPENDENT = ("parallel", "vector", "group", "local")
@@ -94,6 +95,47 @@ def wants_masked_tail(loop: For) -> bool:
         if any(dtype.itemsize < 4 or index_step(at, loop.var) not in (0, 1) for at, dtype in sizes):
             return False
     return True
+
+
+def picks_elements(body: Body) -> bool:
+    """Whether a loop takes elements one by one, where LLVM would gather them into vectors: at places that follow from
+    other elements or from floats, or on the way to places that are far apart themselves. (Where only the loads are
+    far apart, LLVM may have nothing better than to gather.)"""
+    loops = [stmt for stmt in walk_stmts(body) if isinstance(stmt, For | While)]
+    return any(_reads_by_index(loop.body) or (isinstance(loop, For) and _scatters(loop)) for loop in loops)
+
+
+#: Stores that are closer are joined into wide ones.
+_FAR = 8
+
+
+def _scatters(loop: For) -> bool:
+    steps = [index_step(stmt.index, loop.var) for stmt in loop.body if isinstance(stmt, Store)]
+    return any(step is not None and abs(step) > _FAR for step in steps)
+
+
+def _reads_by_index(body: Body) -> bool:
+    found: set[str] = set()  # names of what follows from elements
+    for stmt in walk_stmts(body):
+        parts = list(post_order(exprs(stmt)))
+        if any(isinstance(node, Load) and _follows(node.index, found) for node in parts):
+            return True
+        if isinstance(stmt, Let | Mut | Assign) and _follows(stmt.value, found):
+            found.add(stmt.var.name)
+    return False
+
+
+def _follows(expr: Expr, found: set[str]) -> bool:
+    """Whether an element, a rounded float or what is computed of one is in an expression."""
+    for node in post_order((expr,)):
+        match node:
+            case Load():
+                return True
+            case Var(name=name) if name in found:
+                return True
+            case Apply(fn="cast", args=(x,), dtype=dtype) if x.dtype.kind == "f" and dtype.kind in "iu":
+                return True
+    return False
 
 
 def _loaded(stmt: Stmt) -> set[str]:

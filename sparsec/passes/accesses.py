@@ -8,13 +8,12 @@ iterations read, or a gather, is not.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sparsec.ir.dims import Dim, Poly, symbols
 from sparsec.ir.graph import Op, Value, symbol_uses, value_symbols
 from sparsec.ir.ops.record import Kind, record
-from sparsec.ir.tensorref import TensorRef, is_contiguous, regions_overlap, self_overlaps
-from sparsec.ir.types import TensorType
+from sparsec.ir.tensorref import TensorRef, regions_overlap, self_overlaps
 
 Shape = tuple[Dim, ...]
 
@@ -109,20 +108,25 @@ def element_for_element(a: Access, b: Access) -> bool:
     return a.pointwise and b.pointwise and same_mapping(a, b)
 
 
-def last_pointwise_reads(op: Op, result: TensorType) -> set[str]:
-    """Storages that the kernel only reads, at the index of the result it writes, in the same order."""
-    good: set[str] = set()
-    bad: set[str] = set()
-    if any(record(inner.name).kind is Kind.REDUCE for inner in op.regions[0].ops):
+def last_pointwise_reads(op: Op, result: Value) -> set[str]:
+    """Storages that the kernel only reads, and each element of them where it writes the one of `result`: at one
+    index, and as far from the beginning of both."""
+    inner = op.regions[0].ops
+    if any(record(o.name).kind is Kind.REDUCE for o in inner):
         return set()
-    for inner in op.regions[0].ops:
-        for a in accesses(inner):
-            same = (
-                a.pointwise and not a.write and a.shape == result.shape and a.ref.offset == 0
-                and a.itemsize == result.dtype.itemsize and is_contiguous(a.ref, a.shape)
-            )
-            (good if same else bad).add(a.storage)
-    return good - bad
+    found = [a for o in inner for a in accesses(o)]
+    places = [access(result, write=True, pointwise=True)]
+    if result.type.ref is not None:  # a write to a part, perhaps, of what was made before
+        places = [a for a in found if a.write and a.storage == result.storage]
+    if not all(_alike(a, places[0]) for a in places):
+        return set()
+    good = {a.storage for a in found if not a.write and _alike(a, places[0])}
+    return good - {a.storage for a in found if a.write or not _alike(a, places[0])}
+
+
+def _alike(a: Access, b: Access) -> bool:
+    """Whether iteration i touches the same place in both storages."""
+    return a.pointwise and b.pointwise and same_mapping(replace(a, ref=replace(a.ref, storage=b.storage)), b)
 
 
 def symbol_names(dims: Iterable[Dim]) -> Iterator[str]:

@@ -125,11 +125,11 @@ class _Walk:
         self.touch(touched_storages(op), at)
         # Outside control flow, `plan_memory.py` sees what can be reused.
         for result in op.results if is_kernel(op) and self._depth else ():
-            if result.type.ref is None:
-                reads = sorted(last_pointwise_reads(op, result.type))
+            type = self._types.get(result.storage)
+            if type is not None:
+                reads = sorted(n for n in last_pointwise_reads(op, result) if self._types.get(n) == type)
                 self._in_place.update((name, result.storage, at) for name in reads)
-                type = self._types.get(result.storage)
-                self.reused += [(n, result.storage) for n in reads if type is not None and self._types.get(n) == type]
+                self.reused += [(name, result.storage) for name in reads]
 
     def _branches(self, op: Op, at: int) -> set[str]:
         self._read(op.operands, at)

@@ -238,7 +238,7 @@ def _share_in_place(func: Func, blocks: list[_Block]) -> list[_Block]:
             target = by_name.get(result.storage)
             if target is None or result.type.ref is not None or target.storages[0] != result.storage:
                 continue
-            for name in sorted(last_pointwise_reads(op, result.type)):
+            for name in sorted(last_pointwise_reads(op, result)):
                 source = by_name.get(name)
                 if source is not None and source is not target and name not in taken and (
                     source.last == target.first and (source.space, source.nbytes) == (target.space, target.nbytes)

@@ -73,6 +73,11 @@ class HostCpu:
         return 16 if "86" in self.triple and not self.vector_bits else 32
 
     @property
+    def slow_gather(self) -> bool:
+        """Whether a gathering load takes longer than loads of its elements: on AMD's processors it is microcode."""
+        return self.cpu.startswith("znver")
+
+    @property
     def has_fma(self) -> bool:
         """Whether a fused multiply-add is an instruction: on x86 a feature, elsewhere (64 bits) always there."""
         return "+fma" in self.features.split(",") if "86" in self.triple else True

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import sparsec
-from sparsec.ir.loops import For, Launch, walk_stmts
+from sparsec.ir.loops import For, Launch, While, walk_stmts
+from sparsec.ir.scalar import index
 
 
 def relaxed(x, n):
@@ -105,8 +106,17 @@ def shrinking(x, n):
     return x.sum()
 
 
+def compressed(x, n):
+    for _ in range(n):
+        if not len(x):
+            break
+        x = x * 0.9
+        x = x[x > 0.3]
+    return x.sum(), len(x)
+
+
 PROGRAMS = (relaxed, shifted, swapped, turned, start_is_needed, last_is_kept, two_names, nested, branches,
-            needed_behind_a_branch, until, shrinking)  # fmt: skip
+            needed_behind_a_branch, until, shrinking, compressed)  # fmt: skip
 
 
 @pytest.mark.parametrize("backend", ["cpu", "loops"])
@@ -127,3 +137,13 @@ def test_nothing_is_copied(fn, launches):
     program = sparsec.jit(fn).lower(np.zeros(9), np.int64(3)).compilation.program
     (loop,) = (stmt for stmt in program.body if isinstance(stmt, For))
     assert sum(isinstance(stmt, Launch) for stmt in walk_stmts(loop.body)) == launches
+
+
+def test_what_is_handed_on_is_as_long_as_the_array():
+    """Not as long as its room."""
+    program = sparsec.jit(compressed).lower(np.zeros(509), np.int64(3)).compilation.program
+    kernels = {kernel.name: kernel for kernel in program.kernels}
+    (loop,) = (stmt for stmt in program.body if isinstance(stmt, For | While))
+    launched = [kernels[stmt.kernel] for stmt in walk_stmts(loop.body) if isinstance(stmt, Launch)]
+    loops = [stmt for kernel in launched for stmt in walk_stmts(kernel.body) if isinstance(stmt, For)]
+    assert loops and not [stmt for stmt in loops if stmt.stop == index(509)]

@@ -284,24 +284,10 @@ def values_as(trace: Trace, x: Any, kind: Kind) -> list[Value]:
         return [trace.op("copy", trace.op("transpose", value, perm=kind.layout))]
     if tuple(array.type.shape) == kind.capacity:
         return [trace.op("copy", value), *lengths]
-    room = _room(array, kind)
-    if room is not None:
-        return [trace.op("copy", room), *lengths]
     room = trace.op("empty", dtype=kind.dtype, shape=kind.capacity)
     rank = len(kind.shape)
     region = trace.op("slice", room, start=(0,) * rank, size=array.type.shape, step=(1,) * rank)
     return [trace.op("update", room, region, value), *lengths]
-
-
-def _room(array: Traced, kind: Kind) -> Value | None:
-    """The whole storage of an array that is the beginning of one as large as the variable may become."""
-    if array.storage is None or len(array.steps) != 1:
-        return None
-    (name, attrs), whole = array.steps[0], array.storage.newest
-    rank = len(kind.shape or ())
-    beginning = name == "slice" and dict(attrs)["start"] == (0,) * rank and dict(attrs)["step"] == (1,) * rank
-    fits = whole.type.shape == kind.capacity and whole.type.dtype == kind.dtype
-    return whole if beginning and fits else None
 
 
 def variable(
