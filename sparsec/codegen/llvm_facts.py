@@ -5,6 +5,7 @@ from __future__ import annotations
 from sparsec.codegen.emit import post_order
 from sparsec.ir.loop_rewrite import affine, index_step, reads, writes
 from sparsec.ir.loops import (
+    Apply,
     Assign,
     Body,
     Const,
