@@ -10,8 +10,8 @@ import numpy as np
 from sparsec.nn.program import as_array, wrong
 
 __all__ = [
-    "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "mish", "relu", "relu6", "sigmoid", "silu",
-    "softplus", "tanh",
+    "celu", "elu", "gelu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "logsigmoid", "mish", "prelu",
+    "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh",
 ]
 
 
@@ -38,10 +38,43 @@ def leaky_relu(input: Any, negative_slope: float = 0.01) -> Any:
     return np.where(x > 0, x, x * negative_slope)
 
 
+def prelu(input: Any, weight: Any) -> Any:
+    """x where it is positive, weight * x elsewhere. weight: [1], or [C] for the channels of x: [N, C, ...]."""
+    x, factors = as_array(input), as_array(weight)
+    channels = int(x.shape[1]) if x.ndim > 1 else 1
+    if factors.ndim != 1 or int(factors.shape[0]) not in (1, channels):
+        raise wrong(f"prelu: a weight of shape {tuple(factors.shape)} for {channels} channels")
+    shape = (1, -1, *(1,) * (x.ndim - 2)) if x.ndim > 1 else (1,)
+    return np.where(x > 0, x, x * factors.reshape(shape))
+
+
 def elu(input: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, alpha * (exp(x) - 1) elsewhere."""
     x = as_array(input)
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
+
+
+def celu(input: Any, alpha: float = 1.0) -> Any:
+    """x where it is positive, alpha * (exp(x / alpha) - 1) elsewhere."""
+    x = as_array(input)
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+def selu(input: Any) -> Any:
+    """elu times a factor, both such that layers keep mean 0 and variance 1 (Klambauer et al., 2017)."""
+    return 1.0507009873554804934193349852946 * elu(input, 1.6732632423543772848170429916717)
+
+
+def softsign(input: Any) -> Any:
+    """x / (1 + |x|)."""
+    x = as_array(input)
+    return x / (1 + np.abs(x))
+
+
+def logsigmoid(input: Any) -> Any:
+    """log(sigmoid(x)), also where the sigmoid is 0 to all digits; -log(2) in an absent channel."""
+    x = as_array(input)
+    return np.minimum(x, 0) - np.log1p(np.exp(-np.abs(x)))
 
 
 def sigmoid(input: Any) -> Any:

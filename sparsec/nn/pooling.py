@@ -8,7 +8,7 @@ import numpy as np
 
 from sparsec.nn.program import constant, image, op, pair, wrong
 
-__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
+__all__ = ["adaptive_avg_pool2d", "adaptive_max_pool2d", "avg_pool2d", "max_pool2d"]
 
 Pair = tuple[int, int]
 
@@ -48,21 +48,34 @@ def avg_pool2d(
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Any:
     """The means of `output_size` windows that divide the image as evenly as whole elements allow; None: as many as
     there are elements."""
-    x = image(input, "adaptive_avg_pool2d")
-    given = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * 2
-    extent = tuple(int(d) for d in x.shape[2:])
-    size = pair(tuple(e if g is None else g for g, e in zip(given, extent, strict=True)), "output_size")
-    if min(size) < 1 or min(extent) < 1:
-        raise wrong(f"adaptive_avg_pool2d: {size} windows over an image of {extent}")
+    x, size = _shares("adaptive_avg_pool2d", input, output_size)
     if size == (1, 1):
         return np.mean(x, axis=(2, 3), keepdims=True)
     total = op("adaptive_sum_pool2d", x, size=size)
     counts = [
-        np.array([-(-(k + 1) * e // n) - k * e // n for k in range(n)]) for e, n in zip(extent, size, strict=True)
+        np.array([-(-(k + 1) * int(e) // n) - k * int(e) // n for k in range(n)])
+        for e, n in zip(x.shape[2:], size, strict=True)
     ]
     if all((c == c[0]).all() for c in counts):
         return total / float(counts[0][0] * counts[1][0])
     return total / constant(total, np.outer(*counts).astype(total.dtype))
+
+
+def adaptive_max_pool2d(input: Any, output_size: Any) -> Any:
+    """The largest elements of the windows of `adaptive_avg_pool2d`."""
+    x, size = _shares("adaptive_max_pool2d", input, output_size)
+    return np.max(x, axis=(2, 3), keepdims=True) if size == (1, 1) else op("adaptive_max_pool2d", x, size=size)
+
+
+def _shares(name: str, input: Any, output_size: Any) -> tuple[Any, Pair]:
+    """The image, and into how many windows it is divided along each axis."""
+    x = image(input, name)
+    given = tuple(output_size) if isinstance(output_size, (tuple, list)) else (output_size,) * 2
+    extent = tuple(int(d) for d in x.shape[2:])
+    size = pair(tuple(e if g is None else g for g, e in zip(given, extent, strict=True)), "output_size")
+    if min(size) < 1 or min(extent) < 1:
+        raise wrong(f"{name}: {size} windows over an image of {extent}")
+    return x, size
 
 
 def _sizes(name: str, kernel_size: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Pair]:

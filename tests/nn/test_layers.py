@@ -48,8 +48,11 @@ LAYERS = [
     Layer("conv2d", (IMAGE, (12, 1, 3, 3)), {"groups": 6, "padding": 1}),
     Layer("conv2d", (IMAGE, (4, 3, 3, 3)), {"groups": 2}, sparse=False),
     Layer("linear", ((3, 6), (4, 6)), sparse=False), Layer("linear", ((2, 3, 6), (4, 6), (4,)), sparse=False),
-    *(Layer(name) for name in ("relu", "relu6", "leaky_relu", "elu", "silu", "tanh", "hardswish", "gelu", "mish")),
-    *(Layer(name, sparse=False) for name in ("sigmoid", "softplus", "hardsigmoid")),
+    *(Layer(name) for name in (
+        "relu", "relu6", "leaky_relu", "elu", "silu", "tanh", "hardswish", "gelu", "mish", "selu", "celu", "softsign",
+    )),
+    Layer("prelu", (IMAGE, (6,))), Layer("prelu", (IMAGE, (1,))),
+    *(Layer(name, sparse=False) for name in ("sigmoid", "softplus", "hardsigmoid", "logsigmoid")),
     Layer("gelu", options={"approximate": "tanh"}), Layer("hardtanh", options={"min_val": -0.5, "max_val": 2.0}),
     Layer("hardtanh", options={"min_val": 0.5, "max_val": 2.0}, sparse=False),
     *(Layer("max_pool2d", (WIDE,), options) for options in [
@@ -62,7 +65,8 @@ LAYERS = [
         {"kernel_size": 3, "stride": 2, "ceil_mode": True, "padding": 1}, {"kernel_size": 2, "divisor_override": 3},
         {"kernel_size": (3, 2), "stride": 2, "ceil_mode": True, "count_include_pad": False},
     ]),
-    *(Layer("adaptive_avg_pool2d", (WIDE,), {"output_size": size}) for size in (1, (3, 3), (5, 4), (None, 2))),
+    *(Layer(f"adaptive_{kind}_pool2d", (WIDE,), {"output_size": size})
+      for kind in ("avg", "max") for size in (1, (3, 3), (5, 4), (None, 2))),
     *(Layer(name, ((3, 5, 4),), {"dim": dim}) for name in ("softmax", "log_softmax") for dim in (1, -1)),
     Layer("layer_norm", ((3, 5, 4), (4,), (4,)), {"normalized_shape": (4,)}, own=True, sparse=False),
     Layer("layer_norm", ((3, 5, 4),), {"normalized_shape": (5, 4)}, sparse=False),

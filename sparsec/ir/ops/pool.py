@@ -138,23 +138,35 @@ def _window_cases(dtypes: Sequence[str], ulp: int = 0) -> tuple[Case, ...]:
     return (*found, Case(((0, 2, 5, 7),), attrs=plain))
 
 
-_max_pooling = _by_windows(lambda x: np.maximum.reduce(x, axis=(2, 3)))
+def _largest(windows: np.ndarray) -> np.ndarray:
+    return np.maximum.reduce(windows, axis=(2, 3))
+
+
+def _larger(a: Expr, x: Expr) -> Expr:
+    return rules.larger(a, x)
+
+
+def _sum(windows: np.ndarray) -> np.ndarray:
+    return np.add.reduce(windows, axis=(2, 3), dtype=windows.dtype)
+
+
+def _zero(dtype: DType) -> Expr:
+    return const(0, dtype)
+
+
 register(OpRecord(
     name="max_pool2d", kind=Kind.NEST, attrs=_ATTRS, numpy=(), sparse=Sparse.KEEP, channelwise=_channelwise,
     doc="The largest element of each window, NaN if one is. Window (i, j) begins at i*stride - before; `size` "
         "windows along each axis.",
-    infer=_window_types("max_pool2d", "iuf"), ref=_max_pooling,
-    lower=lambda nest, **attrs: _Pooling(nest, attrs, rules.lowest, lambda a, x: rules.larger(a, x)).write(),
+    infer=_window_types("max_pool2d", "iuf"), ref=_by_windows(_largest),
+    lower=lambda nest, **attrs: _Pooling(nest, attrs, rules.lowest, _larger).write(),
     cases=_window_cases(("f4", "f8", "i4")),
 ))
-_sum_pooling = _by_windows(lambda x: np.add.reduce(x, axis=(2, 3), dtype=x.dtype))
 register(OpRecord(
     name="sum_pool2d", kind=Kind.NEST, attrs=_ATTRS, numpy=(), sparse=Sparse.KEEP, channelwise=_channelwise,
     doc="The sum of each window (see max_pool2d).",
-    infer=_window_types("sum_pool2d", "iuf"), ref=_sum_pooling,
-    lower=lambda nest, **attrs: _Pooling(
-        nest, attrs, lambda dtype: const(0, dtype), lambda a, x: S.add(a, x)
-    ).write(),
+    infer=_window_types("sum_pool2d", "iuf"), ref=_by_windows(_sum),
+    lower=lambda nest, **attrs: _Pooling(nest, attrs, _zero, S.add).write(),
     cases=_window_cases(("f4", "f8"), ulp=8),
 ))
 
@@ -162,24 +174,32 @@ register(OpRecord(
 # --- adaptive --------------------------------------------------------------------------------------------
 
 
-def _adaptive_types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
-    x = _image("adaptive_sum_pool2d", types, "f")
-    if min(attrs["size"]) < 1 or 0 in x.shape[2:]:
-        raise ShapeError(f"adaptive_sum_pool2d: {attrs['size']} windows over {x.shape[2:]}")
-    return [TensorType(x.dtype, (*x.shape[:2], *attrs["size"]))]
+def _adaptive_types(name: str, kinds: str) -> Callable[[Sequence[TensorType], Attrs], list[TensorType]]:
+    def infer(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+        x = _image(name, types, kinds)
+        if min(attrs["size"]) < 1 or 0 in x.shape[2:]:
+            raise ShapeError(f"{name}: {attrs['size']} windows over {x.shape[2:]}")
+        return [TensorType(x.dtype, (*x.shape[:2], *attrs["size"]))]
+
+    return infer
 
 
-def _adaptive_array(x: np.ndarray, size: Pair) -> np.ndarray:
-    out = np.empty((*x.shape[:2], *size), x.dtype)
-    for i, j in np.ndindex(*size):
-        (top, bottom), (left, right) = (
-            (k * x.shape[2 + a] // size[a], -(-(k + 1) * x.shape[2 + a] // size[a])) for a, k in enumerate((i, j))
-        )
-        out[:, :, i, j] = x[:, :, top:bottom, left:right].sum(axis=(2, 3), dtype=x.dtype)
-    return out
+def _by_shares(fold: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
+    def ref(x: np.ndarray, size: Pair) -> np.ndarray:
+        out = np.empty((*x.shape[:2], *size), x.dtype)
+        for i, j in np.ndindex(*size):
+            (top, bottom), (left, right) = (
+                (k * x.shape[2 + a] // size[a], -(-(k + 1) * x.shape[2 + a] // size[a])) for a, k in enumerate((i, j))
+            )
+            out[:, :, i, j] = fold(x[:, :, top:bottom, left:right])
+        return out
+
+    return ref
 
 
-def _adaptive_lower(nest: NestBuilder, size: Pair) -> None:
+def _adaptive_lower(
+    nest: NestBuilder, size: Pair, start: Callable[[DType], Expr], step: Callable[[Expr, Expr], Expr]
+) -> None:
     extents = nest.shape(0)[2:]
     with nest.loops(nest.result_shape(), bind="parallel") as (n, c, *at):
         ends = []
@@ -187,18 +207,28 @@ def _adaptive_lower(nest: NestBuilder, size: Pair) -> None:
             first = nest.let(S.quo(S.mul(o, extent), index(windows)))
             after = S.add(S.mul(S.add(o, index(1)), extent), index(windows - 1))
             ends.append((first, nest.let(S.quo(after, index(windows)))))
-        total = nest.mut(const(0, nest.result_dtype()), "total")
+        found = nest.mut(start(nest.result_dtype()), "found")
         with nest.loop(ends[0][1], ends[0][0]) as y, nest.loop(ends[1][1], ends[1][0]) as x:
-            nest.assign(total, S.add(total, nest.read(0, n, c, y, x)))
-        nest.write(0, (n, c, *at), total)
+            nest.assign(found, step(found, nest.read(0, n, c, y, x)))
+        nest.write(0, (n, c, *at), found)
 
 
+register(OpRecord(
+    name="adaptive_max_pool2d", kind=Kind.NEST, attrs=("size",), numpy=(), sparse=Sparse.KEEP,
+    channelwise=_channelwise,
+    doc="The largest element of each of the windows of adaptive_sum_pool2d, NaN if one is.",
+    infer=_adaptive_types("adaptive_max_pool2d", "iuf"), ref=_by_shares(_largest),
+    lower=lambda nest, size: _adaptive_lower(nest, size, rules.lowest, _larger),
+    cases=(case((2, 2, 5, 7), size=(2, 3)), case((1, 2, 4, 4), dtypes="i4", size=(4, 2)),
+           case((1, 1, 2, 3), size=(3, 5))),
+))
 register(OpRecord(
     name="adaptive_sum_pool2d", kind=Kind.NEST, attrs=("size",), numpy=(), sparse=Sparse.KEEP,
     channelwise=_channelwise,
     doc="The sums of `size` windows that divide the image as evenly as whole elements allow: window i of n over H "
         "rows is rows floor(i*H/n) to ceil((i+1)*H/n).",
-    infer=_adaptive_types, ref=_adaptive_array, lower=_adaptive_lower,
+    infer=_adaptive_types("adaptive_sum_pool2d", "f"), ref=_by_shares(_sum),
+    lower=lambda nest, size: _adaptive_lower(nest, size, _zero, S.add),
     cases=(case((2, 2, 5, 7), ulp=16, size=(2, 3)), case((1, 2, 4, 4), dtypes="f4", ulp=16, size=(4, 2)),
            case((1, 1, 2, 3), ulp=8, size=(3, 5))),
 ))
