@@ -23,13 +23,14 @@ import numpy as np
 
 import sparsec
 from sparsec.codegen.llvm import LlvmTarget, llvm_text
-from sparsec.compiler import Compilation, Runner
+from sparsec.compiler import Compilation
 from sparsec.ir.builder import Builder
 from sparsec.ir.dims import sym
 from sparsec.ir.loop_text import parse_program
 from sparsec.ir.ops.record import record
 from sparsec.ir.types import F32, I32, I64, tensor
 from sparsec.runtime.cpu import CpuExecutable, compile_object, host_cpu
+from sparsec.runtime.runners import Runner
 
 __all__ = ["LAYERS", "Layer", "Row", "main", "measure", "peak_run"]
 

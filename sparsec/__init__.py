@@ -9,12 +9,13 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sparsec.config import get_num_threads, set_num_threads
-    from sparsec.frontend.jit import Compiled, Jitted, Stages, jit
+    from sparsec.frontend.jit import Jitted, jit
+    from sparsec.frontend.stages import Compiled, Stages
 
 __all__ = ["Compiled", "Jitted", "Stages", "__version__", "errors", "get_num_threads", "jit", "set_num_threads"]
 
-_HOMES = {"jit": "sparsec.frontend.jit", "Jitted": "sparsec.frontend.jit", "Stages": "sparsec.frontend.jit",
-          "Compiled": "sparsec.frontend.jit", "get_num_threads": "sparsec.config",
+_HOMES = {"jit": "sparsec.frontend.jit", "Jitted": "sparsec.frontend.jit", "Stages": "sparsec.frontend.stages",
+          "Compiled": "sparsec.frontend.stages", "get_num_threads": "sparsec.config",
           "set_num_threads": "sparsec.config"}
 
 

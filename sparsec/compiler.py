@@ -9,27 +9,20 @@ The only module that joins passes, code generators and runtimes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from sparsec.config import say, settings
-from sparsec.errors import FAILURES, ConfigError, OutOfMemory, SparsecError, UnsupportedError
-from sparsec.ir.abi import pointer_slots
-from sparsec.ir.block import BLOCK_BYTES, fill
-from sparsec.ir.dims import Dim, evaluate
-from sparsec.ir.flags import collect
-from sparsec.ir.graph import Func, Op, Value, walk
+from sparsec.errors import ConfigError, UnsupportedError
+from sparsec.ir.graph import Func
+from sparsec.ir.late import may_fail_late, reserves_late
 from sparsec.ir.lazy import lazy
-from sparsec.ir.limits import Limits, is_integer
-from sparsec.ir.loops import Failure, Kernel, Launch, Program, Reserve, Stmt, walk_stmts
-from sparsec.ir.ops.control import LOOPS
-from sparsec.ir.ops.record import Kind, record
-from sparsec.ir.tensorref import reach
-from sparsec.ir.types import DType
+from sparsec.ir.limits import made_results, may_have_sizes
+from sparsec.ir.loops import Kernel, Program
+from sparsec.runtime.runners import CpuRunner, GraphRunner, LoopRunner, OpenClRunner, Runner
+from sparsec.runtime.sized import SizedRunner, pointer_bytes
 
 if TYPE_CHECKING:
     from sparsec.codegen.target import Target
@@ -37,28 +30,13 @@ if TYPE_CHECKING:
     from sparsec.runtime.stored import StoredCode
     from sparsec.runtime.threads import Pool
 
-__all__ = ["BACKENDS", "STAGES", "Compilation", "Runner", "param_elements", "thread_pool"]
+__all__ = ["BACKENDS", "STAGES", "Compilation", "thread_pool"]
 
 #: Backend name -> name of its target record.
 BACKENDS = {"cpu": "cpu", "opencl": "opencl", "interp": "interp", "loops": "interp"}
 
 #: Stages that every backend can show, then those of one backend.
 STAGES = ("trace", "graph", "loops", "scheduled", "legal", "llvm", "llvm-opt", "asm", "opencl")
-
-
-class Runner(Protocol):
-    """A compiled function. `transactional`: it must be run on copies of what it writes, because it may fail
-    after its first write or writes whole storages back."""
-
-    @property
-    def transactional(self) -> bool: ...
-
-    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
-        """Runs on addresses: one per parameter's storage, one per result storage. Gives the warning word.
-
-        sizes: the bytes behind each address, for programs that do not know them (`SizedRunner`).
-        """
-        ...
 
 
 @dataclass
@@ -73,7 +51,6 @@ class Compilation:
     backend: str = "cpu"
     alignments: Mapping[str, int] = field(default_factory=dict)
     optimise: bool = True
-    observe: Callable[[str, str], None] | None = None
     choices: Choices | None = None  # None: what `sparsec tune` has kept for this function, else the defaults
 
     def __post_init__(self) -> None:
@@ -196,9 +173,7 @@ class Compilation:
             return GraphRunner(self.func, self.made)
         if not may_have_sizes(self.func):
             return self._runner
-        from sparsec.runtime.sized import SizedRunner
-
-        return SizedRunner(self._runner, self.func, _pointer_bytes(self.planned))
+        return SizedRunner(self._runner, self.func, pointer_bytes(self.planned))
 
     @lazy
     def made(self) -> frozenset[int]:
@@ -330,205 +305,3 @@ def thread_pool() -> Pool:
 
     # Without optimisation it is made ten times as fast, and hardly slower.
     return load_pool(pool_text, SHARE, lambda text: cached_object(text, lambda t: compile_object(t, 0)))
-
-
-def may_fail_late(func: Func) -> bool:
-    """Whether a check stands behind a write to a parameter: the write must not be seen if it fails."""
-    params = {p.storage for p in func.params}
-
-    def writes(op: Op) -> bool:
-        return record(op.name).kind is Kind.UPDATE and op.result.storage in params
-
-    def late(ops: Sequence[Op], written: bool) -> bool:
-        for op in ops:
-            if written and record(op.name).kind is Kind.CHECK:
-                return True
-            inside = [inner for region in op.regions for inner in region.ops]
-            before = written or (op.name in LOOPS and any(map(writes, walk(inside))))  # by an earlier turn
-            if late(inside, before):
-                return True
-            written = before or any(map(writes, walk((op,))))
-        return False
-
-    return late(func.ops, False)
-
-
-def reserves_late(program: Program) -> bool:
-    """Whether the program may ask for memory in vain after it has written to a parameter."""
-    params = {slot.buffer.name for slot in program.slots if slot.role == "param"}
-    writes = {kernel.name: [k for k, b in enumerate(kernel.buffers) if "w" in b.access] for kernel in program.kernels}
-
-    def is_write(stmt: Stmt) -> bool:
-        return isinstance(stmt, Launch) and any(stmt.buffers[k] in params for k in writes[stmt.kernel])
-
-    written = False
-    for stmt in program.body:
-        inside = list(walk_stmts((stmt,)))
-        written = written or any(map(is_write, inside))
-        if written and any(isinstance(s, Reserve) for s in inside):
-            return True
-    return False
-
-
-# --- running -----------------------------------------------------------------------------------------------
-
-
-def param_elements(param: Value, sizes: Mapping[str, int]) -> int:
-    """Elements of a parameter's storage up to the last that it can reach; `sizes` are its symbols."""
-    return evaluate(reach(param.ref, param.type.shape), sizes)
-
-
-def may_have_sizes(func: Func) -> bool:
-    """Whether the size of a parameter, a result or a temporary may depend on an integer parameter."""
-    if not any(map(is_integer, func.params)):
-        return False
-    values = (*func.params, *(r for op in walk(func.ops) for r in op.results))
-    return any(not v.type.is_static for v in values)
-
-
-def _pointer_bytes(planned: Func) -> tuple[Dim, ...]:
-    """The bytes behind each pointer of the program: parameters, results, scratch."""
-    found = [reach(p.ref, p.type.shape) * p.type.dtype.itemsize for p in planned.params]
-    for spaces in (("result", "made"), ("scratch",)):
-        places = {p.offset: BLOCK_BYTES if p.space == "made" else p.nbytes for p in planned.plan if p.space in spaces}
-        found += [places[k] for k in sorted(places)]
-    return tuple(found)
-
-
-def made_results(func: Func) -> frozenset[int]:
-    """Numbers of the result storages whose size nothing limits before the program runs."""
-    if all(value.type.is_static for value in func.results):
-        return frozenset()
-    limits = Limits.of(func)
-    types = {v.storage: v.type for op in walk(func.ops) for v in op.results if v.type.ref is None}
-    params = {p.storage for p in func.params}
-    storages = [name for name in dict.fromkeys(v.storage for v in func.results) if name not in params]
-    return frozenset(k for k, name in enumerate(storages) if limits.nbytes(types[name]) is None)
-
-
-class _Memory:
-    def __init__(self, address: int, count: int, dtype: DType) -> None:
-        self.__array_interface__ = {
-            "version": 3,
-            "data": (address, False),
-            "shape": (count,),
-            "typestr": dtype.str,
-        }
-
-
-def memory(address: int, count: int, dtype: DType) -> np.ndarray[Any, Any]:
-    """A flat array over memory that somebody else keeps alive."""
-    if count == 0:
-        return np.empty(0, dtype)
-    return np.asarray(_Memory(address, count, dtype))
-
-
-def failure(found: Failure) -> Exception:
-    """The exception that a failed check raises."""
-    cls = FAILURES.get(found.kind)
-    if cls is not None:
-        return cls(found.message, loc=found.loc)
-    return SparsecError(f"{found.kind}: {found.message}", loc=found.loc)
-
-
-@dataclass
-class GraphRunner:
-    """The graph interpreter: the meaning, without any compilation."""
-
-    func: Func
-    made: frozenset[int] = frozenset()
-    transactional = True
-
-    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
-        from sparsec.ir.interp import interpret
-        from sparsec.runtime.sized import sizes_at
-
-        dims = sizes_at(self.func, params)
-        flats = [
-            memory(a, param_elements(p, dims), p.type.dtype) for a, p in zip(params, self.func.params, strict=True)
-        ]
-        with collect() as word:
-            values, writes = interpret(self.func, flats, whole=True)
-        self._store_results(values, results)
-        by_storage = {p.storage: flat for p, flat in zip(self.func.params, flats, strict=True)}
-        for value, flat in zip(self.func.writes, writes, strict=True):
-            by_storage[value.storage][:] = flat
-        return word.bits
-
-    def _store_results(self, flats: Sequence[np.ndarray], results: Sequence[int]) -> None:
-        params = {p.storage for p in self.func.params}
-        numbers: dict[str, int] = {}
-        for value, flat in zip(self.func.results, flats, strict=True):
-            if value.storage not in params:
-                number = numbers.setdefault(value.storage, len(numbers))
-                if number in self.made:
-                    fill(memory(results[number], BLOCK_BYTES, np.dtype("u1")), flat)
-                else:
-                    memory(results[number], flat.size, flat.dtype)[:] = flat
-
-
-@dataclass
-class LoopRunner:
-    """The loop interpreter, on the program before any target has touched it."""
-
-    program: Program
-    transactional = True
-
-    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
-        from sparsec.ir.loop_interp import run
-
-        views = _byte_views(self.program, [*params, *results], sizes)
-        return _finish(self.program.failures, *run(self.program, views))
-
-
-@dataclass
-class OpenClRunner:
-    """An OpenCL device. Buffers are copied whole, so it never runs on the caller's own memory."""
-
-    program: Program
-    source: Any
-    transactional = True
-
-    def __post_init__(self) -> None:
-        from sparsec.runtime.opencl import OpenClExecutable
-
-        self._executable = OpenClExecutable(self.source)
-
-    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
-        views = _byte_views(self.program, [*params, *results], sizes)
-        return _finish(self.program.failures, *self._executable.run(views))
-
-
-def _byte_views(program: Program, addresses: Sequence[int], sizes: Sequence[int]) -> list[np.ndarray]:
-    """The memory behind each pointer. sizes: in bytes, where the program does not say; else empty."""
-    slots = pointer_slots(program)
-    known = sizes or [BLOCK_BYTES if s.role == "made" else s.buffer.size * s.buffer.dtype.itemsize for s in slots]
-    return [memory(a, n, np.dtype("u1")) for a, n, _ in zip(addresses, known, slots, strict=True)]
-
-
-def _finish(failures: Sequence[Failure], status: int, flags: int) -> int:
-    if status:
-        raise failure(failures[status - 1])
-    return flags
-
-
-@dataclass
-class CpuRunner:
-    """Native code on the caller's memory."""
-
-    code: StoredCode
-    executable: Any
-    transactional: bool = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.transactional = self.code.late
-
-    def run(self, params: Sequence[int], results: Sequence[int], sizes: Sequence[int] = ()) -> int:
-        size = self.code.arena_bytes
-        try:
-            arena = np.empty(size + 64, np.uint8) if size else None
-        except MemoryError:
-            raise OutOfMemory(f"{size} bytes for temporaries could not be allocated") from None
-        start = arena.__array_interface__["data"][0] + 63 & ~63 if arena is not None else 0
-        threads = settings.num_threads if self.code.threads else 1
-        return _finish(self.code.failures, *self.executable.run([*params, *results], start, threads))

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.compiler import Compilation, CpuRunner
+from sparsec.compiler import Compilation
 from sparsec.config import settings
 from sparsec.errors import CompileError
 from sparsec.frontend.arguments import Arguments, ScalarSpec, Static
@@ -52,6 +52,7 @@ from sparsec.ir.dims import Dim, Poly, as_sym, product, upper_bound
 from sparsec.ir.limits import is_integer, size_values
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.runtime import native
+from sparsec.runtime.runners import CpuRunner
 from sparsec.runtime.sized import SizedRunner
 from sparsec.runtime.stored import StoredCode
 from sparsec.sparse.channel import ChannelSparse

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import CompileError, ConfigError
-from sparsec.frontend.jit import Jitted, Specialisation
+from sparsec.frontend.jit import Jitted
+from sparsec.frontend.specialisation import Specialisation
 from sparsec.frontend.tracing import trace_function
 from sparsec.passes.choices import ALTERNATIVES, Choices
 from sparsec.runtime.cache import disk_cache

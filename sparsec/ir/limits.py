@@ -199,3 +199,22 @@ def _positive(limit: Dim) -> Dim:
         if factor > 0:
             total = total + (Poly(((monomial, factor),)) if monomial else factor)
     return total
+
+
+def may_have_sizes(func: Func) -> bool:
+    """Whether the size of a parameter, a result or a temporary may depend on an integer parameter."""
+    if not any(map(is_integer, func.params)):
+        return False
+    values = (*func.params, *(r for op in walk(func.ops) for r in op.results))
+    return any(not v.type.is_static for v in values)
+
+
+def made_results(func: Func) -> frozenset[int]:
+    """Numbers of the result storages whose size nothing limits before the program runs."""
+    if all(value.type.is_static for value in func.results):
+        return frozenset()
+    limits = Limits.of(func)
+    types = {v.storage: v.type for op in walk(func.ops) for v in op.results if v.type.ref is None}
+    params = {p.storage for p in func.params}
+    storages = [name for name in dict.fromkeys(v.storage for v in func.results) if name not in params]
+    return frozenset(k for k, name in enumerate(storages) if limits.nbytes(types[name]) is None)

@@ -8,10 +8,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from sparsec.compiler import Compilation, may_fail_late
+from sparsec.compiler import Compilation
 from sparsec.errors import Loc
 from sparsec.ir.dims import Dim, evaluate, symbols
 from sparsec.ir.graph import Func, Op, walk
+from sparsec.ir.late import may_fail_late
 from sparsec.ir.loops import Kernel
 from sparsec.ir.ops.control import FIXED_OPERANDS
 from sparsec.ir.ops.record import Kind, record

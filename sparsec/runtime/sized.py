@@ -6,18 +6,20 @@ A temporary of such a size is memory of the call (`scratch`): one more pointer b
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from sparsec.errors import OutOfMemory
+from sparsec.ir.block import BLOCK_BYTES
 from sparsec.ir.dims import Dim, evaluate
-from sparsec.ir.graph import Func
+from sparsec.ir.graph import Func, Value
 from sparsec.ir.limits import is_integer, size_values
+from sparsec.ir.tensorref import reach
 
-__all__ = ["SizedRunner", "allocate", "sizes_at"]
+__all__ = ["SizedRunner", "allocate", "param_elements", "pointer_bytes", "sizes_at"]
 
 
 def sizes_at(func: Func, params: Sequence[int]) -> dict[str, int]:
@@ -27,6 +29,20 @@ def sizes_at(func: Func, params: Sequence[int]) -> dict[str, int]:
         if is_integer(param):
             found.update(size_values(param.name, ctypes.c_int64.from_address(at).value))
     return found
+
+
+def param_elements(param: Value, sizes: Mapping[str, int]) -> int:
+    """Elements of a parameter's storage up to the last that it can reach; `sizes` are its symbols."""
+    return evaluate(reach(param.ref, param.type.shape), sizes)
+
+
+def pointer_bytes(planned: Func) -> tuple[Dim, ...]:
+    """The bytes behind each pointer of the program: parameters, results, scratch."""
+    found = [reach(p.ref, p.type.shape) * p.type.dtype.itemsize for p in planned.params]
+    for spaces in (("result", "made"), ("scratch",)):
+        places = {p.offset: BLOCK_BYTES if p.space == "made" else p.nbytes for p in planned.plan if p.space in spaces}
+        found += [places[k] for k in sorted(places)]
+    return tuple(found)
 
 
 def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
