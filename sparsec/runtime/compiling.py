@@ -39,10 +39,15 @@ def compile_objects(modules: Iterable[str], level: int = 2) -> tuple[bytes, ...]
     """What `compile_object` makes of each module. Raises as it does; whatever is raised, no process is left."""
     texts = iter(modules)
     first = list(islice(texts, _FEWEST))
-    if len(first) < _FEWEST or settings.compile_jobs < 2 or not sys.executable:
+    if len(first) < _FEWEST or settings.compile_jobs < 2 or not _has_python():
         return tuple(compile_object(text, level) for text in chain(first, texts))
     with _Team(settings.compile_jobs, level) as team:
         return team.compile(chain(first, texts))
+
+
+def _has_python() -> bool:
+    """Whether `sys.executable` starts a Python: in a program that brings its own, it starts that program."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 class _Team:

@@ -69,6 +69,12 @@ def test_without_helpers_everything_is_compiled_here(monkeypatch, program, execu
     assert compile_objects(MODULES) == tuple(map(compile_object, MODULES))
 
 
+def test_a_frozen_program_is_not_started_again(monkeypatch):
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    monkeypatch.setattr(subprocess, "Popen", None)
+    assert compile_objects(MODULES) == tuple(map(compile_object, MODULES))
+
+
 def test_no_process_is_left_when_the_writer_of_modules_fails(monkeypatch):
     started = []
     popen = subprocess.Popen
