@@ -64,7 +64,8 @@ class Compilation:
         from sparsec.runtime.cache import disk_cache
 
         if self.choices is not None or self.backend != "cpu" or not self.optimise:
-            return self.choices or Choices()
+            # Few rows at a time are few work-items: there, both products are computed one by one.
+            return self.choices or Choices(both_products=self.backend != "opencl")
         cache = disk_cache()
         kept = cache.get(self.choices_key) if cache is not None else None
         return Choices.parse(kept.decode()) if kept else Choices()

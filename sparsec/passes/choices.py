@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 
 from sparsec.errors import ConfigError
 from sparsec.passes.base import Pass
+from sparsec.passes.both_products import BothProducts
 from sparsec.passes.columns import Columns
 from sparsec.passes.fuse import Fuse
 from sparsec.passes.interleave import Interleave
@@ -25,7 +26,8 @@ __all__ = ["ALTERNATIVES", "Choices"]
 class Choices:
     """max_ops: of a kernel. columns, interleave, pieces: `most` of these passes. lanes: whether reductions go
     several abreast. vector_bits, registers: what vectors and register blocks may use; 0: what the machine has.
-    compress, reorder, share: whether the passes for pruned kernels do what they are for (pruned_kernels.py)."""
+    compress, reorder, share: whether the passes for pruned kernels do what they are for (pruned_kernels.py).
+    both_products: whether that pass does."""
 
     max_ops: int = Fuse.max_ops
     columns: int = Columns.most
@@ -37,6 +39,7 @@ class Choices:
     compress: bool = True
     reorder: bool = True
     share: bool = True
+    both_products: bool = True
 
     def pipeline(self) -> tuple[Pass, ...]:
         """The default pipeline with these options."""
@@ -52,6 +55,8 @@ class Choices:
                 return replace(step, most=self.interleave)
             case Pieces():
                 return replace(step, most=self.pieces)
+            case BothProducts():
+                return replace(step, on=self.both_products)
             case CompressPatterns():
                 return replace(step, on=self.compress)
             case ReorderFilters():
@@ -81,5 +86,6 @@ class Choices:
 #: What a search tries for each.
 ALTERNATIVES: dict[str, tuple[int, ...]] = {
     "max_ops": (8, 16, 32, 128), "columns": (0, 2, 8), "interleave": (1, 8), "pieces": (1, 27), "lanes": (False,),
+    "both_products": (False,),
     "vector_bits": (128, 256, 512), "registers": (8, 16),
 }

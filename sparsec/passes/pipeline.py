@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sparsec.passes.base import Pass, parse_spec
+from sparsec.passes.both_products import BothProducts
 from sparsec.passes.canonicalize import Canonicalize
 from sparsec.passes.columns import Columns
 from sparsec.passes.cse import Cse
@@ -47,6 +48,7 @@ DEFAULT: tuple[Pass, ...] = (
     ShareLoads(),
     LayOutPlanes(),
     ResolveViews(),
+    BothProducts(),
     OrderAxes(),
     WholeWrites(),
     SkipCopies(),
@@ -85,7 +87,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
     Unfuse, Canonicalize, Fold, Cse, Dce, Dots, WholeWrites, Propagate, ThroughIndex, CompressPatterns,
     ReorderFilters, ShareLoads, LayOutPlanes, ResolveViews, OrderAxes, SkipCopies, Dissolve, Inline, MaskedWrites,
-    Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
+    BothProducts, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
 )}
 
 
