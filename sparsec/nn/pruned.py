@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import WeightError
-from sparsec.ir.ops.planes import plane_layout
+from sparsec.ir.ops.plane_layout import plane_layout
 from sparsec.nn.program import op
 from sparsec.sparse.weights import (
     BlockWeight,

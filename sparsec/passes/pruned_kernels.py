@@ -24,8 +24,7 @@ from sparsec.ir.builder import Builder, Names
 from sparsec.ir.dims import Poly
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Value
-from sparsec.ir.ops.patterns import WINDOW
-from sparsec.ir.ops.planes import PlaneLayout, plane_layout
+from sparsec.ir.ops.plane_layout import WINDOW, PlaneLayout, plane_layout
 from sparsec.ir.types import I32, tensor
 from sparsec.passes.base import Pass
 from sparsec.passes.rebuild import all_names, with_regions

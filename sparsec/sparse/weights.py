@@ -22,7 +22,7 @@ from typing import Any, Self
 import numpy as np
 
 from sparsec.errors import WeightError
-from sparsec.ir.ops.planes import OUTPUTS
+from sparsec.ir.ops.plane_layout import OUTPUTS
 
 __all__ = ["BlockWeight", "ColumnWeight", "PatternGroups", "PatternWeight", "SparseWeight", "TapWeight"]
 

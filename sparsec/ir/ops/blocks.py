@@ -10,7 +10,7 @@ from sparsec.errors import DTypeError, ShapeError
 from sparsec.ir.dims import Poly
 from sparsec.ir.graph import Attrs
 from sparsec.ir.nest import NestBuilder
-from sparsec.ir.ops.record import Kind, OpRecord, case, register
+from sparsec.ir.ops.record import Kind, OpRecord, case, i32, register
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import F32, F64, I32, I64, TensorType
 
@@ -54,19 +54,15 @@ def _lower(nest: NestBuilder) -> None:
         nest.write(0, (m, S.add(S.mul(o, height), lane)), total)
 
 
-def _list(*numbers: int) -> np.ndarray:
-    return np.array(numbers, np.int32)
-
-
 register(OpRecord(
     name="block_matmul", kind=Kind.NEST, arity=4,
     doc="`block_matmul x[M,I], values[B,h,w], columns, rows`: x @ W.T, where block row o of W has the blocks rows[o] "
         "to rows[o+1], each at its block column.",
     infer=_types, ref=_array, lower=_lower, work=lambda types, attrs: types[0].shape[0] * types[1].size,
     cases=(
-        case((2, 6), (3, 4, 2), _list(2, 0, 1), _list(0, 1, 1, 3), dtypes="f4", ulp=8),
-        case((1, 6), (2, 16, 3), _list(0, 1), _list(0, 2), ulp=8),
-        case((3, 4), (5, 1, 1), _list(0, 3, 1, 2, 3), _list(0, 2, 5), ulp=8),
-        case((1, 4), (0, 2, 2), _list(), _list(0, 0, 0), dtypes="f4"),
+        case((2, 6), (3, 4, 2), i32(2, 0, 1), i32(0, 1, 1, 3), dtypes="f4", ulp=8),
+        case((1, 6), (2, 16, 3), i32(0, 1), i32(0, 2), ulp=8),
+        case((3, 4), (5, 1, 1), i32(0, 3, 1, 2, 3), i32(0, 2, 5), ulp=8),
+        case((1, 4), (0, 2, 2), i32(), i32(0, 0, 0), dtypes="f4"),
     ),
 ))

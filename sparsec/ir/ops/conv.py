@@ -22,7 +22,7 @@ from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Const, Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.phases import regroup
-from sparsec.ir.ops.record import Case, Kind, OpRecord, Sparse, case, register
+from sparsec.ir.ops.record import Case, Kind, OpRecord, Sparse, case, i32, register
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import F32, F64, I32, I64, TensorType, dtype_name
 
@@ -273,10 +273,6 @@ def _lower_bound(nest: NestBuilder, operand: int, count: Expr, bound: Expr) -> E
 # --- cases -----------------------------------------------------------------------------------------------
 
 
-def _list(*channels: int) -> np.ndarray:
-    return np.array(channels, np.int32)
-
-
 def _conv(x: tuple[int, ...], w: tuple[int, ...], *lists: np.ndarray, dtypes: str = "f4", **attrs: Any) -> Case:
     return case(x, w, *lists, dtypes=dtypes, ulp=8, **attrs)
 
@@ -297,14 +293,14 @@ def _cases() -> tuple[Case, ...]:
         _conv((1, 4, 4, 4), (4, 1, 3, 3), groups=4, **same),
         _conv((1, 3, 5, 5), (6, 1, 3, 3), groups=3, stride=(2, 2), **same),
         # Lists: on each side, on both, empty, with groups (one of them without any input).
-        _conv((1, 2, 4, 4), (3, 5, 3, 3), _list(1, 4), in_channels=5, **ins, **same),
-        _conv((2, 3, 4, 4), (5, 3, 1, 1), _list(0, 3, 4), out_channels=5, **rows),
-        _conv((1, 2, 4, 4), (5, 4, 3, 3), _list(0, 3), _list(1, 2, 4), in_channels=4, out_channels=5, **both, **same),
-        _conv((1, 0, 4, 4), (3, 5, 3, 3), _list(), in_channels=5, **ins, **same),
-        _conv((1, 2, 4, 4), (5, 2, 3, 3), _list(), **rows, **same),
-        _conv((1, 3, 4, 4), (6, 2, 3, 3), _list(0, 1, 5), in_channels=6, groups=3, **ins, **same),
-        _conv((1, 4, 4, 4), (3, 2, 3, 3), _list(1, 4, 5), out_channels=6, groups=2, **outs, **same),
-        _conv((1, 3, 4, 4), (3, 1, 3, 3), _list(1, 3, 4), _list(0, 2), _list(0, 1, 4), in_channels=5,
+        _conv((1, 2, 4, 4), (3, 5, 3, 3), i32(1, 4), in_channels=5, **ins, **same),
+        _conv((2, 3, 4, 4), (5, 3, 1, 1), i32(0, 3, 4), out_channels=5, **rows),
+        _conv((1, 2, 4, 4), (5, 4, 3, 3), i32(0, 3), i32(1, 2, 4), in_channels=4, out_channels=5, **both, **same),
+        _conv((1, 0, 4, 4), (3, 5, 3, 3), i32(), in_channels=5, **ins, **same),
+        _conv((1, 2, 4, 4), (5, 2, 3, 3), i32(), **rows, **same),
+        _conv((1, 3, 4, 4), (6, 2, 3, 3), i32(0, 1, 5), in_channels=6, groups=3, **ins, **same),
+        _conv((1, 4, 4, 4), (3, 2, 3, 3), i32(1, 4, 5), out_channels=6, groups=2, **outs, **same),
+        _conv((1, 3, 4, 4), (3, 1, 3, 3), i32(1, 3, 4), i32(0, 2), i32(0, 1, 4), in_channels=5,
               out_channels=5, groups=5, **every, **same),
         _conv((0, 2, 4, 4), (3, 2, 3, 3)), _conv((1, 2, 4, 4), (0, 2, 3, 3)), _conv((1, 0, 4, 4), (2, 0, 3, 3)),
         _conv((1, 2, 0, 3), (2, 2, 1, 3), padding=((1, 0), (1, 1))),

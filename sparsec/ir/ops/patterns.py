@@ -4,7 +4,8 @@
     %y = reordered_conv2d %x, %values, %filters, %bounds, %library {…}             kernels that read the same together
 
 The passes `compress-patterns`, `reorder-filters` and `share-loads` decide, and `lay-out-planes` writes it out in the
-ops of `planes.py`. What is below those two are the lists that reordering needs, computed from lists alone.
+ops of `plane_sums.py` and `grouped_conv.py`. What is below those two are the lists that reordering needs, computed
+from lists alone.
 """
 
 from __future__ import annotations
@@ -20,16 +21,10 @@ from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Const, Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.conv import Pair
-from sparsec.ir.ops.planes import OUTPUTS, plane_layout
-from sparsec.ir.ops.record import Kind, OpRecord, case, record, register
+from sparsec.ir.ops.plane_layout import OUTPUTS, WINDOW, WINDOW_DEFAULTS, plane_layout
+from sparsec.ir.ops.record import Kind, OpRecord, case, i32, record, register
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import I32, I64, TensorType, dtype_name
-
-__all__ = ["WINDOW"]
-
-#: Attributes of a window.
-WINDOW = ("kernel", "stride", "padding", "dilation")
-_DEFAULTS = {"stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1)}
 
 
 def _result(name: str, types: Sequence[TensorType], attrs: Attrs, outputs: Dim) -> list[TensorType]:
@@ -73,25 +68,21 @@ def _pruned_array(
     return _convolved(x, _dense(values, filters, channels, library[patterns], shape), window)
 
 
-def _list(*numbers: Any) -> np.ndarray:
-    return np.array(numbers, np.int32)
-
-
-_LIBRARY = _list([0, 4], [4, 5], [1, 7])
+_LIBRARY = i32([0, 4], [4, 5], [1, 7])
 _SAME: dict[str, Any] = {"kernel": (3, 3), "padding": ((1, 1), (1, 1))}
 
 register(OpRecord(
     name="pruned_conv2d", kind=Kind.NEST, arity=6, attrs=(*WINDOW, "compressed"),
-    defaults={**_DEFAULTS, "compressed": False}, work=_work,
+    defaults={**WINDOW_DEFAULTS, "compressed": False}, work=_work,
     doc="`pruned_conv2d x, values, channels, patterns, rows, library`: a convolution whose filter o has the kernels "
         "rows[o] to rows[o+1]; kernel k has values[k] at the taps library[patterns[k]] of input channel channels[k]. "
         "`compressed`: a kernel is kept as one place and a pattern, not tap by tap.",
     infer=lambda types, attrs: _result("pruned_conv2d", types, attrs, types[4].shape[0] - 1),
     ref=_pruned_array,
     cases=(
-        case((2, 3, 4, 5), (4, 2), _list(0, 2, 1, 2), _list(1, 0, 2, 2), _list(0, 2, 2, 4), _LIBRARY, dtypes="f4",
+        case((2, 3, 4, 5), (4, 2), i32(0, 2, 1, 2), i32(1, 0, 2, 2), i32(0, 2, 2, 4), _LIBRARY, dtypes="f4",
              ulp=8, **_SAME),
-        case((1, 2, 5, 6), (2, 2), _list(0, 1), _list(1, 2), _list(0, 1, 2), _LIBRARY, compressed=True, ulp=8,
+        case((1, 2, 5, 6), (2, 2), i32(0, 1), i32(1, 2), i32(0, 1, 2), _LIBRARY, compressed=True, ulp=8,
              kernel=(3, 3), stride=(2, 2)),
     ),
 ))  # fmt: skip
@@ -122,11 +113,11 @@ def _reordered_array(
     return _convolved(x, _dense(values, filters, channels, library[patterns], (outputs, x.shape[1], *kernel)), window)
 
 
-_BOUNDS = _list([0, 1, 1, 1, 1, 2, 3])
+_BOUNDS = i32([0, 1, 1, 1, 1, 2, 3])
 
 register(OpRecord(
     name="reordered_conv2d", kind=Kind.NEST, arity=(5, 6), attrs=(*WINDOW, "outputs", "shared", "extras"),
-    defaults={**_DEFAULTS, "shared": False, "extras": ()}, work=_work,
+    defaults={**WINDOW_DEFAULTS, "shared": False, "extras": ()}, work=_work,
     doc="`reordered_conv2d x, values, filters, bounds, library`: as pruned_conv2d, kernels in groups of one input "
         "channel and one pattern, for a portion of the filters after the other: kernels bounds[q,c*P+p] to "
         "bounds[q,c*P+p+1] of portion q are those of channel c with pattern p, and belong to the outputs filters[k]. "
@@ -134,10 +125,10 @@ register(OpRecord(
         "read is loaded once.",
     infer=_reordered_types, ref=_reordered_array,
     cases=(
-        case((2, 2, 4, 5), (3, 2), _list(0, 1, 0), _BOUNDS, _LIBRARY, dtypes="f4", ulp=8, outputs=2, **_SAME),
-        case((1, 2, 7, 7), (3, 2), _list(0, 1, 0), _BOUNDS, _LIBRARY, _list(2, 0, 1), extras=("order",), shared=True,
+        case((2, 2, 4, 5), (3, 2), i32(0, 1, 0), _BOUNDS, _LIBRARY, dtypes="f4", ulp=8, outputs=2, **_SAME),
+        case((1, 2, 7, 7), (3, 2), i32(0, 1, 0), _BOUNDS, _LIBRARY, i32(2, 0, 1), extras=("order",), shared=True,
              ulp=8, outputs=2, **_SAME),
-        case((1, 2, 7, 7), (3, 2), _list(0, 1, 0), _BOUNDS, _LIBRARY, _list(2, 0, 1), extras=("order",), ulp=8,
+        case((1, 2, 7, 7), (3, 2), i32(0, 1, 0), _BOUNDS, _LIBRARY, i32(2, 0, 1), extras=("order",), ulp=8,
              outputs=2, stride=(2, 1), **_SAME),
     ),
 ))  # fmt: skip
@@ -214,14 +205,14 @@ def _bounds_lower(nest: NestBuilder, inputs: int, library: int) -> None:
         nest.write(0, (q, at), total)
 
 
-_SOME = (_list(0, 2, 1, 2, 0), _list(1, 0, 2, 2, 1), _list(0, 2, 2, 4, 5))
+_SOME = (i32(0, 2, 1, 2, 0), i32(1, 0, 2, 2, 1), i32(0, 2, 2, 4, 5))
 
 register(OpRecord(
     name="kernel_bounds", kind=Kind.NEST, arity=3, attrs=("inputs", "library"),
     doc="`kernel_bounds channels, patterns, rows`: i32[Q, inputs*library+1], where the groups of one channel and one "
         "pattern begin in each portion of the filters, kernels in that order.",
     infer=_bounds_types, ref=_bounds_array, lower=_bounds_lower,
-    cases=(case(*_SOME, inputs=3, library=3), case(_list(), _list(), _list(0, 0), inputs=1, library=2)),
+    cases=(case(*_SOME, inputs=3, library=3), case(i32(), i32(), i32(0, 0), inputs=1, library=2)),
 ))
 
 
@@ -267,7 +258,7 @@ register(OpRecord(
     infer=_order_types, ref=_order_array, lower=_order_lower,
     cases=(
         case(*_SOME, _bounds_array(*_SOME, inputs=3, library=3), library=3),
-        case(_list(), _list(), _list(0, 0), _list([0, 0, 0]), library=2),
+        case(i32(), i32(), i32(0, 0), i32([0, 0, 0]), library=2),
     ),
 ))
 
@@ -294,5 +285,5 @@ register(OpRecord(
     name="kernel_groups", kind=Kind.NEST, attrs=("count",),
     doc="`kernel_groups bounds`: i32[count], the group of each kernel, from where groups begin.",
     infer=_of_each_types, ref=_of_each_array, lower=_of_each_lower,
-    cases=(case(_BOUNDS, count=3), case(_list([0, 2, 2], [2, 2, 3]), count=3)),
+    cases=(case(_BOUNDS, count=3), case(i32([0, 2, 2], [2, 2, 3]), count=3)),
 ))

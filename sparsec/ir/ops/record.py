@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
@@ -60,6 +62,11 @@ class Case:
 def case(*shapes: Any, dtypes: str | tuple[str, ...] = "f8", ulp: int = 0, **attrs: Any) -> Case:
     """`case((3,4), (3,4), dtypes="f4")`; one dtype serves all operands. An ndarray is taken as it is."""
     return Case(shapes, (dtypes,) if isinstance(dtypes, str) else dtypes, attrs, ulp)
+
+
+def i32(*numbers: Any) -> np.ndarray:
+    """An i32 list, as an operand of a case."""
+    return np.array(numbers, np.int32)
 
 
 @dataclass(frozen=True, slots=True)
