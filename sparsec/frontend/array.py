@@ -243,7 +243,7 @@ class Traced:
         if name in Traced.__slots__:
             object.__setattr__(self, name, value)
             return
-        if name == "real" or name == "imag":
+        if name in ("real", "imag", "flat"):
             getattr(self, name)[...] = value
             return
         if name == "shape":

@@ -8,6 +8,7 @@ import numpy as np
 
 from sparsec.errors import ArgumentError, DTypeError, UnsupportedError, wrap
 from sparsec.frontend.array import Traced
+from sparsec.frontend.flat import Flat
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.ir.dims import Dim, lower_bound, upper_bound
@@ -50,6 +51,8 @@ def as_traced(x: Any) -> Traced:
         return Traced.scalar(trace, trace.const(x, python_dtype(x)), weak=type(x))
     if isinstance(x, (list, tuple)):
         return from_sequence(trace, x)
+    if isinstance(x, Flat):
+        return x.copy()
     if isinstance(x, np.ndarray):
         raise ArgumentError(
             f"array subclass {type(x).__name__} is not supported", loc=user_loc(), hint="pass `np.asarray(x)`"

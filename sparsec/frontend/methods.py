@@ -10,6 +10,7 @@ import numpy as np
 from sparsec.errors import AttributeMissing, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.dispatch import METHODS, apply
+from sparsec.frontend.flat import Flat
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.mixed import Mixed, decide
 from sparsec.ir.types import I64
@@ -98,5 +99,6 @@ PROPERTIES = {
     "real": _part(0),
     "imag": _part(1),
     "flags": _Flags,
+    "flat": Flat,
     "device": lambda x: "cpu",
 }

@@ -9,6 +9,7 @@ from typing import Any
 from sparsec.errors import ConcretizationError, ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast, number
+from sparsec.frontend.flat import Flat
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.mixed import without_mixed_ints
 from sparsec.frontend.symbolic import as_int, count_of
@@ -122,6 +123,8 @@ def elements(x: Any) -> Elements | None:
         return Elements(len(x), lambda k: x.start + k * x.step)
     if isinstance(x, TracedRange):
         return Elements(x.count(), lambda k: x.start + k * x.step)
+    if isinstance(x, Flat):
+        return Elements(as_int(x.base.trace, x.base.size), lambda k: x[k], (x.base,))
     if isinstance(x, Traced) and x.ndim:
         return Elements(as_int(x.trace, x.type.shape[0]), lambda k: x[k], (x,))
     return None

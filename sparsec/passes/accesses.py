@@ -14,6 +14,7 @@ from sparsec.ir.dims import Dim, Poly, symbols
 from sparsec.ir.graph import Op, Value, symbol_uses, value_symbols
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import TensorRef, regions_overlap, self_overlaps
+from sparsec.ir.types import DType
 
 Shape = tuple[Dim, ...]
 
@@ -24,9 +25,13 @@ class Access:
 
     ref: TensorRef
     shape: Shape
-    itemsize: int
+    dtype: DType
     write: bool
     pointwise: bool
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
 
     @property
     def storage(self) -> str:
@@ -75,7 +80,7 @@ def _accesses(op: Op) -> Iterator[Access]:
 
 def access(value: Value, *, write: bool, pointwise: bool) -> Access:
     """The access to all elements of a value."""
-    return Access(value.ref, value.type.shape, value.type.dtype.itemsize, write, pointwise)
+    return Access(value.ref, value.type.shape, value.type.dtype, write, pointwise)
 
 
 def overlap(a: Access, b: Access) -> bool:
@@ -84,9 +89,9 @@ def overlap(a: Access, b: Access) -> bool:
 
 
 def same_mapping(a: Access, b: Access) -> bool:
-    """Whether element i is the same place in both, and in no other element of either."""
+    """Whether element i is the same in both: at one place, of one dtype, and in no other element of either."""
     return (
-        a.itemsize == b.itemsize and a.shape == b.shape and same_place(a.ref, b.ref, a.shape)
+        a.dtype == b.dtype and a.shape == b.shape and same_place(a.ref, b.ref, a.shape)
         and not self_overlaps(a.ref, a.shape)
     )
 

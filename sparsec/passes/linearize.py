@@ -177,14 +177,7 @@ class _Copier:
         if literal.name not in self._given_out:
             reason = "a literal is returned, and the caller may write to it"
             self._given_out[literal.name] = self._copy(literal, out, None, reason)
-        whole = self._given_out[literal.name]
-        if value.name == literal.name:
-            return whole
-        place = replace(value.ref, storage=whole.storage)
-        view = Value(self._names.fresh(f"{value.name}.out"), value.type.with_ref(place))
-        attrs = {"offset": place.offset, "shape": value.type.shape, "strides": place.strides}
-        out.append(Op("view", (whole,), (view,), attrs))
-        return view
+        return self._view_on(value, self._given_out[literal.name], out, "out")
 
     def _is_literal(self, value: Value) -> bool:
         op = self._definitions.get(value.storage)
@@ -250,14 +243,14 @@ class _Copier:
             copied = self._empty(version, out, op)
         else:
             copied = self._copy(new.operands[0], out, op, f"%{version.name} is written here, and needed as it was")
-        return retyped(new, (copied, self._region_on(op.operands[1], copied, out), *new.operands[2:]))
+        return retyped(new, (copied, self._view_on(op.operands[1], copied, out, "on"), *new.operands[2:]))
 
-    def _region_on(self, region: Value, copied: Value, out: list[Op]) -> Value:
-        """The same view of the copy."""
-        view = self._definitions.get(region.name)
+    def _view_on(self, value: Value, copied: Value, out: list[Op], word: str) -> Value:
+        """The same view of the copy, if it is a view. word: what names it."""
+        view = self._definitions.get(value.name)
         if view is None or record(view.name).kind is not Kind.VIEW:
             return copied
-        again = retyped(view, (self._region_on(view.operands[0], copied, out),))
-        again = replace(again, results=(Value(self._names.fresh(f"{region.name}.on"), again.result.type),))
+        again = retyped(view, (self._view_on(view.operands[0], copied, out, word),))
+        again = replace(again, results=(Value(self._names.fresh(f"{value.name}.{word}"), again.result.type),))
         out.append(again)
         return again.result

@@ -105,8 +105,8 @@ def _makes(op: Op, value: Value) -> bool:
 
 def _can_be_cut(op: Op) -> bool:
     rec = record(op.name)
-    if rec.kind is Kind.UPDATE:
-        return rec.region and len(op.results) == 1
+    if rec.kind is Kind.UPDATE:  # a view of another dtype is not cut: its parts are no views of the version
+        return rec.region and len(op.results) == 1 and op.operands[1].type.dtype == op.operands[0].type.dtype
     if rec.kind is Kind.MAP and (looks_at_index(op) or not op.operands):
         return False
     return rec.kind in (Kind.ELEMENTWISE, Kind.MAP) and len(op.results) == 1 and op.result.type.channels is None

@@ -77,6 +77,8 @@ class _Renamer:
             return None
         if region.type.shape != shape or region.ref != version.ref or value.type.shape != shape:
             return None
+        if region.type.dtype != version.type.dtype:
+            return None
         if version.ref.offset != 0 or version.ref.strides != contiguous_strides(shape):
             return None
         made = self._definitions.get(value.name)

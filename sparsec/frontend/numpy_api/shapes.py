@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ShapeError, UnsupportedError
+from sparsec.errors import ShapeError, SparsecError, UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import implements, method
@@ -439,7 +439,7 @@ def size(a: Any, axis: Any = None) -> int:
 
 @method("view")
 def view(x: Traced, dtype: Any = NO_VALUE, type: Any = NO_VALUE) -> Traced:
-    """A new view object. A storage has one dtype, so only scalars can be read as another."""
+    """A view of the same bytes, of another dtype too; a scalar's are those of a new one."""
     if type is not NO_VALUE and type is not np.ndarray:
         raise refuse("the type= argument of ndarray.view")
     if dtype is NO_VALUE or dtype is None or dtype is np.ndarray:
@@ -447,6 +447,16 @@ def view(x: Traced, dtype: Any = NO_VALUE, type: Any = NO_VALUE) -> Traced:
     target = np_dtype(dtype)
     if target == x.dtype:
         return same(x)
-    if x.is_scalar and target.itemsize == x.itemsize and not {target.kind, x.dtype.kind} & {"b", "c"}:
+    if x.is_scalar:
+        if target.itemsize != x.itemsize or {target.kind, x.dtype.kind} & {"b", "c"}:
+            raise refuse(f"the view of a NumPy scalar of {x.dtype} as {target}")
         return Traced.scalar(x.trace, x.trace.op("bitcast", x.value, dtype=target))
-    raise refuse(f"ndarray.view of {x.dtype} as {target}", "reinterpret the array outside the function")
+    if target.itemsize > x.itemsize and x.ndim and isinstance(x.type.shape[-1], Poly):
+        raise refuse(f"ndarray.view as {target} of an axis whose length is known only at run time")
+    try:
+        return x.view("reinterpret", of=x.dtype, dtype=target)
+    except SparsecError:
+        raise
+    except ValueError:
+        what = f"ndarray.view of {x.dtype} as {target} at a place that is not known to begin an element"
+        raise refuse(what) from None

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import ShapeError
-from sparsec.ir.dims import product
+from sparsec.errors import DTypeError, ShapeError
+from sparsec.ir.dims import Dim, product
 from sparsec.ir.graph import Attrs
 from sparsec.ir.ops.record import Kind, OpRecord, case, register
 from sparsec.ir.tensorref import (
@@ -20,7 +20,7 @@ from sparsec.ir.tensorref import (
     slice_ref,
     transpose_ref,
 )
-from sparsec.ir.types import TensorType
+from sparsec.ir.types import TensorType, dtype_name
 
 
 def _same_dtype(shape_of):  # type: ignore[no-untyped-def]
@@ -196,5 +196,62 @@ register(
         ),
         ref=lambda x, part: x.imag if part else x.real,
         cases=(case((3, 2), dtypes="c16", part=0), case((3,), dtypes="c8", part=1)),
+    )
+)
+
+
+def _reinterpreted(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
+    """NumPy's rules for `x.view(dtype)`: another size changes the last axis, which must be contiguous then."""
+    (x,), old, new = types, np.dtype(attrs["of"]).itemsize, np.dtype(attrs["dtype"]).itemsize
+    if x.dtype != attrs["of"]:
+        raise DTypeError(f"{dtype_name(x.dtype)} is not read as {dtype_name(np.dtype(attrs['of']))}")
+    shape = x.shape
+    if old != new:
+        if not shape:
+            raise ShapeError("Changing the dtype of a 0d array is only supported if the itemsize is unchanged")
+        if shape[-1] != 1 and 0 not in shape and x.ref is not None and x.ref.strides[-1] != 1:
+            raise ShapeError("To change to a dtype of a different size, the last axis must be contiguous")
+        if old % new and new < old:
+            raise ShapeError("When changing to a smaller dtype, its size must be a divisor of the size of original "
+                             "dtype")
+        last = _times(shape[-1], old, new)
+        if last is None:
+            raise ShapeError("When changing to a larger dtype, its size must be a divisor of the total size in bytes "
+                             "of the last axis of the array.")
+        shape = (*shape[:-1], last)
+    return [TensorType(np.dtype(attrs["dtype"]), shape)]
+
+
+def _reinterpreted_ref(ref: TensorRef, attrs: Attrs) -> TensorRef | None:
+    """The same place counted in the new elements; None where it begins, or goes on, within one."""
+    old, new = np.dtype(attrs["of"]).itemsize, np.dtype(attrs["dtype"]).itemsize
+    if old == new:
+        return ref
+    places = [n for step in (ref.offset, *ref.strides[:-1]) if (n := _times(step, old, new)) is not None]
+    return TensorRef(ref.storage, places[0], (*places[1:], 1)) if len(places) == len(ref.strides) else None
+
+
+def _times(n: Dim, old: int, new: int) -> Dim | None:
+    """n * old / new, where that is known to be whole: n items of one size in those of another."""
+    if old % new == 0:
+        return n * (old // new)
+    return n * old // new if isinstance(n, int) and n * old % new == 0 else None
+
+
+register(
+    OpRecord(
+        name="reinterpret",
+        kind=Kind.VIEW,
+        doc="The bytes of an array of dtype `of` read as `dtype`; another size changes the last axis.",
+        attrs=("of", "dtype"),
+        infer=_reinterpreted,
+        view=lambda ref, shape, result, a: _reinterpreted_ref(ref, a),
+        ref=lambda x, of, dtype: x.view(dtype),
+        cases=(
+            case((3, 2), dtypes="f4", of=np.dtype("f4"), dtype=np.dtype("i4")),
+            case((3, 2), dtypes="u4", of=np.dtype("u4"), dtype=np.dtype("u1")),
+            case((3, 2), dtypes="f8", of=np.dtype("f8"), dtype=np.dtype("c16")),
+            case((), dtypes="i8", of=np.dtype("i8"), dtype=np.dtype("f8")),
+        ),
     )
 )
