@@ -68,14 +68,14 @@ class Flat:
     def _spots(self, places: Any) -> Any:
         """The coordinates of known places of an array that is no contiguous row."""
         if not _known(places):
-            raise UnsupportedError("x.flat[...] = … on an array that is no contiguous row, at places that the program "
-                                   "computes, is not supported", loc=user_loc(), hint="copy it first")
+            what = "x.flat[...] = … on an array that is no contiguous row, at places that the program computes,"
+            raise UnsupportedError(f"{what} is not supported", loc=user_loc(), hint="copy it first")
         return np.unravel_index(np.arange(self.base.size)[places], self.base.shape)
 
     def _coordinates(self, place: Any) -> Any:
         """Where the element at a place lies."""
         size = self.base.size
-        place = np.where(place < 0, place + size, place) if isinstance(place, Traced) else place % size
+        place = np.where(place < 0, place + size, place) if isinstance(place, Traced) else place % size  # type: ignore[operator]
         return np.unravel_index(place, self.base.shape)
 
     def _one_axis(self, key: Any) -> Any:
