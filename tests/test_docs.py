@@ -16,7 +16,7 @@ from sparsec.ir.verify import verify
 from sparsec.passes.pipeline import DEFAULT
 
 ROOT = Path(__file__).parent.parent
-DOCS = sorted((ROOT / "docs").glob("**/*.md"))
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 READERS = {
     "func": (parse, verify, to_text),
@@ -50,6 +50,17 @@ def test_python_block(source, path, line):
     exec(compile("\n" * line + source, path, "exec"), {"__name__": "docs"})
 
 
+def test_links_lead_somewhere():
+    for path in DOCS:
+        for target in re.findall(r"\]\(([^)#:]+)[^):]*\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_the_index_lists_every_document():
+    index = (ROOT / "docs" / "README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"\]\(([a-z-]+\.md)\)", index)) == {p.name for p in DOCS} - {"README.md"}
+
+
 def without_comments(text):
     return [re.sub(r"\s*//.*", "", line) for line in text.splitlines()]
 
@@ -60,9 +71,9 @@ def test_there_are_blocks():
 
 
 def test_all_passes_and_settings_are_listed():
-    passes = (Path(__file__).parent.parent / "docs" / "passes.md").read_text(encoding="utf-8")
+    passes = (ROOT / "docs" / "passes.md").read_text(encoding="utf-8")
     listed = set(re.findall(r"^\| `([a-z-]+)[`{]", passes, re.MULTILINE))
     assert listed == {p.name for p in DEFAULT}
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `SPARSEC_([A-Z_]+)`", readme, re.MULTILINE)) == {
         name.upper() for name, switch in vars(Settings).items() if isinstance(switch, Switch)}

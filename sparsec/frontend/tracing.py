@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ def _trace_once(
     """known: captured arrays from an earlier attempt. reached: see `Captures`; it is filled here."""
     trace = Trace(getattr(fn, "__name__", "function").strip("<>"))
     trace.captures = Captures(reached)
-    outside = Outside(trace)
+    outside, defined_at = Outside(trace), _definition(fn)
     trace.running = False
     specs = call.describe(known) if known else call.specs
     with tracing(trace):
@@ -110,7 +110,7 @@ def _trace_once(
             trace.captures.check_unchanged()
             results = collect(trace, result, arrays[: len(call.arrays)], outside.returned)
         except Exception as error:
-            explained = _explained(error, getattr(fn, "__code__", None))
+            explained = _explained(error, defined_at)
             if explained is error:
                 raise
             raise explained from error
@@ -119,6 +119,7 @@ def _trace_once(
             params.append(Param(array=k, offset=spec.offset))
         arrays = [*arrays[: len(call.arrays)], *trace.captures.traced]
         func = trace.finish(results.values)
+    func = replace(func, loc=defined_at or func.loc)
     return TracedFunction(
         func,
         tuple(params),
@@ -198,12 +199,16 @@ def _written(trace: Trace, func: Func, arrays: list[Traced]) -> dict[int, tuple[
     }
 
 
-def _explained(error: Exception, code: types.CodeType | None) -> Exception:
+def _definition(fn: Any) -> Loc | None:
+    """Where a function begins, if it is one of Python's."""
+    code = getattr(fn, "__code__", None)
+    return Loc(code.co_filename, code.co_firstlineno) if isinstance(code, types.CodeType) else None
+
+
+def _explained(error: Exception, defined_at: Loc | None) -> Exception:
     """The error that the user sees: sparsec's get a line; Python's, where our code or NumPy raised them on the
-    user's behalf, become typed; the user's own pass unchanged. code: of the traced function."""
-    loc = raised_at(error)
-    if loc is None and code is not None:
-        loc = Loc(code.co_filename, code.co_firstlineno)
+    user's behalf, become typed; the user's own pass unchanged. defined_at: where the traced function begins."""
+    loc = raised_at(error) or defined_at
     if isinstance(error, SparsecError):
         if error.loc is None:
             error.loc = loc
