@@ -33,7 +33,9 @@ def row(case: Case, size: str, seconds: float) -> dict[str, Any]:
 
     `results[name]`: `first` (seconds of the first call), `min`, `median`, `mark` ("", "e": ran eager, "~": never
     undisturbed), `batches` and how many of them were `quiet`; or `problem` ("FAIL": refused; "!": wrong values) and
-    `why`. `bytes`: what no program could move less of; `copy`: the time in which NumPy copies that much.
+    `why`. `bytes`: what no program could move less of; `copy`: the time in which NumPy copies that much, in as long
+    batches as all the others. `alone`: what our code would take if all of its data were in a second-level cache,
+    by what it takes for a part that is; of large sizes with one thread.
     """
     given = case.make(size, 0)
     with np.errstate(all="ignore"):
@@ -45,16 +47,21 @@ def row(case: Case, size: str, seconds: float) -> dict[str, Any]:
             results[contender.name], batch = _checked(contender, case, want, wanted)
             if batch:
                 sides[contender.name] = contender.call, batch
-        least = _least(case, given)
+        least, part = _least(case, given), 0
         if least:
             source, target = np.ones(least // 2, np.uint8), np.empty(least // 2, np.uint8)
-            sides["copy"] = (lambda: np.copyto(target, source)), 1
+            sides["copy"] = _side(lambda: np.copyto(target, source))
+        if size == "large" and case.cached and sparsec.get_num_threads() == 1:
+            few = case.make(case.cached, 0)
+            part, ours = _least(case, few), sparsec.jit(case.fn, static_argnames=case.static_argnames)
+            sides["alone"] = _side(lambda: ours(*few))
         times = _timed(sides, seconds)
     for name, found in times.items():
         if name in results:
             results[name] |= _figures(found, results[name]["mark"])
     copied = _figures(times["copy"], "")["min"] if least else None
-    return {"name": case.name, "size": size, "bytes": least, "copy": copied, "results": results}
+    alone = _figures(times["alone"], "")["min"] * least / part if part else None
+    return {"name": case.name, "size": size, "bytes": least, "copy": copied, "alone": alone, "results": results}
 
 
 def _figures(batches: Sequence[tuple[float, float]], mark: str) -> dict[str, Any]:
@@ -76,13 +83,18 @@ def _checked(contender: Contender, case: Case, want: Any, wanted: Sequence[Any])
     changed = [contender.to_numpy(a) for a in contender.args] if contender.in_place else None
     if not _same(want, _numpy(contender, got), case) or (changed is not None and not _same(wanted, changed, case)):
         return {"problem": "!", "why": "values differ from NumPy's"}, 0
+    _, batch = _side(contender.call)
+    return {"first": first, "mark": "e" if contender.ran_eager() else ""}, batch
+
+
+def _side(call: Callable[[], Any]) -> tuple[Callable[[], Any], int]:
+    """What is timed, and how many calls make a batch."""
     times = []
     for _ in range(3):  # the next calls may still get something ready
         start = time.perf_counter()
-        contender.call()
+        call()
         times.append(time.perf_counter() - start)
-    batch = max(1, min(1000, int(_BATCH / max(min(times), 1e-7))))
-    return {"first": first, "mark": "e" if contender.ran_eager() else ""}, batch
+    return call, max(1, min(1000, int(_BATCH / max(min(times), 1e-7))))
 
 
 def _numpy(contender: Contender, got: Any) -> Any:

@@ -34,12 +34,13 @@ def markdown(data: Mapping[str, Any]) -> str:
     out = [title, "", _about(data) + _disturbed(data["rows"]), "", *_summary(data), ""]
     for threads, size, rows in _groups(data):
         names = _present(rows)
+        ratios = ["times NumPy", "times best peer", "of copy bandwidth"]
+        ratios += ["computing alone, of copy time"] * any(row.get("alone") for row in rows)
         out += [f"## {size.capitalize()}, {threads} thread{'s' * (threads != 1)}", "",
-                "| function | " + " | ".join(names) + " | times NumPy | times best peer | of copy bandwidth |",
-                "|---" * (len(names) + 4) + "|"]
-        out += [_line(row, names) for row in rows]
+                "| function | " + " | ".join([*names, *ratios]) + " |", "|---" * (len(names) + len(ratios) + 1) + "|"]
+        out += [_line(row, names, len(ratios)) for row in rows]
         means = [_mean(speedups(rows, name), len(rows)) for name in names]
-        out += ["| **geometric mean over NumPy** | " + " | ".join(means) + " | | | |", ""]
+        out += ["| **geometric mean over NumPy** | " + " | ".join(means) + " |" * (len(ratios) + 1), ""]
     out += [_NOTES, ""]
     return "\n".join(out)
 
@@ -56,12 +57,16 @@ _SHORT_NOTES = (
 
 _NOTES = (
     "Minima over interleaved batches that other processes left alone, in microseconds per call, the Python call "
-    "included; the JSON beside this file has medians as well. `FAIL`: it does not compile; `!`: wrong values; `e`: a "
-    "part of it ran eager; `~`: there were too few such batches, so the figure is too large. Numba gets "
-    "the NumPy function as it is (but `out=` by position and `np.bool_` for `bool`); torch gets versions with "
-    "tensors, slices and `out=`; JAX gets rewrites without writes. Best peer: the fastest other tool with the right "
-    "values. Of copy bandwidth: the time in which NumPy copies as many bytes as the function must move, measured in "
-    "turn with it, over the function's time."
+    "included; the JSON beside this file has medians as well. `FAIL`: it does not compile; `!`: wrong values; `e`: "
+    "a part of it ran eager; `~`: there were too few such batches, so the figure is too large. Numba gets the NumPy "
+    "function as it is (but `out=` by position and `np.bool_` for `bool`); torch gets versions with tensors, slices "
+    "and `out=`; JAX gets rewrites without writes. Best peer: the fastest other tool with the right values. Of copy "
+    "bandwidth: the time in which NumPy copies as many bytes as the function must move, over the function's time. "
+    "The copy takes turns with the others, in batches as long as theirs (later calls of a batch find in the last "
+    "cache what the first one left there, copies and functions alike), into memory that it has had before, as our "
+    "results are put where earlier ones were. Computing alone, of copy time: what our code would take for all "
+    "elements if they were in a second-level cache, by what it takes for fewer rows that are, over the time of the "
+    "copy. From 100% on, computing binds the function; below, memory does."
 )
 
 
@@ -107,13 +112,14 @@ def _mean(ratios: Sequence[float], total: int) -> str:
     return f"{mean:.2f}" + ("" if len(ratios) == total else f" ({len(ratios)} of {total})")
 
 
-def _line(row: Row, names: Sequence[str]) -> str:
+def _line(row: Row, names: Sequence[str], ratios: int) -> str:
     cells = [_cell(row["results"].get(name, {})) for name in names]
     ours, numpy = row["results"].get("sparsec", {}).get("min"), row["results"].get("numpy", {}).get("min")
     others = [row["results"][n]["min"] for n in names if n not in ("numpy", "sparsec") and _ok(row, n)]
     over = [f"{numpy / ours:.2f}" if ours and numpy else "", f"{min(others) / ours:.2f}" if ours and others else "",
-            f"{row['copy'] / ours:.0%}" if ours and row["copy"] and row["threads"] == 1 else ""]
-    return f"| {row['name']} | " + " | ".join([*cells, *over]) + " |"
+            f"{row['copy'] / ours:.0%}" if ours and row["copy"] and row["threads"] == 1 else "",
+            f"{row['alone'] / row['copy']:.0%}" if row.get("alone") and row["copy"] else ""]
+    return f"| {row['name']} | " + " | ".join([*cells, *over[:ratios]]) + " |"
 
 
 def _cell(result: Mapping[str, Any]) -> str:

@@ -70,6 +70,7 @@ _GRID = {  # feature height, width, stride, base anchors
     "tiny": (3, 2, 16, 2),
     "small": (18, 19, 16, 3),
     "large": (152, 200, 8, 9),
+    "cached": (15, 200, 8, 9),
     "ref0": (160, 120, 8, 3),
     "ref1": (320, 240, 4, 6),
     "ref2": (480, 360, 4, 9),
@@ -88,6 +89,7 @@ _FLAGS = {  # feature height, width, valid height, width, anchors per cell
     "tiny": (4, 3, 3, 2, 2),
     "small": (18, 19, 17, 15, 3),
     "large": (400, 320, 380, 300, 9),
+    "cached": (80, 320, 76, 300, 9),
     "ref0": (160, 120, 160, 120, 3),
     "ref1": (320, 240, 320, 240, 6),
     "ref2": (480, 360, 480, 360, 9),
@@ -106,6 +108,7 @@ CASES = (
         valid_flags,
         _make_flags,
         reference=("ref0", "ref1", "ref2", "ref3", "ref4"),
+        cached="cached",
         static_argnames=("feat_h", "feat_w", "valid_h", "valid_w", "num_anchors"),
     ),
     Case(
@@ -113,6 +116,7 @@ CASES = (
         gen_base_anchors,
         _make_base,
         reference=("ref0", "ref1", "ref2"),
+        cached="large",
         static_argnames=("base_size",),
     ),
     Case(
@@ -120,6 +124,7 @@ CASES = (
         grid_anchors,
         _make_grid,
         reference=("ref0", "ref1", "ref2"),
+        cached="cached",
         static_argnames=("feat_h", "feat_w", "stride"),
     ),
 )

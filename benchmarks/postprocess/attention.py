@@ -64,6 +64,7 @@ def _make_sine(size, seed):
         "tiny": (2, 3, 4, 4),
         "small": (1, 8, 8, 8),
         "large": (1, 64, 64, 128),
+        "cached": (1, 6, 64, 128),
     }[size]
     padding = np.zeros((batch, height, width), dtype=bool)
     padding[:, :, width - width // 4 :] = True
@@ -72,7 +73,12 @@ def _make_sine(size, seed):
 
 
 def _make_mask(size, seed):
-    return {"tiny": (4, 6, 2, 1), "small": (14, 14, 7, 3), "large": (112, 112, 7, 3)}[size]
+    return {
+        "tiny": (4, 6, 2, 1),
+        "small": (14, 14, 7, 3),
+        "large": (112, 112, 7, 3),
+        "cached": (14, 112, 7, 3),
+    }[size]
 
 
 def _make_windows(size, seed):
@@ -80,6 +86,7 @@ def _make_windows(size, seed):
         "tiny": ((2, 4, 6, 3), 2, 1),
         "small": ((1, 14, 14, 6), 7, 3),
         "large": ((1, 112, 112, 96), 7, 3),
+        "cached": ((1, 7, 112, 96), 7, 3),
     }[size]
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32), window, shift
 
@@ -89,6 +96,7 @@ CASES = (
         "sine_pos",
         sine_pos,
         _make_sine,
+        cached="cached",
         static_argnames=("num_feats", "temperature", "scale", "eps"),
         rtol=2e-6,
         atol=1e-6,
@@ -97,7 +105,8 @@ CASES = (
         "swin_mask",
         swin_mask,
         _make_mask,
+        cached="cached",
         static_argnames=("height", "width", "window", "shift"),
     ),
-    Case("swin_partition", swin_partition, _make_windows, static_argnames=("window", "shift")),
+    Case("swin_partition", swin_partition, _make_windows, cached="cached", static_argnames=("window", "shift")),
 )

@@ -166,6 +166,7 @@ def _make_delta(size, seed):
         "tiny": (5, 2),
         "small": (1000, 1),
         "large": (250_000, 1),
+        "cached": (5000, 1),
         "ref0": (1000, 4),
         "ref1": (2000, 4),
         "ref2": (3000, 80),
@@ -181,14 +182,22 @@ def _make_delta(size, seed):
 
 
 def _make_tblr(size, seed):
-    rows = {"tiny": 6, "small": 1000, "large": 250_000, "ref0": 3000, "ref1": 4000, "ref2": 5000}[size]
+    rows = {
+        "tiny": 6,
+        "small": 1000,
+        "large": 250_000,
+        "cached": 5000,
+        "ref0": 3000,
+        "ref1": 4000,
+        "ref2": 5000,
+    }[size]
     rng = np.random.default_rng(seed)
     priors = boxes_in_image(rng, rows, *_IMAGE)
     return priors, rng.uniform(0.0, 0.5, (rows, 4)).astype(np.float32), *_IMAGE
 
 
 def _make_distance(size, seed):
-    rows = {"tiny": 6, "small": 1000, "large": 250_000}[size]
+    rows = {"tiny": 6, "small": 1000, "large": 250_000, "cached": 5000}[size]
     rng = np.random.default_rng(seed)
     points = rng.uniform(0.0, 1.0, (rows, 2)).astype(np.float32)
     points *= np.array([_IMAGE[1], _IMAGE[0]], dtype=np.float32)
@@ -197,13 +206,13 @@ def _make_distance(size, seed):
 
 
 def _make_pairs(size, seed):
-    rows = {"tiny": 5, "small": 1000, "large": 250_000}[size]
+    rows = {"tiny": 5, "small": 1000, "large": 250_000, "cached": 5000}[size]
     rng = np.random.default_rng(seed)
     return boxes_in_image(rng, rows, *_IMAGE), boxes_in_image(rng, rows, *_IMAGE)
 
 
 def _make_overlaps(size, seed):
-    rows, cols = {"tiny": (5, 4), "small": (1000, 10), "large": (8000, 128)}[size]
+    rows, cols = {"tiny": (5, 4), "small": (1000, 10), "large": (8000, 128), "cached": (800, 128)}[size]
     rng = np.random.default_rng(seed)
     boxes1, boxes2 = boxes_in_image(rng, rows, 100, 100), boxes_in_image(rng, cols, 100, 100)
     boxes1[0] = boxes2[0]
@@ -216,6 +225,7 @@ def _make_flip(size, seed):
         "tiny": (3, "diagonal"),
         "small": (1000, "horizontal"),
         "large": (250_000, "horizontal"),
+        "cached": (5000, "horizontal"),
         "ref0": (1000, "vertical"),
         "ref1": (1000, "diagonal"),
     }[size]
@@ -223,9 +233,14 @@ def _make_flip(size, seed):
 
 
 def _make_yolo(size, seed):
-    feat, classes = {"tiny": (3, 2), "small": (18, 1), "large": (64, 80)}[size]
+    height, width, classes = {
+        "tiny": (3, 4, 2),
+        "small": (18, 19, 1),
+        "large": (64, 65, 80),
+        "cached": (4, 65, 80),
+    }[size]
     rng = np.random.default_rng(seed)
-    pred = rng.normal(0.0, 1.5, (feat, feat + 1, 3, 5 + classes)).astype(np.float32)
+    pred = rng.normal(0.0, 1.5, (height, width, 3, 5 + classes)).astype(np.float32)
     return pred, np.array([[10, 13], [16, 30], [33, 23]], dtype=np.float32), 8
 
 
@@ -235,6 +250,7 @@ CASES = (
         delta2bbox,
         _make_delta,
         reference=("ref0", "ref1", "ref2", "offset0", "offset1", "offset2"),
+        cached="cached",
         static_argnames=("img_h", "img_w", "means", "stds", "wh_ratio_clip"),
         rtol=2e-6,
         atol=1e-3,
@@ -244,23 +260,42 @@ CASES = (
         tblr2bbox,
         _make_tblr,
         reference=("ref0", "ref1", "ref2"),
+        cached="cached",
         static_argnames=("img_h", "img_w", "normalizer"),
     ),
     Case(
         "distance2bbox",
         distance2bbox,
         _make_distance,
+        cached="cached",
         static_argnames=("img_h", "img_w"),
         mutates=("out",),
     ),
-    Case("bbox2delta", bbox2delta, _make_pairs, static_argnames=("means", "stds"), rtol=2e-6, atol=1e-6),
-    Case("bbox_overlaps", bbox_overlaps, _make_overlaps, static_argnames=("eps",)),
+    Case(
+        "bbox2delta",
+        bbox2delta,
+        _make_pairs,
+        cached="cached",
+        static_argnames=("means", "stds"),
+        rtol=2e-6,
+        atol=1e-6,
+    ),
+    Case("bbox_overlaps", bbox_overlaps, _make_overlaps, cached="cached", static_argnames=("eps",)),
     Case(
         "bbox_flip",
         bbox_flip,
         _make_flip,
         reference=("ref0", "ref1"),
+        cached="cached",
         static_argnames=("img_h", "img_w", "direction"),
     ),
-    Case("yolo_decode", yolo_decode, _make_yolo, static_argnames=("stride",), rtol=2e-6, atol=1e-3),
+    Case(
+        "yolo_decode",
+        yolo_decode,
+        _make_yolo,
+        cached="cached",
+        static_argnames=("stride",),
+        rtol=2e-6,
+        atol=1e-3,
+    ),
 )

@@ -17,7 +17,8 @@ class Case:
 
     ``make(size, seed)`` builds fresh positional arguments every time it is called. Every case
     knows the sizes ``"tiny"`` (for oracles written as Python loops) and those in ``sizes`` (timed);
-    ``reference`` names further sizes that are checked but not timed.
+    ``reference`` names further sizes that are checked but not timed. ``cached`` names one that has as long rows as
+    "large", but so few of them that all of it stays in a second-level cache.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Case:
     make: Callable[[str, int], tuple[Any, ...]]
     sizes: tuple[str, ...] = ("small", "large")
     reference: tuple[str, ...] = ()
+    cached: str = ""
     static_argnames: tuple[str, ...] = ()  # Python values fixed at compile time
     mutates: tuple[str, ...] = ()  # array arguments that the call writes
     data_dependent: bool = False  # control flow or result shape depends on values

@@ -60,7 +60,7 @@ def _make_draw(size, seed):
 
 
 def _make_heat(size, seed):
-    shape = {"tiny": (2, 5, 4), "small": (1, 32, 32), "large": (80, 128, 128)}[size]
+    shape = {"tiny": (2, 5, 4), "small": (1, 32, 32), "large": (80, 128, 128), "cached": (4, 128, 128)}[size]
     heat = np.random.default_rng(seed).uniform(0.0, 1.0, shape).astype(np.float32)
     heat[:, ::3] = np.float32(0.5)  # plateaus: equal neighbours are all kept
     return (heat,)
@@ -77,5 +77,5 @@ CASES = (
         rtol=2e-6,
         atol=1e-7,
     ),
-    Case("heat_nms", heat_nms, _make_heat),
+    Case("heat_nms", heat_nms, _make_heat, cached="cached"),
 )

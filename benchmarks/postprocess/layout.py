@@ -63,7 +63,12 @@ def bilinear_resize(image, out_h, out_w):
 
 
 def _make_focus(size, seed):
-    shape = {"tiny": (2, 2, 4, 6), "small": (1, 3, 20, 20), "large": (1, 3, 640, 640)}[size]
+    shape = {
+        "tiny": (2, 2, 4, 6),
+        "small": (1, 3, 20, 20),
+        "large": (1, 3, 640, 640),
+        "cached": (1, 3, 32, 640),
+    }[size]
     return (np.random.default_rng(seed).normal(size=shape).astype(np.float32),)
 
 
@@ -72,6 +77,7 @@ def _make_letterbox(size, seed):
         "tiny": (3, 4, 6, 5),
         "small": (24, 32, 32, 32),
         "large": (480, 640, 640, 640),
+        "cached": (24, 640, 32, 640),
     }[size]
     rng = np.random.default_rng(seed)
     return rng.integers(0, 256, (height, width, 3), dtype=np.uint8), out_h, out_w
@@ -88,11 +94,12 @@ def _make_resize(size, seed):
 
 
 CASES = (
-    Case("focus", focus, _make_focus),
+    Case("focus", focus, _make_focus, cached="cached"),
     Case(
         "letterbox",
         letterbox,
         _make_letterbox,
+        cached="cached",
         static_argnames=("out_h", "out_w", "mean", "std", "fill"),
     ),
     Case(

@@ -42,6 +42,30 @@ def test_the_table_shows_everything():
     assert mean == "| **geometric mean over NumPy** | 1.00 | 4.00 | 4.00 (1 of 2) | 0.32 | 4.00 (1 of 2) | | | |"
 
 
+def test_what_binds_a_function_is_shown_where_it_was_measured():
+    rows = copy.deepcopy(DATA["rows"])
+    rows[0]["alone"], rows[1]["alone"] = 4.0, None
+    lines = table.markdown({**DATA, "rows": rows}).splitlines()
+    (heads,) = (line for line in lines if line.startswith("| function "))
+    (nms,) = (line for line in lines if line.startswith("| nms "))
+    (focus,) = (line for line in lines if line.startswith("| focus "))
+    assert heads.endswith("| of copy bandwidth | computing alone, of copy time |")
+    assert nms.endswith("| 8.00 | 1.60 | 50% | 80% |") and focus.endswith("| 2.00 | 0.50 |  |  |")
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.cached])
+def test_the_cached_size_has_the_rows_of_the_large_one(name):
+    """So that the code is the same: only the longest of the axes of anything is shorter, and all of it fits."""
+    case = CASES[name]
+    large, cached = ([np.asarray(x) for x in case.make(size, 0)] for size in ("large", case.cached))
+    with np.errstate(all="ignore"):
+        result = case.fn(*case.make(case.cached, 0))
+    assert sum(x.nbytes for x in (*cached, result)) <= 1 << 20
+    for one, other in zip(large, cached, strict=True):
+        assert one.ndim == other.ndim and one.dtype == other.dtype
+        assert sum(a != b for a, b in zip(one.shape, other.shape)) <= 1
+
+
 def test_the_summary_goes_between_the_marks(tmp_path):
     readme = tmp_path / "README.md"
     readme.write_text("before\n<!-- peers -->\nold\n<!-- /peers -->\nafter\n")
@@ -81,7 +105,7 @@ def test_a_row_has_the_right_values_before_times():
     found = measure.row(CASES["bbox_flip"], "tiny", 0.0)
     ours, numpy = found["results"]["sparsec"], found["results"]["numpy"]
     assert ours["mark"] == "" and ours["min"] > 0 and numpy["median"] >= numpy["min"]
-    assert found["bytes"] == 2 * 3 * 4 * 4 and found["copy"] > 0
+    assert found["bytes"] == 2 * 3 * 4 * 4 and found["copy"] > 0 and found["alone"] is None
 
 
 def test_wrong_values_are_not_timed():
