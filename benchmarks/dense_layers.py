@@ -4,7 +4,8 @@
 
 `nn.linear` with a weight [out, in] and a bias, float32, inputs live at random. Values are checked first. Shown are
 minima over interleaved rounds, in microseconds of the thread's processor time, and how many times faster than the
-dense layer each is. `in, out`: x @ w, with a weight in the other order. The last rows: a weight over flattened
+dense layer each is. `constant`: the weight is one (`sparsec.constant`), of which a copy in blocks of outputs is kept.
+`in, out`: x @ w, with a weight in the other order. The last rows: a weight over flattened
 images, whose channels are runs of features.
 """
 
@@ -72,16 +73,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     live = [float(share) for share in args.live.split(",")]
     rng = np.random.default_rng(1)
-    print("layer".ljust(28), "dense us".rjust(9), *(f"{share:.0%} live".rjust(18) for share in live))
+    print("layer".ljust(32), "dense us".rjust(9), *(f"{share:.0%} live".rjust(18) for share in live))
 
-    def row(name: str, layer: Layer, x: tuple[int, ...], w: tuple[int, ...]) -> None:
-        arrays = (rng.standard_normal(s).astype(np.float32) for s in (x, w))
-        dense, *found = times(layer, *arrays, live, args.rounds)
-        print(name.ljust(28), f"{dense:9.1f}", *(f"{us:9.1f} {dense / us:7.2f}x" for us in found), flush=True)
+    def row(name: str, layer: Layer, x: tuple[int, ...], w: tuple[int, ...], fixed: bool = False) -> None:
+        given, weight = (rng.standard_normal(s).astype(np.float32) for s in (x, w))
+        dense, *found = times(layer, given, sparsec.constant(weight) if fixed else weight, live, args.rounds)
+        print(name.ljust(32), f"{dense:9.1f}", *(f"{us:9.1f} {dense / us:7.2f}x" for us in found), flush=True)
 
     for shape in args.shapes.split(","):
         rows, inputs, outputs = map(int, shape.split("x"))
         row(f"{shape} out, in", out_in, (rows, inputs), (outputs, inputs))
+        row(f"{shape} out, in, constant", out_in, (rows, inputs), (outputs, inputs), fixed=True)
         row(f"{shape} in, out", in_out, (rows, inputs), (inputs, outputs))
     row("256 of 7 x 7, to 512", flattened, (1, 256, 7, 7), (512, 256 * 49))
     return 0

@@ -6,6 +6,7 @@
 |---|---|
 | sparsec dense | all channels; pruned ones are zeros |
 | sparsec sparse | live channels, by indexes known at run time; weights untouched |
+| sparsec sparse, packed | the same with constant weights, which may be kept in a second order |
 | torch dense | all channels |
 | torch gather | live channels: rows and columns of the weights are gathered at each call |
 | onnxruntime dense | all channels |
@@ -152,8 +153,10 @@ def runs(image: np.ndarray, threads: int) -> dict[str, Run]:
     sparse, dense = networks.arguments(pruned), networks.arguments(networks.masked(pruned))
     sparsec.set_num_threads(threads)
     forward = sparsec.jit(networks.forward_resnet18)
+    packed = sparsec.constant(sparse)
     found: dict[str, Run] = {
         "sparsec dense": lambda: forward(image, dense), "sparsec sparse": lambda: forward(image, sparse),
+        "sparsec sparse, packed": lambda: forward(image, packed),
     }
     for make in (_torch_runs, _onnx_runs):
         try:
@@ -224,6 +227,7 @@ def measure(found: dict[str, Run], rounds: int) -> dict[str, float]:
 GOALS = (
     ("sparse against dense", "sparsec dense", "sparsec sparse", ">= 3"),
     ("torch gather against sparse", "torch gather", "sparsec sparse", ">= 2.5"),
+    ("packed against sparse", "sparsec sparse", "sparsec sparse, packed", ">= 1"),
     ("sparse against onnxruntime compact", "sparsec sparse", "onnxruntime compact", "<= 1.2"),
     ("dense against onnxruntime dense", "sparsec dense", "onnxruntime dense", "<= 1.1"),
 )

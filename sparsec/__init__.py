@@ -9,14 +9,16 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from sparsec.config import get_num_threads, set_num_threads
+    from sparsec.frontend.constant import constant
     from sparsec.frontend.jit import Jitted, jit
     from sparsec.frontend.stages import Compiled, Stages
 
-__all__ = ["Compiled", "Jitted", "Stages", "__version__", "errors", "get_num_threads", "jit", "set_num_threads"]
+__all__ = ["Compiled", "Jitted", "Stages", "__version__", "constant", "errors", "get_num_threads", "jit",
+           "set_num_threads"]
 
 _HOMES = {"jit": "sparsec.frontend.jit", "Jitted": "sparsec.frontend.jit", "Stages": "sparsec.frontend.stages",
-          "Compiled": "sparsec.frontend.stages", "get_num_threads": "sparsec.config",
-          "set_num_threads": "sparsec.config"}
+          "Compiled": "sparsec.frontend.stages", "constant": "sparsec.frontend.constant",
+          "get_num_threads": "sparsec.config", "set_num_threads": "sparsec.config"}
 
 
 def __getattr__(name: str) -> Any:

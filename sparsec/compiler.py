@@ -22,11 +22,13 @@ from sparsec.ir.lazy import lazy
 from sparsec.ir.limits import made_results, may_have_sizes
 from sparsec.ir.loops import Kernel, Program
 from sparsec.runtime.runners import CpuRunner, GraphRunner, LoopRunner, OpenClRunner, Runner
-from sparsec.runtime.sized import SizedRunner, pointer_bytes
+from sparsec.runtime.sized import SizedRunner, param_elements, pointer_bytes
 
 if TYPE_CHECKING:
     from sparsec.codegen.target import Target
     from sparsec.passes.choices import Choices
+    from sparsec.passes.schedule.packed_weights import Packing
+    from sparsec.passes.schedule.register_block import Registers
     from sparsec.runtime.stored import StoredCode
     from sparsec.runtime.threads import Pool
 
@@ -90,7 +92,7 @@ class Compilation:
         from sparsec.passes.base import run_pipeline
         from sparsec.passes.pipeline import UNOPTIMISED
 
-        planned = run_pipeline(self.func, self.chosen.pipeline() if self.optimise else UNOPTIMISED)
+        planned = run_pipeline(self.func, self.chosen.pipeline(self.packs) if self.optimise else UNOPTIMISED)
         if {p.offset for p in planned.plan if p.space == "made"} != self.made:
             raise UnsupportedError("the size of a result has no upper bound after all passes", loc=self.func.loc)
         return planned
@@ -121,18 +123,62 @@ class Compilation:
     @lazy
     def scheduled(self) -> Program:
         """Loop IR in the order that suits the target."""
-        from sparsec.passes.schedule.register_block import Registers, register_blocks
-        from sparsec.passes.schedule.same_kernels import same_kernels
+        from sparsec.passes.schedule.register_block import register_blocks
         from sparsec.passes.schedule.short_rows import short_rows
         from sparsec.passes.schedule.side_by_side import side_by_side
 
+        program, _ = self._packed
+        if self.target.kind != "cpu":
+            return register_blocks(program, self._registers)
+        return side_by_side(register_blocks(short_rows(program), self._registers))
+
+    @property
+    def _registers(self) -> Registers:
+        """What blocks of sums may use."""
+        from sparsec.passes.schedule.register_block import Registers
+
         target = self.target
         registers = min(self.chosen.registers or target.vector_registers, target.vector_registers)
-        machine = Registers(target.vector_bytes if registers else 0, registers)
+        return Registers(target.vector_bytes if registers else 0, registers)
+
+    @lazy
+    def _packed(self) -> tuple[Program, tuple[Packing, ...]]:
+        """The program with its constant weights in the order in which they are read best."""
+        from sparsec.passes.plan_memory import memory_report
+        from sparsec.passes.schedule.packed_weights import pack_weights
+        from sparsec.passes.schedule.same_kernels import same_kernels
+
         program = same_kernels(self.safe or self.program)
-        if target.kind != "cpu":
-            return register_blocks(program, machine)
-        return side_by_side(register_blocks(short_rows(program), machine))
+        if not self.packs:
+            return program, ()
+        limit, plan = self.chosen.limit, memory_report(self.planned)
+        return pack_weights(program, self._registers, max(limit - plan.peak - plan.results, 0) if limit else -1)
+
+    @property
+    def packs(self) -> bool:
+        """Whether constants may be repacked: what is packed is memory of this process, for CPUs."""
+        return bool(self.func.constants) and self.backend == "cpu" and self.optimise and self.chosen.pack
+
+    @property
+    def packings(self) -> tuple[Packing, ...]:
+        """What was decided of each constant weight."""
+        return self._packed[1] if self.packs else ()
+
+    @property
+    def blocks(self) -> Mapping[int, tuple[int, int]]:
+        """The parameters, by number, that the compiled program gets packed: columns, and rows in a block."""
+        return dict(self.stored.packed) if self.packs else {}
+
+    def packed_bytes(self, sizes: Mapping[str, int]) -> int:
+        """Bytes of packed copies beside the parameters, for these values of the function's symbols."""
+        from sparsec.passes.schedule.packed_weights import packed_elements
+
+        total = 0
+        for slot in self.scheduled.slots if self.packs else ():
+            if slot.block:
+                rows = param_elements(self.func.params[slot.position], sizes) // slot.columns
+                total += packed_elements(rows, slot.columns, slot.block) * slot.buffer.dtype.itemsize
+        return total
 
     @lazy
     def safe(self) -> Program | None:
@@ -217,6 +263,7 @@ class Compilation:
         return StoredCode(
             objects, program.arena_bytes, program.failures, statements(program), self.safe is None,
             any(SHARE.encode() in code for code in objects),
+            tuple((slot.position, (slot.columns, slot.block)) for slot in program.slots if slot.block),
         )
 
     def _written(self) -> Iterator[str]:

@@ -30,6 +30,7 @@ from sparsec.ir.loops import (
     Load,
     Mut,
     Note,
+    Prefetch,
     Reserve,
     Stmt,
     Store,
@@ -126,6 +127,8 @@ class Emitter(Generic[V]):
                 b.fail(code)
             case Note(flag):
                 b.note(flag)
+            case Prefetch(buffer, index):
+                b.prefetch(self._buffer(buffer), self.expr(index))
             case Barrier():
                 illegal("a barrier", "legalize (no pass binds work-groups yet)")
             case Extern(name, buffers, args, dtype):

@@ -189,6 +189,11 @@ class LlvmBuilder(LlvmBlas):
         old = self.op(f"load i32, ptr {self._notes}")
         self.line(f"store i32 {self.op(f'or i32 {old}, {flag}')}, ptr {self._notes}")
 
+    def prefetch(self, buffer: Buffer, index: str) -> None:
+        at = self.op(f"getelementptr {memory_type(buffer.dtype)}, ptr {self._base(buffer)}, i64 {index}")
+        self._module.declare("void @llvm.prefetch.p0(ptr, i32, i32, i32)")
+        self.line(f"call void @llvm.prefetch.p0(ptr {at}, i32 0, i32 3, i32 1)")
+
     def launch(self, kernel: str, buffers: Sequence[Buffer], scalars: Sequence[str]) -> None:
         known = self._module.kernels.get(kernel)
         if known is None:

@@ -343,6 +343,9 @@ class OpenClBuilder:
         self._line(f"atomic_cmpxchg(&status[0], 0, {code});")
         self._line("return;")
 
+    def prefetch(self, buffer: Buffer, index: Text) -> None:
+        """Nothing: others among the many work-items run while one waits."""
+
     def note(self, flag: int) -> None:
         self._line(f"atomic_or(&status[1], {flag});")
 

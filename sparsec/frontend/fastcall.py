@@ -52,6 +52,7 @@ from sparsec.ir.dims import Dim, Poly, as_sym, product, upper_bound
 from sparsec.ir.limits import is_integer, size_values
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.runtime import native
+from sparsec.runtime.constants import packed
 from sparsec.runtime.runners import CpuRunner
 from sparsec.runtime.sized import SizedRunner
 from sparsec.runtime.stored import StoredCode
@@ -105,6 +106,8 @@ class _Writer:
     checks: list[list[int]] = field(default_factory=list)
     captures: list[Any] = field(default_factory=list)  # arrays, then containers, that the function reads from outside
     counts: dict[str, int] = field(default_factory=dict)  # numbers of live channels -> value of an index
+    blocks: Mapping[int, tuple[int, int]] = field(default_factory=dict)  # parameters that the program gets packed
+    packed: dict[int, int] = field(default_factory=dict)  # those -> value
 
     def room(self, count: int) -> int:
         """Where that many more values begin."""
@@ -127,6 +130,17 @@ class _Writer:
     def list(self, numbers: Sequence[int]) -> int:
         return self.table([[n] for n in numbers])
 
+    def given(self, number: int) -> np.ndarray:
+        """One of the call's arrays, those that the function captures last."""
+        return [*self.call.arrays, *self.traced.captures][number]
+
+    @property
+    def must_be(self) -> bool:
+        """Whether the next of the call's arrays must be the very one of this call: what is passed was made of it."""
+        specs = self.traced.capture_specs
+        storages = {specs[self.traced.params[k].array].storage for k in self.blocks}
+        return specs[len(self.arrays)].storage in storages
+
 
 def record_of(
     traced: TracedFunction, call: Arguments, compilation: Compilation, notify: Callable[[int], None],
@@ -143,7 +157,7 @@ def record_of(
             runner = runner.inner  # memory is planned by bounds: there is no scratch
         if not isinstance(runner, CpuRunner) or (runner.transactional and traced.written):
             return None
-        w = _Writer(traced, call)
+        w = _Writer(traced, call, blocks=compilation.blocks)
         positional, names = _arguments(w)
         words = np.zeros(Record.SIZE, np.int64)
         words[Record.ARGUMENTS], words[Record.VALUES] = positional, len(w.values)
@@ -180,6 +194,9 @@ def _arguments(w: _Writer) -> tuple[int, tuple[str, ...]]:
     leaves = iter(zip(w.call.leaves, w.call.key[1], strict=True))
     containers = [g for g in w.traced.guards if isinstance(g, Contents)]
     w.captures += [*w.traced.captures, *(c.owner for c in containers)]
+    first_packed = len(arguments) + len(w.captures)
+    w.packed = dict(zip(w.blocks, range(first_packed, first_packed + len(w.blocks))))
+    w.captures += [packed(w.given(w.traced.params[k].array), *block) for k, block in w.blocks.items()]
     w.values.extend([*[None] * len(arguments), *w.captures])
     for k, child in enumerate(arguments):
         _value(w, k, child, leaves)
@@ -242,7 +259,10 @@ def _container_check(w: _Writer, place: int, tree: Tree, first: int) -> list[int
 
 def _array(w: _Writer, place: int) -> None:
     """The next of the call's arrays."""
-    w.checks.append(_array_check(w, place, w.traced.capture_specs[len(w.arrays)]))
+    if w.must_be:
+        w.checks.append([Check.SAME, place, w.ref(w.given(len(w.arrays)))])
+    else:
+        w.checks.append(_array_check(w, place, w.traced.capture_specs[len(w.arrays)]))
     w.arrays.append(place)
 
 
@@ -271,6 +291,10 @@ def _stored(w: _Writer, place: int) -> None:
     """An array of a sparse argument: contiguous, and nobody writes to it. Sizes that are free are for INDEX."""
     spec = w.traced.capture_specs[len(w.arrays)]
     _need(not spec.conflict)
+    if w.must_be:
+        w.checks.append([Check.SAME, place, w.ref(w.given(len(w.arrays)))])
+        w.arrays.append(place)
+        return
     dtype = np.dtype(spec.dtype)
     axes = [[d if type(d) is int else ANY, ANY] for d in spec.shape]
     w.checks.append([Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), CONTIGUOUS, CONTIGUOUS,
@@ -350,8 +374,10 @@ def _reach(spec: ArraySpec) -> tuple[int, ...]:
 
 
 def _params(w: _Writer) -> Iterator[list[int]]:
-    for p in w.traced.params:
-        if p.array >= 0:
+    for k, p in enumerate(w.traced.params):
+        if k in w.packed:
+            yield [w.packed[k], Param.ARRAY, 0]
+        elif p.array >= 0:
             _need(type(p.offset) is int)
             size = np.dtype(w.traced.capture_specs[p.array].dtype).itemsize
             yield [w.arrays[p.array], Param.ARRAY, -p.offset * size]
@@ -451,6 +477,7 @@ def _view_step(w: _Writer, leaf: View, rooted: set[int]) -> list[int]:
             rooted.add(leaf.storage)
             return [Step.ROOT, leaf.storage]
         whole_size = 0 if shared(leaf, w.traced.results) else dtype.itemsize
+    _need(not leaf.param or leaf.storage not in w.packed)  # it is a view of the array, not of what is passed
     owner = w.arrays[w.traced.params[leaf.storage].array] if leaf.param else leaf.storage
     head = [int(leaf.param), owner, leaf.storage if leaf.param else params + leaf.storage]
     descr, rank, flags = w.ref(np.dtype(leaf.dtype)), len(leaf.shape), WRITEABLE if leaf.writeable else 0

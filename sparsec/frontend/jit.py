@@ -9,7 +9,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
-from sparsec.compiler import BACKENDS
+from sparsec.compiler import BACKENDS, Compilation
 from sparsec.config import settings
 from sparsec.errors import ArgumentError, ConfigError, SparsecError
 from sparsec.frontend.arguments import Arguments, Binder, holds_traced_leaf
@@ -21,7 +21,6 @@ from sparsec.frontend.specialisation import Specialisation, passed_by_value
 from sparsec.frontend.stages import Stages
 from sparsec.frontend.trace import current_trace
 from sparsec.frontend.tracing import trace_function
-from sparsec.ir.graph import Func
 from sparsec.ir.remarks import collect_remarks
 from sparsec.ir.types import I32
 from sparsec.runtime.locks import ForkLock
@@ -85,8 +84,7 @@ class Jitted(CallTarget, Generic[P, R]):
             if isinstance(error, SparsecError) or not users_own(error):
                 raise
             raise error.with_traceback(users_frames(error))  # noqa: B904  it is this very error
-        found.count()
-        if found.calls == 2 and type(self) is Jitted:  # it is not called just once: worth a record
+        if found.count(call) == 2 and type(self) is Jitted:  # it is not called just once: worth a record
             with self._lock:
                 accelerate(self, found.traced, call, found.compilation, self._backend)
         return found.run(call)  # type: ignore[no-any-return]
@@ -155,8 +153,12 @@ class Jitted(CallTarget, Generic[P, R]):
         from sparsec.report import memory_analysis
 
         whole = densified((args, kwargs))
-        dense = None if whole is None else memory_analysis(*self._plan(*whole))
-        return memory_analysis(*self._plan(args, kwargs), dense)
+        dense = None
+        if whole is not None:
+            made, sizes = self._plan(*whole)
+            dense = memory_analysis(made.planned, sizes)
+        made, sizes = self._plan(args, kwargs)
+        return memory_analysis(made.planned, sizes, dense, made.packed_bytes(sizes))
 
     def cost_analysis(self, *args: P.args, **kwargs: P.kwargs) -> CostAnalysis:
         """Multiply-adds, bytes moved and an estimate of the energy for these arguments, kernel by kernel.
@@ -165,10 +167,11 @@ class Jitted(CallTarget, Generic[P, R]):
         """
         from sparsec.report import cost_analysis
 
-        return cost_analysis(*self._plan(args, kwargs))
+        made, sizes = self._plan(args, kwargs)
+        return cost_analysis(made.planned, sizes)
 
-    def _plan(self, args: Any, kwargs: Any) -> tuple[Func, dict[str, int]]:
-        """The PLANNED function for these arguments, and what they tell of its symbols."""
+    def _plan(self, args: Any, kwargs: Any) -> tuple[Compilation, dict[str, int]]:
+        """The compilation for these arguments, and what they tell of the symbols of its PLANNED function."""
         from sparsec.report import index_sizes
 
         call = self._binder.bind(args, kwargs)
@@ -178,7 +181,7 @@ class Jitted(CallTarget, Generic[P, R]):
             value.name: call.arrays[p.array] for p, value in zip(traced.params, traced.func.params, strict=True)
             if 0 <= p.array < len(call.arrays) and value.type.dtype == I32 and value.type.rank == 1
         }
-        return planned, index_sizes(planned, passed_by_value(traced, call)[1], indexes)
+        return made.compilation, index_sizes(planned, passed_by_value(traced, call)[1], indexes)
 
     def cache_clear(self) -> None:
         """Forgets every specialisation."""

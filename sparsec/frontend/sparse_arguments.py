@@ -115,7 +115,8 @@ def _alone(specs: Sequence[ArraySpec], places: Sequence[int], members: Sequence[
 
 def _made(spec: ArraySpec, shape: tuple[Any, ...], strides: tuple[Any, ...]) -> ArraySpec:
     """The spec of an array that nobody writes through."""
-    return ArraySpec(spec.dtype, shape, strides, spec.offset, spec.storage, spec.aligned, False, spec.conflict)
+    return ArraySpec(spec.dtype, shape, strides, spec.offset, spec.storage, spec.aligned, False, spec.conflict,
+                     spec.constant)
 
 
 @lru_cache(maxsize=4096)

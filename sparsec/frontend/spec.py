@@ -7,7 +7,7 @@ that compiled code may assume that different pointers never meet.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from sparsec.frontend.layout import MAX_RANK
 from sparsec.frontend.trace import Trace
 from sparsec.ir.tensorref import TensorRef, contiguous_strides
 from sparsec.ir.types import TensorType, is_supported, tensor, unsupported_dtype
+from sparsec.runtime.constants import is_constant
 from sparsec.runtime.native import address_of as address
 
 _OVERLAP_WORK = 100_000
@@ -28,7 +29,8 @@ class ArraySpec:
     """What compiled code relies on. `storage` numbers the allocations; offset and strides are in elements.
     Sizes that `dynamic=` leaves out of the key are symbols.
 
-    conflict: why a write to this storage must be refused ("" where it may be written).
+    conflict: why a write to this storage must be refused ("" where it may be written). constant: whether nobody ever
+    writes to the array (`sparsec.constant`).
     """
 
     dtype: str
@@ -39,6 +41,7 @@ class ArraySpec:
     aligned: bool
     writeable: bool
     conflict: str = ""
+    constant: bool = False
 
 
 def check_array(array: Any) -> None:
@@ -100,7 +103,12 @@ def _lone(array: np.ndarray, storage: int) -> ArraySpec:
         storage,
         address(array) % array.itemsize == 0,
         array.flags.writeable,
+        constant=_is_constant(array),
     )
+
+
+def _is_constant(array: np.ndarray) -> bool:
+    return not array.flags.writeable and is_constant(array)
 
 
 def _spec(array: np.ndarray, storage: int, base: int, conflict: str) -> ArraySpec:
@@ -120,6 +128,7 @@ def _spec(array: np.ndarray, storage: int, base: int, conflict: str) -> ArraySpe
         start % array.itemsize == 0,
         array.flags.writeable,
         conflict,
+        _is_constant(array),
     )
 
 
@@ -182,7 +191,7 @@ def add_arrays(trace: Trace, specs: Sequence[ArraySpec], names: Sequence[str]) -
 def _add_group(trace: Trace, specs: list[ArraySpec], names: list[str]) -> list[Traced]:
     first = specs[0]
     if all((s.shape, s.strides, s.offset) == (first.shape, first.strides, first.offset) for s in specs):
-        base = _add_one(trace, first, names[0])
+        base = _add_one(trace, replace(first, constant=all(s.constant for s in specs)), names[0])
         return [Traced(trace, base.type, storage=base.storage, readonly=_readonly(s)) for s in specs]
     # One flat storage; every argument is a view of it.
     extent = max(
@@ -204,6 +213,8 @@ def _add_one(trace: Trace, spec: ArraySpec, name: str) -> Traced:
     if spec.offset or spec.strides != contiguous_strides(spec.shape):
         type = type.with_ref(TensorRef(name, spec.offset, spec.strides))
     storage = trace.add_param(type, name, conflict=spec.conflict)
+    if spec.constant:
+        trace.builder.constants.append(storage.name)
     return Traced(
         trace, storage.newest.type.with_ref(storage.newest.ref), storage=storage, readonly=_readonly(spec)
     )

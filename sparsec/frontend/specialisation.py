@@ -19,6 +19,7 @@ from sparsec.ir.block import Block
 from sparsec.ir.dims import Dim, evaluate
 from sparsec.ir.limits import is_integer, size_values
 from sparsec.ir.types import I64
+from sparsec.runtime.constants import packed
 from sparsec.runtime.native import address_of as address
 from sparsec.runtime.runners import CpuRunner
 from sparsec.runtime.sized import allocate, param_elements, sizes_at
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from sparsec.passes.choices import Choices
 
 __all__ = ["Specialisation", "passed_by_value"]
+
+#: Kinds of calls of one specialisation of which it is noted how often they come.
+_KINDS = 64
 
 
 class Specialisation:
@@ -37,8 +41,7 @@ class Specialisation:
     ) -> None:
         self.traced = traced
         self.compilation = Compilation(traced.func, backend, _alignments(traced), optimise, choices=choices)
-        self.calls = 0  # in Python, with this number of threads
-        self.threads = 0
+        self._calls: dict[tuple[int, ...], int] = {}  # in Python, by threads and constants
         if {k for k, (shape, _) in enumerate(traced.results.storages) if shape is None} != self.compilation.made:
             raise UnsupportedError("the size of a result has no upper bound", loc=traced.func.loc)
 
@@ -49,12 +52,16 @@ class Specialisation:
             return False
         return not traced.captures or call.describe(traced.captures) == traced.capture_specs
 
-    def count(self) -> None:
-        """Notes a call in Python."""
+    def count(self, call: Arguments) -> int:
+        """Notes a call in Python; gives how many there have been that one native record would serve."""
         runner = self.compilation.runner
         threads = settings.num_threads if isinstance(runner, CpuRunner) and runner.code.threads else 1
-        self.calls = self.calls + 1 if threads == self.threads else 1
-        self.threads = threads
+        arrays = [*call.arrays, *self.traced.captures]
+        kind = (threads, *(id(arrays[self.traced.params[k].array]) for k in self.compilation.blocks))
+        if len(self._calls) >= _KINDS:
+            self._calls.clear()
+        self._calls[kind] = self._calls.get(kind, 0) + 1
+        return self._calls[kind]
 
     def run(self, call: Arguments) -> Any:
         """One call: memory in, native code, objects out."""
@@ -72,12 +79,13 @@ class Specialisation:
         if any(is_integer(p) for p in traced.func.params):
             sizes.update(sizes_at(traced.func, pointers))  # those in arrays of no axis, too
         blocks = {k: Block() for k in self.compilation.made}
+        passed = self._passed(arrays, pointers)
         results = [allocate(_lengths(shape or (), sizes), dtype) for shape, dtype in storages]
         places = [blocks[k].address if k in blocks else address(r) for k, r in enumerate(results)]
         if runner.transactional and traced.written:
-            flags = self._run_on_copies(arrays, pointers, places, sizes)
+            flags = self._run_on_copies(arrays, pointers, passed, places, sizes)
         else:
-            flags = runner.run(pointers, places)
+            flags = runner.run(passed, places)
         if flags:
             warn(flags, traced.func.name, 4)
         for k, block in blocks.items():
@@ -85,10 +93,19 @@ class Specialisation:
             places[k] = address(results[k])
         return Outcome(traced, call, arrays, pointers, results, places, sizes).value()
 
+    def _passed(self, arrays: list[np.ndarray], pointers: list[int]) -> list[int]:
+        """What the program gets for its parameters: these addresses, or those of packed copies of constants."""
+        passed = list(pointers)
+        for k, (columns, block) in self.compilation.blocks.items():
+            passed[k] = address(packed(arrays[self.traced.params[k].array], columns, block))
+        return passed
+
     def _run_on_copies(
-        self, arrays: list[np.ndarray], pointers: list[int], places: list[int], sizes: Mapping[str, int]
+        self, arrays: list[np.ndarray], pointers: list[int], passed: list[int], places: list[int],
+        sizes: Mapping[str, int],
     ) -> int:
-        """Runs on copies of the storages that are written; they reach the caller only if all went well."""
+        """Runs on copies of the storages that are written; they reach the caller only if all went well. passed: the
+        addresses that the program gets of the others."""
         traced = self.traced
         shadows: dict[int, int] = {}
         kept: list[np.ndarray] = []
@@ -99,7 +116,7 @@ class Specialisation:
             shadow = view_of(arrays[first], pointers[param], view).copy()
             kept.append(shadow)
             shadows[param] = address(shadow)
-        flags = self.compilation.runner.run([shadows.get(k, p) for k, p in enumerate(pointers)], places)
+        flags = self.compilation.runner.run([shadows.get(k, p) for k, p in enumerate(passed)], places)
         for param, views in traced.written.items():
             for k in views:
                 spec, array = traced.capture_specs[k], arrays[k]

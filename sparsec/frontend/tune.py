@@ -24,6 +24,7 @@ from sparsec.frontend.specialisation import Specialisation
 from sparsec.frontend.tracing import trace_function
 from sparsec.passes.choices import ALTERNATIVES, Choices
 from sparsec.runtime.cache import disk_cache
+from sparsec.runtime.constants import is_constant
 
 __all__ = ["Trial", "Tuned", "tune"]
 
@@ -53,7 +54,9 @@ class _Version:
     """A compiled candidate with arguments of its own."""
 
     def __init__(self, jitted: Jitted[..., Any], choices: Choices, args: Sequence[Any], kwargs: Mapping[str, Any]):
-        own = copy.deepcopy((tuple(args), dict(kwargs)))
+        given = jitted._binder.bind(tuple(args), kwargs).arrays
+        constants: dict[int, Any] = {id(array): array for array in given if is_constant(array)}
+        own = copy.deepcopy((tuple(args), dict(kwargs)), constants)
         self.call = jitted._binder.bind(*own)
         traced = trace_function(jitted._fn, jitted._binder, self.call)
         self.made = Specialisation(traced, "cpu", True, choices)

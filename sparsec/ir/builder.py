@@ -49,6 +49,7 @@ class Builder:
     def __init__(self, names: Names | None = None) -> None:
         self.names = Names() if names is None else names
         self.params: list[Value] = []
+        self.constants: list[str] = []  # storages of parameters that nobody ever writes to
         self.ops: list[Op] = []
         self.loc: Loc | None = None
 
@@ -94,7 +95,8 @@ class Builder:
         return Region(params, tuple(self.ops), yields)
 
     def func(self, name: str, results: tuple[Value, ...], writes: tuple[Value, ...] = ()) -> Func:
-        return Func(name, tuple(self.params), tuple(self.ops), results, writes, loc=self.loc)
+        return Func(name, tuple(self.params), tuple(self.ops), results, writes, loc=self.loc,
+                    constants=tuple(self.constants))
 
 
 def infer_types(rec: OpRecord, operands: tuple[Value, ...], attrs: dict[str, Attr]) -> tuple[TensorType, ...]:

@@ -94,7 +94,8 @@ class Func:
     """A traced function.
 
     `results` are what the caller gets. `writes` are the newest versions of those parameter storages that
-    the function wrote: the caller's arrays hold them when the call is over.
+    the function wrote: the caller's arrays hold them when the call is over. `constants` are parameter storages of
+    which the caller promises that nobody ever writes to them; what is made of them can be kept between calls.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Func:
     writes: tuple[Value, ...] = ()
     plan: tuple[Placement, ...] = ()
     loc: Loc | None = field(default=None, compare=False)
+    constants: tuple[str, ...] = ()
 
     def with_ops(self, ops: Iterable[Op]) -> Func:
         return replace(self, ops=tuple(ops))

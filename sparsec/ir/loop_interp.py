@@ -44,6 +44,7 @@ from sparsec.ir.loops import (
     Load,
     Mut,
     Note,
+    Prefetch,
     Program,
     Reserve,
     Slot,
@@ -232,6 +233,8 @@ class _Machine:
                 raise _Stop(code)
             case Note(flag):
                 self.flags |= flag
+            case Prefetch():
+                pass
             case Extern(name, buffers, args, dtype):
                 places = [(frame.buffers[b], int(evaluate(at, frame))) for b, at in buffers]
                 _EXTERNS[name](places, [int(evaluate(a, frame)) for a in args], dtype)

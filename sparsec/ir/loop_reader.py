@@ -29,6 +29,7 @@ from sparsec.ir.loops import (
     Load,
     Mut,
     Note,
+    Prefetch,
     Program,
     Reserve,
     Restore,
@@ -51,7 +52,7 @@ COMPARE = 1
 
 KEYWORDS = frozenset((
     "let", "mut", "for", "in", "step", "bind", "while", "if", "else", "alloc", "align", "barrier", "fail",
-    "note", "extern", "launch", "reserve", "kernel", "program", "host", "slot", "failure", "arena", "at",
+    "note", "prefetch", "extern", "launch", "reserve", "kernel", "program", "host", "slot", "failure", "arena", "at",
     "restore", "from",
     *lexer.LITERAL_WORDS,
 ))
@@ -110,7 +111,9 @@ def _slot(lex: Lexer) -> Slot:
         if isinstance(error, ParseError):
             raise
         raise lex.error("expected the bytes in hexadecimal", token) from None
-    return Slot(buffer, role, position, data)
+    columns = lex.integer() if lex.accept("constant") else 0
+    block = lex.integer() if lex.accept("block") else 0
+    return Slot(buffer, role, position, data, columns, block)
 
 
 def _failure(lex: Lexer) -> Failure:
@@ -258,6 +261,9 @@ class _Parser:
         self.buffers[buffer.name] = buffer.dtype
         return Alloc(buffer)
 
+    def prefetch(self) -> Prefetch:
+        return Prefetch(self.lex.ref("%"), self.subscript())
+
     def extern(self) -> Extern:
         lex = self.lex
         name = lex.name()
@@ -370,6 +376,7 @@ _STATEMENTS: dict[str, Callable[[_Parser], Stmt]] = {
     "barrier": lambda parser: Barrier(),
     "fail": lambda parser: Fail(parser.lex.integer()),
     "note": lambda parser: Note(parser.lex.integer()),
+    "prefetch": _Parser.prefetch,
     "extern": _Parser.extern,
     "launch": _Parser.launch,
     "reserve": _Parser.reserve,

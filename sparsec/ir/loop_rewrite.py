@@ -24,6 +24,7 @@ from sparsec.ir.loops import (
     Let,
     Load,
     Mut,
+    Prefetch,
     Reserve,
     Stmt,
     Store,
@@ -218,6 +219,8 @@ def with_exprs(stmt: Stmt, fn: Callable[[Expr], Expr]) -> Stmt:
         case Store(buffer, at, value):
             there, made = fn(at), fn(value)
             return stmt if there is at and made is value else Store(buffer, there, made)
+        case Prefetch(buffer, at):
+            return Prefetch(buffer, fn(at))
         case For():
             return replace(stmt, start=fn(stmt.start), stop=fn(stmt.stop))
         case While() | If():
@@ -264,7 +267,7 @@ def rename(
         match stmt:
             case Let() | Mut() | Assign() | For():
                 return (replace(stmt, var=var(stmt.var)),)
-            case Store(buffer=name) | Reserve(buffer=name):
+            case Store(buffer=name) | Prefetch(buffer=name) | Reserve(buffer=name):
                 return (replace(stmt, buffer=places.get(name, name)),)
             case Alloc(buffer=buffer):
                 return (Alloc(replace(buffer, name=places.get(buffer.name, buffer.name))),)

@@ -48,6 +48,7 @@ from sparsec.ir.loops import (
     Load,
     Mut,
     Note,
+    Prefetch,
     Program,
     Reserve,
     Stmt,
@@ -89,7 +90,9 @@ def _program_lines(program: Program) -> Iterator[str]:
         yield f"  arena {program.arena_bytes}"
     for slot in program.slots:
         data = f" {quoted(slot.data.hex())}" if slot.data else ""
-        yield f"  slot {_buffer(slot.buffer)} = {_word(slot.role)} {slot.position}{data}"
+        rows = f" constant {slot.columns}" if slot.columns else ""
+        packed = f" block {slot.block}" if slot.block else ""
+        yield f"  slot {_buffer(slot.buffer)} = {_word(slot.role)} {slot.position}{data}{rows}{packed}"
     for failure in program.failures:
         at = f" at {_loc(failure.loc)}" if failure.loc else ""
         yield f"  failure {_word(failure.kind)} {quoted(failure.message)}{at}"
@@ -184,6 +187,8 @@ class _Printer:
                 yield f"fail {code}"
             case Note(flag):
                 yield f"note {flag}"
+            case Prefetch(buffer, at):
+                yield f"prefetch {ref_name('%', buffer)}[{self.expr(at)}]"
             case Extern(name, buffers, args, dtype):
                 places = ", ".join(f"{ref_name('%', b)}[{self.expr(at)}]" for b, at in buffers)
                 yield f"extern {_word(name)}:{dtype_name(dtype)}({places}{self.scalars(args)})"

@@ -37,6 +37,7 @@ from sparsec.ir.loops import (
     Load,
     Mut,
     Note,
+    Prefetch,
     Program,
     Reserve,
     Slot,
@@ -133,6 +134,8 @@ def _check_slot(slot: Slot, arena_bytes: int) -> None:
             raise VerifyError(f"{where}: position {slot.position} is not aligned to {b.align}")
         case role if role not in ROLES or slot.position < 0:
             raise VerifyError(f"{where}: there is no {role!r} {slot.position}")
+        case role if (slot.columns or slot.block) and (role != "param" or slot.columns < 1 or slot.block < 0):
+            raise VerifyError(f"{where}: only constant parameters have rows that are packed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +187,8 @@ class _Checker:
             case Store(buffer, index, value):
                 self.place(buffer, index, "w")
                 self.expr(value)
+            case Prefetch(buffer, index):
+                self.place(buffer, index, "r")
             case For():
                 self.loop(stmt)
             case While(cond, body):

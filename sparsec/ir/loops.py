@@ -8,7 +8,8 @@
     }
 
 expr  ::= Const | Var | Load | Apply          Apply names a scalar function of `scalar.py`
-stmt  ::= Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch | Reserve
+stmt  ::= Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Prefetch | Extern | Launch
+            | Reserve
 
 Buffers are flat; an index counts elements of the dtype that is loaded or stored. Index arithmetic is i64.
 Integers wrap. Nothing is implied: NaN rules, division by zero and index checks are spelled out by the ops'
@@ -198,6 +199,15 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Prefetch:
+    """Asks for an element that will be read: caches may bring its line. No value depends on it, and the position may
+    lie outside of the buffer."""
+
+    buffer: str
+    index: Expr
+
+
+@dataclass(frozen=True, slots=True)
 class Extern:
     """A call into a library: a name that the runtime knows (`gemm`), buffers with offsets, scalars."""
 
@@ -208,7 +218,8 @@ class Extern:
 
 
 Stmt: TypeAlias = (
-    "Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Extern | Launch | Reserve"
+    "Let | Mut | Assign | Store | For | While | If | Alloc | Barrier | Fail | Note | Prefetch | Extern | Launch | "
+    "Reserve"
 )
 Body: TypeAlias = tuple["Stmt", ...]
 
@@ -252,12 +263,19 @@ class Reserve:
 class Slot:
     """A buffer of the program. `role`: "param" or "result" (`position` among the program's pointers),
     "arena" (`position` is the byte offset), "const" (`data` holds the bytes), "heap" (`position` among the
-    memory that `Reserve` makes while the program runs), "made" (a result that `Reserve` makes)."""
+    memory that `Reserve` makes while the program runs), "made" (a result that `Reserve` makes).
+
+    columns: of a parameter that nobody ever writes to ("constant"), the length of its rows; 0: it is none. block:
+    what the program gets is not the parameter but its rows in blocks of so many, in each of which they are the
+    innermost axis: element (r, c) at `r // block * block * columns + c * block + r % block`; the last block is filled
+    up with zeros. 0: the parameter itself."""
 
     buffer: Buffer
     role: str
     position: int
     data: bytes = b""
+    columns: int = 0
+    block: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,6 +334,8 @@ def exprs(stmt: Stmt) -> tuple[Expr, ...]:
             return (value,)
         case Store(index=index, value=value):
             return (index, value)
+        case Prefetch(index=index):
+            return (index,)
         case For(start=start, stop=stop):
             return (start, stop)
         case While(cond=cond) | If(cond=cond):

@@ -72,6 +72,7 @@ class _Reader:
         self.forget(0)
         name = lx.ref("@")
         params = self.params()
+        constants = self.list_of(lambda: lx.ref("@")) if lx.accept("constant") else ()
         if lx.accept("where"):
             self.list_of(self.bound)
         lx.expect("{")
@@ -82,7 +83,7 @@ class _Reader:
         results = self.operands()
         writes = self.list_of(self.value) if lx.accept("writes") else ()
         lx.expect("}")
-        return Func(name, params, ops, results, writes, plan, loc)
+        return Func(name, params, ops, results, writes, plan, loc, constants)
 
     def placement(self) -> Placement:
         lx = self.lx

@@ -10,7 +10,8 @@
 
 One grammar serves every op, so nothing here knows an op by name:
 
-    func   ::= 'func' @name '(' [%name ':' type, …] ')' ['where' bound, …] '{' storage* op* return '}'
+    func   ::= 'func' @name '(' [%name ':' type, …] ')' known '{' storage* op* return '}'
+    known  ::= ['constant' @name, …] ['where' bound, …]
     bound  ::= [int '<='] symbol ['<=' int]
     op     ::= [%name, … '='] name [%name, …] ['{' key '=' attr, … '}'] region* [':' type, …]
     region ::= '(' [%name ':' type, …] ')' '{' op* 'yield' [%name, …] '}'
@@ -18,7 +19,8 @@ One grammar serves every op, so nothing here knows an op by name:
     attr   ::= int | float | complex | string | 'true' | 'false' | 'none' | dtype | dim | '[' attr, … ']'
 
 A symbol's bounds hold in the whole function. An upper bound is written where the symbol is a dim of its own
-(`[n<=1000,4]`); what cannot be said there stands behind `where`. `// file.py:4` is the user's line.
+(`[n<=1000,4]`); what cannot be said there stands behind `where`. Nobody ever writes to those behind `constant`.
+`// file.py:4` is the user's line.
 """
 
 from __future__ import annotations
@@ -55,7 +57,9 @@ def to_text(func: Func, *, locs: bool = True) -> str:
     """The text of a function, ending in a newline; `parse` reads it back. `locs`: show the user's lines."""
     params = ", ".join(map(_declared, func.params))
     where = ", ".join(_bounds(func))
-    head = f"func {ref_name('@', func.name)}({params}) {f'where {where} ' if where else ''}{{"
+    constants = ", ".join(ref_name("@", name) for name in func.constants)
+    known = f"{f'constant {constants} ' if constants else ''}{f'where {where} ' if where else ''}"
+    head = f"func {ref_name('@', func.name)}({params}) {known}{{"
     lines = [head + _comment(func.loc, locs)]
     lines += [_INDENT + _placement(p) for p in func.plan]
     for op in func.ops:

@@ -24,6 +24,7 @@ from sparsec.ir.loops import (
     Let,
     Load,
     Mut,
+    Prefetch,
     Stmt,
     Store,
     Var,
@@ -121,7 +122,8 @@ def in_lockstep(loop: For) -> bool:
     is known, and all of them make the same turns of the loops inside."""
     if not (isinstance(loop.start, Const) and isinstance(loop.stop, Const)) or loop.step != 1:
         return False
-    if not all(isinstance(s, Let | Mut | Assign | Store | For | While | If) for s in walk_stmts(loop.body)):
+    kinds = Let | Mut | Assign | Store | Prefetch | For | While | If
+    if not all(isinstance(s, kinds) for s in walk_stmts(loop.body)):
         return False
     known = Varying((loop.var.name,), loop.body)
     for stmt in walk_stmts(loop.body):

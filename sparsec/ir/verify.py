@@ -69,6 +69,9 @@ class _Verifier:
                 raise VerifyError(f"%{value.name} is written back, but {why}")
             if storages.count(value.storage) > 1:
                 raise VerifyError(f"two versions of @{value.storage} are written back")
+        for name in self.func.constants:
+            if name not in of_params or name in storages:
+                raise VerifyError(f"@{name} is no constant: only parameters are that nobody writes to")
 
     # --- values ------------------------------------------------------------------------------------------
 

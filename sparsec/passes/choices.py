@@ -17,7 +17,9 @@ from sparsec.passes.fuse import Fuse
 from sparsec.passes.interleave import Interleave
 from sparsec.passes.pieces import Pieces
 from sparsec.passes.pipeline import DEFAULT
+from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.pruned_kernels import CompressPatterns, ReorderFilters, ShareLoads
+from sparsec.passes.through_index import ThroughIndex
 
 __all__ = ["ALTERNATIVES", "Choices"]
 
@@ -27,7 +29,9 @@ class Choices:
     """max_ops: of a kernel. columns, interleave, pieces: `most` of these passes. lanes: whether reductions go
     several abreast. vector_bits, registers: what vectors and register blocks may use; 0: what the machine has.
     compress, reorder, share: whether the passes for pruned kernels do what they are for (pruned_kernels.py).
-    both_products: whether that pass does."""
+    both_products: whether that pass does. pack: whether constant weights may be kept in a second order
+    (schedule/packed_weights.py). limit: the most bytes that temporaries, results and packed weights may take
+    together; 0: no limit."""
 
     max_ops: int = Fuse.max_ops
     columns: int = Columns.most
@@ -40,12 +44,14 @@ class Choices:
     reorder: bool = True
     share: bool = True
     both_products: bool = True
+    pack: bool = True
+    limit: int = 0
 
-    def pipeline(self) -> tuple[Pass, ...]:
-        """The default pipeline with these options."""
-        return tuple(self._step(step) for step in DEFAULT)
+    def pipeline(self, packs: bool = False) -> tuple[Pass, ...]:
+        """The default pipeline with these options. packs: whether constant weights may be packed behind it."""
+        return tuple(self._step(step, packs) for step in DEFAULT)
 
-    def _step(self, step: Pass) -> Pass:
+    def _step(self, step: Pass, packs: bool) -> Pass:
         match step:
             case Fuse():
                 return replace(step, max_ops=self.max_ops)
@@ -63,6 +69,10 @@ class Choices:
                 return replace(step, on=self.reorder)
             case ShareLoads():
                 return replace(step, on=self.share)
+            case ThroughIndex():
+                return replace(step, packs=packs and not self.limit)
+            case PlanMemory():
+                return replace(step, limit=self.limit)
         return step
 
     def __str__(self) -> str:

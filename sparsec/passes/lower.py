@@ -16,7 +16,7 @@ import numpy as np
 
 from sparsec.errors import TOO_BIG
 from sparsec.ir.builder import Names
-from sparsec.ir.dims import Dim, Poly
+from sparsec.ir.dims import Dim, Poly, product
 from sparsec.ir.graph import Func, Op, Placement, Region, Value, touched_storages, walk
 from sparsec.ir.loops import (
     Body,
@@ -41,6 +41,7 @@ from sparsec.ir.ops.control import FIXED_OPERANDS
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.scalar import S, const, index
+from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.types import F64, I64, DType
 from sparsec.passes.access import SymbolExpr, address, dim_expr
 from sparsec.passes.accesses import is_kernel
@@ -101,11 +102,20 @@ class _ProgramWriter:
             buffer = self._buffer(name, param.storage)
             if name != param.storage or not param.type.is_static:
                 buffer = replace(buffer, size=_elements(param))
-            self.slots[name] = Slot(buffer, "param", position)
+            self.slots[name] = Slot(buffer, "param", position, columns=self._columns(param, name))
         for place in self.func.plan:
             if place.space in ("result", "made"):
                 buffer = self._buffer(place.storage, place.storage)
                 self.slots[place.storage] = Slot(buffer, place.space, place.offset)
+
+    def _columns(self, param: Value, name: str) -> int:
+        """The length of a constant's rows, if it is a matrix that lies there row by row."""
+        others = param.type.shape[1:]
+        whole = param.ref.offset == 0 and param.ref.strides == contiguous_strides(param.type.shape)
+        if name not in self.func.constants or not others or not whole or 0 in others:
+            return 0
+        size = product(others)
+        return size if isinstance(size, int) else 0
 
     def _buffer(self, name: str, storage: str) -> Buffer:
         dtype = self.dtypes[storage]

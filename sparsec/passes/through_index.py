@@ -44,29 +44,35 @@ _LEAST = 1024
 
 @dataclass(frozen=True)
 class ThroughIndex(Pass):
-    """Products of f32 or f64 with one matrix whose columns are consecutive in memory."""
+    """Products of f32 or f64 with one matrix whose columns are consecutive in memory. packs: those of few rows with a
+    constant matrix are left to the schedule that packs it, so that its outputs are consecutive
+    (schedule/packed_weights.py)."""
 
     name: ClassVar[str] = "through-index"
     requires: ClassVar[Form] = Form.CANONICAL
+    packs: bool = False
 
     def run(self, func: Func) -> Func:
         if not any(op.name == "matmul_channels" for op in walk(func.ops)):
             return func
-        return replace(func, ops=_ops(func.ops, Names(all_names(func)), {}))
+        constants = frozenset(func.constants if self.packs else ())
+        return replace(func, ops=_ops(func.ops, Names(all_names(func)), {}, constants))
 
 
-def _ops(ops: Sequence[Op], names: Names, literals: dict[str, np.ndarray]) -> tuple[Op, ...]:
+def _ops(
+    ops: Sequence[Op], names: Names, literals: dict[str, np.ndarray], constants: frozenset[str]
+) -> tuple[Op, ...]:
     out: list[Op] = []
     for op in ops:
         if op.name == "const" and op.result.type.dtype == I32:
             literals[op.result.name] = np.full(op.attrs["shape"], op.attrs["value"], I32)
-        if op.name == "matmul_channels" and _fits(op):
+        if op.name == "matmul_channels" and _fits(op) and not _is_packed(op, constants):
             b = Builder(names)
             b.loc = op.loc
             _Product(b, op, literals).build()
             out += b.ops
         else:
-            out.append(with_regions(op, lambda r: replace(r, ops=_ops(r.ops, names, literals))))
+            out.append(with_regions(op, lambda r: replace(r, ops=_ops(r.ops, names, literals, constants))))
     return tuple(out)
 
 
@@ -78,6 +84,14 @@ def _fits(op: Op) -> bool:
         return False
     many = isinstance(outputs, Poly) or inputs * outputs >= _LEAST
     return op.result.type.dtype in (F32, F64) and down == 1 and across != 1 and many
+
+
+def _is_packed(op: Op, constants: frozenset[str]) -> bool:
+    """Whether a product is of few rows with a constant of outputs enough to fill vectors."""
+    x, matrix, _ = op.operands
+    rows, outputs = product(x.type.shape[:-1]), upper_bound(matrix.type.shape[-1])
+    few = matrix.type.rank == 2 and isinstance(rows, int) and rows < _ROWS
+    return few and matrix.storage in constants and (outputs or 0) >= _BY
 
 
 class _Product:

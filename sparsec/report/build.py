@@ -83,6 +83,7 @@ class _Builder:
         self._fusion()
         self._loops()
         storages = tuple(self._storages())
+        self._weights()
         self._without_kernel()
         self._made_whole()
         total = Traffic()
@@ -221,6 +222,15 @@ class _Builder:
         for found in self.remarks:
             if found.topic is Topic.WHOLE and found.op is not None:
                 self._note(found.loc, found.topic.value, f"%{found.subject}, for {found.op.name}: {found.text}")
+
+    def _weights(self) -> None:
+        """Which constants are kept in a second order, and which are not; alike ones in one line."""
+        alike: dict[tuple[Loc | None, str, str], list[str]] = {}
+        for found in self.compilation.packings:
+            topic = "repacked" if found.block else "not repacked"
+            alike.setdefault((found.loc, topic, found.text), []).append(found.name)
+        for (loc, topic, text), names in alike.items():
+            self._note(loc, topic, f"{', '.join(names)}: {text}")
 
     def _without_kernel(self) -> None:
         """Why a line has no code."""

@@ -23,7 +23,8 @@ class MemoryAnalysis:
 
     Parameters, as passed: `weights` (second operands of products), `indexes`, and all `others`. `results` are new
     arrays. weight_temporaries: what of the plan is computed from weights alone, a copy or a repacked form of them;
-    index_temporaries: what of it holds indexes. `dense`: the same of the function with every channel stored.
+    index_temporaries: what of it holds indexes. packed_weights: second copies of constant weights, which are kept
+    from call to call (`sparsec.constant`). `dense`: the same of the function with every channel stored.
     """
 
     name: str
@@ -38,6 +39,7 @@ class MemoryAnalysis:
     weight_temporaries: int
     index_temporaries: int
     dense: MemoryAnalysis | None = None
+    packed_weights: int = 0
 
     @property
     def parameters(self) -> int:
@@ -45,8 +47,8 @@ class MemoryAnalysis:
 
     @property
     def total(self) -> int:
-        """Planned temporaries, parameters and results."""
-        return self.peak + self.parameters + self.results
+        """Planned temporaries, parameters and their packed copies, and results."""
+        return self.peak + self.parameters + self.packed_weights + self.results
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, in plain types."""
@@ -58,7 +60,8 @@ class MemoryAnalysis:
             ("temporaries, planned", "peak"), ("  alive at once, at most", "lower_bound"),
             ("  alive at once, in this call", "used"), ("  a place for each", "naive"),
             ("  made of weights alone", "weight_temporaries"), ("  indexes", "index_temporaries"),
-            ("parameters", "parameters"), ("  weights", "weights"), ("  indexes", "indexes"), ("results", "results"),
+            ("parameters", "parameters"), ("  weights", "weights"), ("  indexes", "indexes"),
+            ("packed weights", "packed_weights"), ("results", "results"),
             ("planned temporaries + parameters + results", "total"),
         ]  # fmt: skip
         unit, name = (1e6, "MB") if self.total >= 1e6 else (1e3, "kB")
@@ -70,8 +73,11 @@ class MemoryAnalysis:
         return "\n".join(lines)
 
 
-def memory_analysis(planned: Func, sizes: Mapping[str, int], dense: MemoryAnalysis | None = None) -> MemoryAnalysis:
-    """The analysis of a PLANNED function. sizes: what is known of its symbols in the call that is asked about."""
+def memory_analysis(
+    planned: Func, sizes: Mapping[str, int], dense: MemoryAnalysis | None = None, packed_weights: int = 0
+) -> MemoryAnalysis:
+    """The analysis of a PLANNED function. sizes: what is known of its symbols in the call that is asked about.
+    packed_weights: bytes of packed copies."""
     report, now = memory_report(planned), Sizes(planned, sizes)
     types = storage_types(planned)
     arena = {p.storage: int(p.nbytes) for p in planned.plan if p.space == "arena" and isinstance(p.nbytes, int)}
@@ -84,7 +90,7 @@ def memory_analysis(planned: Func, sizes: Mapping[str, int], dense: MemoryAnalys
         sum(n for s, n in params.items() if s in roles.indexes),
         sum(n for s, n in params.items() if s not in roles.weights | roles.indexes),
         sum(n for s, n in arena.items() if s in roles.copies), sum(n for s, n in arena.items() if s in roles.indexes),
-        dense,
+        dense, packed_weights,
     )
 
 

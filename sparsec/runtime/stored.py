@@ -22,7 +22,8 @@ __all__ = ["StoredCode", "cache_key", "cached_object", "load_or_make"]
 @dataclass(frozen=True)
 class StoredCode:
     """Sealed object files (`runtime.cpu`), bytes for temporaries, what its failures mean, how much it does
-    (`ir.work`), whether it may fail after its first write, and whether threads share some of its loops."""
+    (`ir.work`), whether it may fail after its first write, whether threads share some of its loops, and which
+    parameters it gets packed: number, columns, and rows in a block (`runtime.constants`)."""
 
     objects: tuple[bytes, ...]
     arena_bytes: int
@@ -30,12 +31,13 @@ class StoredCode:
     statements: int
     late: bool
     threads: bool = False
+    packed: tuple[tuple[int, tuple[int, int]], ...] = ()
 
     def to_bytes(self) -> bytes:
         facts = {
             "arena_bytes": self.arena_bytes, "failures": [asdict(f) for f in self.failures],
             "statements": self.statements, "late": self.late, "threads": self.threads,
-            "sizes": [len(code) for code in self.objects],
+            "sizes": [len(code) for code in self.objects], "packed": self.packed,
         }
         head = json.dumps(facts).encode()
         return struct.pack("<Q", len(head)) + head + b"".join(self.objects)
@@ -48,7 +50,10 @@ class StoredCode:
                          for f in facts["failures"])
         ends = list(accumulate(facts["sizes"], initial=8 + size))
         objects = tuple(data[begin:end] for begin, end in pairwise(ends))
-        return cls(objects, facts["arena_bytes"], failures, facts["statements"], facts["late"], facts["threads"])
+        packed = tuple((k, (columns, block)) for k, (columns, block) in facts["packed"])
+        return cls(
+            objects, facts["arena_bytes"], failures, facts["statements"], facts["late"], facts["threads"], packed
+        )  # fmt: skip
 
 
 def load_or_make(key: str, make: Callable[[], StoredCode]) -> StoredCode:

@@ -175,6 +175,7 @@ simple = st.one_of(
     st.builds(loops.Alloc, buffers), st.just(loops.Barrier()), st.builds(loops.Fail, st.integers(1, 9)),
     st.builds(loops.Note, st.integers(1, 9)), st.builds(loops.Extern, names, places, scalars, dtypes),
     st.builds(loops.Launch, names, st.lists(names, max_size=2).map(tuple), scalars),
+    st.builds(loops.Prefetch, names, expressions),
 )  # fmt: skip
 
 
