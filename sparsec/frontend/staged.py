@@ -66,7 +66,8 @@ class Runtime:
         rule = lookup(function)
         if rule is not None:
             if function in CREATORS or holds_array((args, kwargs)):
-                return apply(qualified_name(function), rule, *args, **kwargs)
+                given = {name: self._callback(value) for name, value in kwargs.items()}
+                return apply(qualified_name(function), rule, *map(self._callback, args), **given)
             return self._lift(function(*args, **kwargs))
         if isinstance(function, np.ufunc):
             if not holds_array((args, kwargs)):
@@ -87,6 +88,10 @@ class Runtime:
         refuse_ever_new(function)
         if any(function is f for f in (np.errstate, np.seterr, np.seterrcall)):
             return self._error_state(function, **kwargs)
+        if isinstance(function, np.vectorize) and holds_array((args, kwargs)):
+            from sparsec.frontend.numpy_api.callbacks import vectorized
+
+            return vectorized(self._stageable(function.pyfunc) or function.pyfunc, function, args, kwargs)
         owner = getattr(function, "__self__", None)
         module = getattr(function, "__module__", None) or ""
         numpys = module.split(".")[0] == "numpy" and not isinstance(owner, Traced)

@@ -451,8 +451,10 @@ def _scatter_at(ufunc: np.ufunc, x: Traced, parts: list[Any], b: Any) -> None:
 
 
 def reduceat(ufunc: np.ufunc, *args: Any, **kwargs: Any) -> Any:
-    """`ufunc.reduceat`: refused."""
-    raise refuse(f"np.{ufunc.__name__}.reduceat", "reduce slices one by one")
+    """`ufunc.reduceat`: a program of slices that are reduced."""
+    from sparsec.frontend.numpy_api import segments
+
+    return segments.reduceat(ufunc, *args, **kwargs)
 
 
 METHODS: dict[str, Callable[..., Any]] = {

@@ -119,6 +119,10 @@ PROGRAMS = {
     "tile scalar": tiles_of_a_scalar,
     "repeat": lambda a, b: np.repeat(a, 2),
     "repeat axis": lambda a, b: a.repeat(3, axis=0),
+    "repeat by data": lambda a, b: (np.repeat(a, b[0].astype(int) % 3, axis=1), a[0].repeat(b[0].astype(int) % 2),
+                                    np.repeat(a, b[0].argmax())),
+    "repeat by too few": lambda a, b: np.repeat(a, b[0, :1].astype(int) - 9),
+    "resize": lambda a, b: (np.resize(a, (3, 7)), np.resize(a, 3), np.resize(a[:0], (2,)), np.resize(a, (0, 2))),
     "repeat counts": lambda a, b: np.repeat(a, [1, 0, 2], axis=1),
     "repeat one count": lambda a, b: np.repeat(a, [2], axis=-1),
     "repeat none": lambda a, b: np.repeat(a, 0, axis=1),
@@ -195,9 +199,7 @@ def test_views_of_strided_arguments():
 REFUSED = {
     "pad mode": lambda a, b: np.pad(a, 1, mode="mean"),
     "pad odd": lambda a, b: np.pad(a, 1, mode="reflect", reflect_type="odd"),
-    "repeat by data": lambda a, b: np.repeat(a[0], b[0].astype(int)),
     "insert by data": lambda a, b: np.insert(a[0], b[0].astype(int), 1),
-    "resize": lambda a, b: np.resize(a, (3, 3)),
     "r_ directive": lambda a, b: np.r_["0,2", a[0], b[0]],
 }
 

@@ -267,7 +267,6 @@ def test_compiled(name, backend):
 REFUSED = {
     "unique_values": lambda a, b, k: np.unique_values(a),
     "place": lambda a, b, k: np.place(a, a > 0, k),
-    "piecewise": lambda a, b, k: np.piecewise(a, [a > 0], [1, 2]),
     "mgrid": lambda a, b, k: np.mgrid[0 : a[0, 0]],
     "meshgrid": lambda a, b, k: np.meshgrid(k, a[0], copy=False),
     "fill_diagonal": lambda a, b, k: np.fill_diagonal(a.T, 1, wrap=True),

@@ -147,9 +147,8 @@ def test_wrong_arguments(name):
 
 def test_refused():
     x = np.arange(6.0)
-    for f in (lambda x: np.resize(x, 4), lambda x: x.resize(4)):
-        with pytest.raises(UnsupportedError):
-            sparsec.jit(f, backend="interp")(x.copy())
+    with pytest.raises(UnsupportedError):
+        sparsec.jit(lambda x: x.resize(4), backend="interp")(x)
 
 
 @pytest.mark.parametrize("backend", ["interp", "cpu"])

@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.errors import UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.locate import user_loc
+from sparsec.frontend.numpy_api.creation import zeros
 from sparsec.frontend.numpy_api.sorting import search
 from sparsec.frontend.numpy_api.support import (
     flattened,
@@ -87,7 +86,7 @@ def _falling(edges: Traced, value: Traced, right: bool) -> Value:
 
 @implements(np.bincount)
 def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Traced:
-    """The result's length must be known: from `minlength`, below which every value must then be."""
+    """As many counts as the largest value says; with `minlength` so many, above which no value may be then."""
     values = strong(x)
     least = int(minlength)
     if least < 0:
@@ -100,6 +99,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Traced:
         )
     trace = values.trace
     known = concrete_value(values)
+    size: Any
     if values.size == 0:
         size = least
     elif known is not None:
@@ -107,38 +107,25 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Traced:
             raise ValueError("'list' argument must have no negative elements")
         size = max(int(known.max()) + 1, least)
     else:
-        if not least:
-            raise UnsupportedError(
-                "np.bincount: the size of its result depends on data",
-                loc=user_loc(),
-                hint="pass minlength= above the largest value",
-            )
+        _require(trace, trace.op("greater_equal", cast(trace, values.read(), I64), trace.const(0, I64)),
+                 "'list' argument must have no negative elements")
         size = least
-        _check_classes(trace, values, size)
-    dtype = I64 if weights is None else F64
-    result = made(trace, trace.const(0, dtype), (size,))
+        if least:  # the usual case, and a length that is known lets the result be reshaped
+            _require(trace, trace.op("less", cast(trace, values.read(), I64), trace.const(least, I64)),
+                     f"np.bincount: a value is not below minlength={least}, which is the result's size here")
+        else:
+            size = np.max(values.astype(I64), initial=-1) + 1
+    result: Traced = zeros(size, I64 if weights is None else F64)
     if values.size:
-        _count(result, cast(trace, values.read(), I64), values.size, weights)
+        _count(result, cast(trace, values.read(), I64), values.type.shape[0], weights)
     return result
 
 
-def _check_classes(trace: Trace, values: Traced, size: int) -> None:
-    index = cast(trace, values.read(), I64)
-    trace.ops(
-        "check",
-        trace.op("greater_equal", index, trace.const(0, I64)),
-        kind="value",
-        message="'list' argument must have no negative elements",
-    )
-    trace.ops(
-        "check",
-        trace.op("less", index, trace.const(size, I64)),
-        kind="value",
-        message=f"np.bincount: a value is not below minlength={size}, which is the result's size here",
-    )
+def _require(trace: Trace, fine: Value, message: str) -> None:
+    trace.ops("check", fine, kind="value", message=message)
 
 
-def _count(result: Traced, index: Value, count: int, weights: Any) -> None:
+def _count(result: Traced, index: Value, count: Any, weights: Any) -> None:
     trace = result.trace
     if weights is None:
         amount = trace.const(1, result.dtype)

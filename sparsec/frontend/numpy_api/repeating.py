@@ -3,33 +3,52 @@
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from typing import Any
 
 import numpy as np
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.convert import PYTHON_NUMBERS, broadcast
+from sparsec.frontend.concrete import concrete_value
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.numpy_api.creation import empty_like
+from sparsec.frontend.numpy_api.creation import empty_like, zeros
 from sparsec.frontend.numpy_api.splitting import along_or_flat
 from sparsec.frontend.numpy_api.support import (
     ALL,
     along,
+    as_int64,
     at_least,
     axis_index,
     bound,
     flattened,
     is_f_ordered,
     known_array,
+    made,
     new_array,
     reshaped,
     strong,
     unsupported_argument,
 )
+from sparsec.frontend.programs import staged
 from sparsec.frontend.ufuncs import store
+from sparsec.ir.types import I64
 
 # --- repetition ------------------------------------------------------------------------------------------
+
+
+@implements(np.resize)
+def resize(a: Any, new_shape: Any) -> Traced:
+    """The elements again and again, until the shape is full."""
+    x = flattened(strong(a))
+    shape = tuple(map(operator.index, np.atleast_1d(known_array(new_shape, "np.resize", "new_shape")).tolist()))
+    if any(d < 0 for d in shape):
+        raise ValueError("all elements of `new_shape` must be non-negative")
+    size = math.prod(shape)
+    if x.size == 0 or size == 0:
+        return zeros(shape, x.dtype)
+    return reshaped(tile(x, -(-size // x.size))[:size], shape)
 
 
 @implements(np.tile)
@@ -52,11 +71,13 @@ def tile(A: Any, reps: Any) -> Traced:
 @implements(np.repeat, method="repeat")
 def repeat(a: Any, repeats: Any, axis: Any = None) -> Traced:
     x, axis = along_or_flat(a, axis)
+    if isinstance(repeats, (Traced, np.ndarray)) and concrete_value(as_traced(repeats)) is None:
+        return _repeated(x, strong(repeats), axis)
     counts = known_array(repeats, "np.repeat", "repeats")
     if counts.size != 1:
         source = np.repeat(np.arange(x.shape[axis]), counts)  # NumPy's own rules and errors
         if len(source):
-            return along(x, axis, source.tolist())
+            return np.take(x, source.tolist(), axis)  # type: ignore[return-value]
         return new_array(x.trace, (*x.shape[:axis], 0, *x.shape[axis + 1 :]), x.dtype)
     count = len(np.repeat([0], counts))
     stretched = along(x, axis + 1, None)
@@ -64,6 +85,30 @@ def repeat(a: Any, repeats: Any, axis: Any = None) -> Traced:
     value = x.trace.op("copy", broadcast(x.trace, stretched.read(), target))
     shape = (*x.shape[:axis], x.shape[axis] * count, *x.shape[axis + 1 :])
     return reshaped(Traced.fresh(x.trace, value), shape)
+
+
+def _repeated(x: Traced, counts: Traced, axis: int) -> Traced:
+    """`np.repeat` as often as the program computes: the length is known when it runs."""
+    if counts.dtype.kind not in "iub" or not np.can_cast(counts.dtype, I64, "safe"):
+        raise TypeError(
+            f"Cannot cast array data from {counts.dtype!r} to dtype('int64') according to the rule 'safe'")
+    if counts.ndim > 1:
+        raise ValueError("object too deep for desired array")
+    trace, length = x.trace, x.shape[axis]
+    times = as_int64(counts)
+    trace.check(trace.op("greater_equal", times.read(), trace.const(0, I64)), "value",
+                "repeats may not contain negative values.")
+    if counts.ndim == 0 or counts.shape == (1,):
+        times = made(trace, broadcast(trace, flattened(times).read(), (length,)), (length,))
+    elif counts.shape != (length,):
+        raise ValueError(f"operands could not be broadcast together with shape ({length},) ({counts.shape[0]},)")
+    return np.take(x, _places(times), axis)  # type: ignore[call-overload, no-any-return]
+
+
+@staged
+def _places(times: Any) -> Any:
+    """Each position as often as `times` says."""
+    return np.searchsorted(np.cumsum(times), np.arange(times.sum()), side="right")
 
 
 @implements(np.roll)

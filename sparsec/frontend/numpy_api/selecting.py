@@ -340,23 +340,30 @@ def extract(condition: Any, arr: Any) -> Any:
     return take(flattened(strong(arr)), _true_positions(flattened(strong(condition)))[0])
 
 
+@implements(np.trim_zeros)
+def trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Traced:
+    """A view of a vector without the zeros at its ends."""
+    x: Any = strong(filt)
+    ends = trim.lower()
+    if x.ndim != 1:
+        raise unsupported_argument("np.trim_zeros", "an array of more axes than one")
+    if ends not in ("fb", "bf", "f", "b"):
+        raise ValueError(f"unexpected character(s) in `trim`: {trim!r}")
+    if x.size == 0:
+        return x[:]  # type: ignore[no-any-return]
+    there = x != 0
+    start = np.argmax(there) if "f" in ends else 0
+    stop = x.size - (np.argmax(there[::-1]) if "b" in ends else 0)
+    return x[start : stop * there.any()]  # type: ignore[no-any-return]
+
+
 for _function in (
     "unique_all",
     "unique_counts",
     "unique_inverse",
     "unique_values",
-    "setxor1d",
-    "trim_zeros",
 ):
     refuse(getattr(np, _function), why=DATA_DEPENDENT)
-refuse(
-    np.piecewise,
-    why="it calls functions on selections whose size depends on data",
-    hint="use np.where or np.select",
-)
-refuse(
-    np.resize, why="it repeats its argument in an order that is rarely meant", hint="use np.tile or np.pad"
-)
 
 
 # --- membership ------------------------------------------------------------------------------------------
