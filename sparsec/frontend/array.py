@@ -223,12 +223,12 @@ class Traced:
         return bool((self == item).any())
 
     def __getitem__(self, key: Any) -> Any:
-        from sparsec.frontend.indexing import getitem
+        from sparsec.frontend.indexing.read import getitem
 
         return getitem(self, key)
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        from sparsec.frontend.indexing import setitem
+        from sparsec.frontend.indexing.write import setitem
 
         setitem(self, key, value)
 

@@ -399,7 +399,8 @@ def outer(ufunc: np.ufunc, a: Any, b: Any, /, **kwargs: Any) -> Any:
 
 def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None, /) -> None:
     """`ufunc.at`: in place at indexes, once for each time that an index is named."""
-    from sparsec.frontend.indexing import Array, Mask, basic_view, parse_key
+    from sparsec.frontend.indexing.keys import Array, Mask, parse_key
+    from sparsec.frontend.indexing.views import basic_view
 
     x = as_traced(a)
     x.trace.check_writable(x)
@@ -420,7 +421,7 @@ def at(ufunc: np.ufunc, a: Any, indices: Any, b: Any = None, /) -> None:
 
 def _scatter_at(ufunc: np.ufunc, x: Traced, parts: list[Any], b: Any) -> None:
     from sparsec.frontend.assigned import fit
-    from sparsec.frontend.indexing import select
+    from sparsec.frontend.indexing.selection import select
     from sparsec.frontend.ufuncs import resolve
 
     name = {"subtract": "add", "logical_or": "maximum", "logical_and": "minimum"}.get(

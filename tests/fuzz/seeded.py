@@ -13,9 +13,10 @@ from unittest.mock import patch
 
 import numpy as np
 
-from sparsec.frontend import indexing, ranges, results, spec, ufuncs
+from sparsec.frontend import ranges, results, spec, ufuncs
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control import branches, loops
+from sparsec.frontend.indexing import views
 from sparsec.frontend.trace import Trace
 from sparsec.ir.ops import gather
 from sparsec.ir.ops.record import record
@@ -93,13 +94,13 @@ def _write_dropped() -> Iterator[None]:
 
 @seeded("a slice with a negative step runs forwards")
 def _step_sign() -> Iterator[None]:
-    exact = indexing.slice_range
+    exact = views.slice_range
 
     def forwards(*args: Any) -> Any:
         first, count, step = exact(*args)
         return (first + (count - 1) * step, count, -step) if step < 0 else (first, count, step)
 
-    with patch.object(indexing, "slice_range", forwards):
+    with patch.object(views, "slice_range", forwards):
         yield
 
 

@@ -11,7 +11,7 @@ from sparsec.frontend.assigned import assigned_number
 from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.indexing import checked_index
+from sparsec.frontend.indexing.selection import checked_index
 from sparsec.frontend.layout import order_like
 from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.numpy_api.support import (

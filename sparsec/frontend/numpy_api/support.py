@@ -226,7 +226,7 @@ def positions(trace: Trace, shape: tuple[int, ...], axis: int) -> Value:
 
 def index_in(trace: Trace, index: Traced, dim: int, axis: int, mode: str, function: str) -> Value:
     """Integer positions on an axis as i64 in range: checked, wrapped or clipped."""
-    from sparsec.frontend.indexing import checked_index
+    from sparsec.frontend.indexing.selection import checked_index
 
     if not np.can_cast(index.dtype, I64, "safe" if mode == "raise" else "same_kind"):
         raise TypeError(

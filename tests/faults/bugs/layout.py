@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from sparsec.codegen.llvm_builder import LlvmBuilder
-from sparsec.frontend import arguments, indexing, jit, spec, ufunc_methods, ufuncs
+from sparsec.frontend import arguments, jit, spec, ufunc_methods, ufuncs
 from sparsec.frontend.arguments import Arguments, Binder, Static
+from sparsec.frontend.indexing import keys, read, views, write
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.types import is_supported
 from tests.faults.bugs import VALUES, bug
@@ -23,7 +24,8 @@ def misread(plant: Any, wrong: Any) -> None:
 
 @bug("an element of an array is an array, not a scalar", 21, shows="ndarray .*NumPy gives float64")
 def _(plant):
-    plant.setattr(indexing, "_has_ellipsis", lambda key: True)
+    for module in (read, write):
+        plant.setattr(module, "has_ellipsis", lambda key: True)
 
 
 @bug("the maximum of nothing is 0", 22, shows="NumPy raises ValueError")
@@ -43,13 +45,13 @@ def _(plant):
 
 @bug("an empty slice has an element", 23, shows="NumPy gives float64.0.")
 def _(plant):
-    exact = indexing.slice_range
+    exact = views.slice_range
 
     def wrong(trace: Any, part: slice, dim: Any) -> Any:
         first, count, step = exact(trace, part, dim)
         return (first, 1, step) if count == 0 and dim else (first, count, step)
 
-    plant.setattr(indexing, "slice_range", wrong)
+    plant.setattr(views, "slice_range", wrong)
 
 
 @bug("an array that runs backwards is read forwards", 24)
@@ -114,7 +116,7 @@ def _(plant):
 
 @bug("the number of axes is not limited", 33, shows="not one of sparsec's errors|NumPy raises")
 def _(plant):
-    for module in (spec, indexing, ufuncs):
+    for module in (spec, keys, ufuncs):
         plant.setattr(module, "MAX_RANK", 1000)
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.frontend import arguments, fastcall, indexing, results, spec
+from sparsec.frontend import arguments, fastcall, results, spec
 from sparsec.frontend.array import Traced
 from sparsec.frontend.dispatch import METHODS, TABLE
+from sparsec.frontend.indexing import write
 from sparsec.frontend.outcome import Outcome
 from sparsec.frontend.results import Argument, SameAs
 from sparsec.frontend.trace import Trace
@@ -149,8 +150,8 @@ def _(plant):
 
 @bug("a mask write ignores the mask", 19)
 def _(plant):
-    store = indexing.store
-    plant.setattr(indexing, "store", lambda trace, target, value, where=True: store(trace, target, value))
+    store = write.store
+    plant.setattr(write, "store", lambda trace, target, value, where=True: store(trace, target, value))
 
 
 @bug("> is >=", 19)

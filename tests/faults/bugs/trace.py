@@ -12,7 +12,6 @@ import numpy as np
 from sparsec import compiler
 from sparsec.frontend import (
     fastcall,
-    indexing,
     jit,
     outside,
     python_numbers,
@@ -24,6 +23,7 @@ from sparsec.frontend import (
 )
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control import branches, expressions, turns
+from sparsec.frontend.indexing import masks, selection, views
 from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.python_numbers import operate
 from sparsec.ir import text
@@ -57,7 +57,7 @@ def _(plant):
 
 @bug("a mask selects as many elements as it has", 60, shows="NumPy gives")
 def _(plant):
-    plant.setattr(indexing, "true_positions", lambda of, mask: symbolic.true_positions(
+    plant.setattr(masks, "true_positions", lambda of, mask: symbolic.true_positions(
         of, of.op("logical_or", mask, of.const(True, BOOL))))
 
 
@@ -138,8 +138,8 @@ def _(plant):
 
 @bug("a static index is not compared with the axis", 59, shows="NumPy raises IndexError|no IndexError")
 def _(plant):
-    exact = indexing.index_of
-    plant.setattr(indexing, "index_of", lambda of, index, dim, axis: (
+    exact = views.index_of
+    plant.setattr(views, "index_of", lambda of, index, dim, axis: (
         index % dim if isinstance(index, int) and isinstance(dim, int) and dim else exact(of, index, dim, axis)))
 
 
@@ -152,7 +152,7 @@ def _(plant):
         value = of.op("maximum", value, of.const(0, I64))
         return of.op("minimum", value, of.op("sub", size, of.const(1, I64)))
 
-    for module in (indexing, symbolic):
+    for module in (selection, symbolic):
         plant.setattr(module, "checked", clamped)
 
 
