@@ -123,6 +123,7 @@ class Compilation:
     @lazy
     def scheduled(self) -> Program:
         """Loop IR in the order that suits the target."""
+        from sparsec.passes.schedule.few_streams import few_streams
         from sparsec.passes.schedule.register_block import register_blocks
         from sparsec.passes.schedule.short_rows import short_rows
         from sparsec.passes.schedule.side_by_side import side_by_side
@@ -130,7 +131,7 @@ class Compilation:
         program, _ = self._packed
         if self.target.kind != "cpu":
             return register_blocks(program, self._registers)
-        return side_by_side(register_blocks(short_rows(program), self._registers))
+        return few_streams(side_by_side(register_blocks(short_rows(program), self._registers)))
 
     @property
     def _registers(self) -> Registers:

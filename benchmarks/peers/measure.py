@@ -33,8 +33,8 @@ def row(case: Case, size: str, seconds: float) -> dict[str, Any]:
 
     `results[name]`: `first` (seconds of the first call), `min`, `median`, `mark` ("", "e": ran eager, "~": never
     undisturbed), `batches` and how many of them were `quiet`; or `problem` ("FAIL": refused; "!": wrong values) and
-    `why`. `bytes`: what no program could move less of; `copy`: the time in which NumPy copies that much, in as long
-    batches as all the others. `alone`: what our code would take if all of its data were in a second-level cache,
+    `why`. `bytes`: what no program could move less of; `copy`: the time in which NumPy copies that much, in batches
+    of as many calls as sparsec's. `alone`: what our code would take if all of its data were in a second-level cache,
     by what it takes for a part that is; of large sizes with one thread.
     """
     given = case.make(size, 0)
@@ -50,7 +50,7 @@ def row(case: Case, size: str, seconds: float) -> dict[str, Any]:
         least, part = _least(case, given), 0
         if least:
             source, target = np.ones(least // 2, np.uint8), np.empty(least // 2, np.uint8)
-            sides["copy"] = _side(lambda: np.copyto(target, source))
+            sides["copy"] = (lambda: np.copyto(target, source)), sides["sparsec"][1] if "sparsec" in sides else 1
         if size == "large" and case.cached and sparsec.get_num_threads() == 1:
             few = case.make(case.cached, 0)
             part, ours = _least(case, few), sparsec.jit(case.fn, static_argnames=case.static_argnames)

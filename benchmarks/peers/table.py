@@ -62,11 +62,11 @@ _NOTES = (
     "function as it is (but `out=` by position and `np.bool_` for `bool`); torch gets versions with tensors, slices "
     "and `out=`; JAX gets rewrites without writes. Best peer: the fastest other tool with the right values. Of copy "
     "bandwidth: the time in which NumPy copies as many bytes as the function must move, over the function's time. "
-    "The copy takes turns with the others, in batches as long as theirs (later calls of a batch find in the last "
-    "cache what the first one left there, copies and functions alike), into memory that it has had before, as our "
-    "results are put where earlier ones were. Computing alone, of copy time: what our code would take for all "
-    "elements if they were in a second-level cache, by what it takes for fewer rows that are, over the time of the "
-    "copy. From 100% on, computing binds the function; below, memory does."
+    "The copy takes turns with the others, in batches of as many calls as sparsec's (the first call of a batch "
+    "finds its data in memory, the others in the last cache what it left there), and goes where earlier copies "
+    "went, as sparsec's results are put where earlier ones were. Computing alone, of copy time: what sparsec's code "
+    "would take for all elements if they were in a second-level cache, by what it takes for fewer rows that are, "
+    "over the time of the copy. From 100% on, computing binds the function; below, memory does."
 )
 
 
