@@ -145,7 +145,8 @@ def _about(expr: Expr, known: Mapping[str, Expr]) -> Expr:
 
 
 _INTEGER: dict[str, Callable[[int, int], int]] = {
-    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "shr": operator.rshift, "min": min, "max": max,
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "min": min, "max": max,
+    "shr": lambda x, y: x >> y if 0 <= y < 64 else 0,
     "quo": lambda x, y: x // y if y else 0, "rem": lambda x, y: x % y if y else 0,
 }  # fmt: skip
 

@@ -277,3 +277,41 @@ REFUSED = {
 def test_refused(name):
     error = check_refused(REFUSED[name], args(A, B, K), "interp", "UnsupportedError")
     assert f"np.{name.split()[0]}" in str(error) or "data" in str(error)
+
+
+def doubled(x):
+    """A Python int that only the run tells, of which NumPy knows no size."""
+    n = 1
+    for _ in range(int(x[0])):
+        n = n + n
+    return n
+
+
+def chosen_numbers(x):
+    n = doubled(x)
+    return (np.select([x > 3, x > 1], [n, x], -n), np.choose(x & 1, [x, n]), np.choose(x & 1, [2, x]),
+            np.select([x > 3], [x], 40000))
+
+
+def clipped(x):
+    n = doubled(x)
+    return x.clip(-n - 1, n), np.clip(x, 0, n), np.clip(x.astype("u2"), -n, n), np.clip(x.astype("u8"), 0, n)
+
+
+def where_number(x):
+    return np.where(x > 0, x, doubled(x))
+
+
+def clipped_above(x):
+    return np.clip(x, doubled(x), None)
+
+
+def clipped_below(x):
+    n = doubled(x)
+    return np.clip(x, None, -n - n)
+
+
+@pytest.mark.parametrize("turns", [3, 15])
+@pytest.mark.parametrize("program", [chosen_numbers, clipped, where_number, clipped_above, clipped_below])
+def test_python_ints_of_the_run_fit_where_known_ones_do(program, turns):
+    check(program, lambda: (np.array([turns, -1, 2], "i2"),), "interp")

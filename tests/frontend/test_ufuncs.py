@@ -294,3 +294,12 @@ def test_integer_warnings(name, backend):
             return ufunc(*(x, y)[-ufunc.nin :])
 
         check(f, lambda pair=pair: (np.array(pair[:1], "i4"), np.array(pair[1:], "i4")), backend)
+
+
+def shifted_by_itself(x):
+    x[x >= 0] = -1
+    x >>= x
+
+
+def test_what_no_range_of_sizes_has_is_computed_when_it_runs():
+    check(shifted_by_itself, lambda: (np.ones(2, np.int64),), "cpu")

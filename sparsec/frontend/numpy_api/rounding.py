@@ -14,6 +14,7 @@ from sparsec.frontend.numpy_api.averages import into
 from sparsec.frontend.numpy_api.creation import array
 from sparsec.frontend.ufunc_methods import NO_VALUE, refuse, single_out
 from sparsec.frontend.ufuncs import apply_ufunc
+from sparsec.ir.types import I64
 
 _CLIP = np._core.umath.clip  # type: ignore[attr-defined]
 
@@ -81,8 +82,8 @@ def clip_method(x: Traced, min: Any = None, max: Any = None, out: Any = None, **
     """A Python int beyond the dtype is no bound at all."""
     if x.dtype.kind in "iu":
         info = np.iinfo(x.dtype)
-        min = None if type(min) is int and min <= info.min else min
-        max = None if type(max) is int and max >= info.max else max
+        min = None if type(min) is int and min <= info.min else _held(min, "maximum", int(info.min))
+        max = None if type(max) is int and max >= info.max else _held(max, "minimum", int(info.max))
     if min is None and max is None:
         return apply_ufunc(np.positive, (x,), out=out, **kwargs)
     if min is None:
@@ -90,6 +91,14 @@ def clip_method(x: Traced, min: Any = None, max: Any = None, out: Any = None, **
     if max is None:
         return apply_ufunc(np.maximum, (x, min), out=out, **kwargs)
     return apply_ufunc(_CLIP, (x, min, max), out=out, **kwargs)
+
+
+def _held(bound: Any, by: str, limit: int) -> Any:
+    """A bound of np.clip; a Python int that the run tells goes no further than the limit of the dtype."""
+    if not isinstance(bound, Traced) or bound.weak is not int or not -(1 << 63) <= limit < 1 << 63:
+        return bound
+    trace = bound.trace
+    return Traced.scalar(trace, trace.op(by, bound.value, trace.const(limit, I64)), int)
 
 
 @implements(np.fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from sparsec.frontend.array import Traced
 from sparsec.frontend.assigned import assigned_number
 from sparsec.frontend.concrete import concrete_value
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, number, operand
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.indexing.selection import checked_index
 from sparsec.frontend.layout import order_like
@@ -33,7 +34,6 @@ from sparsec.frontend.numpy_api.support import (
     scattered,
     strong,
     unsupported_argument,
-    value_of,
 )
 from sparsec.frontend.symbolic import true_positions
 from sparsec.frontend.trace import Trace, require_trace
@@ -61,10 +61,9 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     arrays = [v for v in (mask, a, b) if isinstance(v, Traced)]
     shape = common_shape(*(v.shape for v in arrays))
     layout = order_like(arrays, shape)
-    numbers = [_chosen_number(v, dtype) if type(v) in PYTHON_NUMBERS else v for v in (a, b)]
     values = [
-        _laid(trace, value_of(trace, v, d), shape, layout)
-        for v, d in ((mask, BOOL), *((n, dtype) for n in numbers))
+        _laid(trace, value, shape, layout)
+        for value in (cast(trace, mask.read(), BOOL), *(_chosen(trace, v, dtype) for v in (a, b)))
     ]
     laid = shape if layout is None else tuple(shape[p] for p in layout)
     chosen = trace.op("where", *values)
@@ -75,9 +74,26 @@ def where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     return fresh_array(trace, trace.op("copy", chosen) if laid == () else chosen, layout)
 
 
-def _chosen_number(x: Any, dtype: DType) -> Any:
-    """A Python number as np.where takes it: versions of NumPy differ on one that does not fit."""
-    return np.where(np.False_, np.zeros((), dtype), x).astype(dtype).item()
+def _chosen(trace: Trace, x: Any, dtype: DType) -> Value:
+    """An operand of np.where: versions of NumPy differ on a Python number that does not fit."""
+    return operand(trace, x, dtype) if _refuses_numbers() else _wrapped(trace, x, dtype)
+
+
+def _wrapped(trace: Trace, x: Any, dtype: DType) -> Value:
+    """An operand whose elements, where it is a Python number too, are cast as those of an array are."""
+    if type(x) in PYTHON_NUMBERS:
+        return number(trace, np.asarray(x).astype(dtype).item(), dtype)
+    return cast(trace, x.read(), dtype)
+
+
+@cache
+def _refuses_numbers() -> bool:
+    """Whether this version of NumPy raises for a Python number that does not fit the other operand of np.where."""
+    try:
+        np.where(np.False_, np.int8(0), 1000)
+    except OverflowError:
+        return True
+    return False
 
 
 def _laid(trace: Trace, value: Value, shape: tuple[int, ...], layout: tuple[int, ...] | None) -> Value:
@@ -101,9 +117,9 @@ def select(condlist: Any, choicelist: Any, default: Any = 0) -> Traced:
     dtype = result_dtype(*operands)
     trace = require_trace("np.select")
     shape = common_shape(*(v.shape for v in (*masks, *operands) if isinstance(v, Traced)))
-    value = value_of(trace, operands[-1], dtype)
+    value = _wrapped(trace, operands[-1], dtype)
     for mask, choice in reversed(list(zip(masks, operands[:-1]))):
-        value = _choice(trace, mask.read(), value_of(trace, choice, dtype), value, shape)
+        value = _choice(trace, mask.read(), _wrapped(trace, choice, dtype), value, shape)
     return made(trace, value, shape)
 
 
@@ -114,17 +130,17 @@ def _choice(trace: Trace, mask: Value, a: Value, b: Value, shape: tuple[int, ...
 @implements(np.choose, method="choose")
 def choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Traced:
     picker = as_traced(a)
-    options = [strong(c) for c in choices]
+    options = [operand_of(c) for c in choices]
     if not options:
         raise ValueError("choose requires at least one array to choose from")
     trace = picker.trace
     dtype = result_dtype(*options)
-    shape = common_shape(picker.shape, *(o.shape for o in options))
+    shape = common_shape(picker.shape, *(o.shape for o in options if isinstance(o, Traced)))
     index = _choose_index(trace, picker, len(options), mode)
-    value = value_of(trace, options[-1], dtype)
+    value = _wrapped(trace, options[-1], dtype)
     for k in range(len(options) - 2, -1, -1):
         hit = trace.op("equal", index, trace.const(k, I64))
-        value = _choice(trace, hit, value_of(trace, options[k], dtype), value, shape)
+        value = _choice(trace, hit, _wrapped(trace, options[k], dtype), value, shape)
     return deliver(made(trace, value, shape), out, "np.choose")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from sparsec.errors import UnsupportedError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.concrete import concrete_value
-from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full, number
+from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast, full
 from sparsec.frontend.dispatch import TABLE, qualified_name
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import as_int, broadcast_shapes, same_dim
@@ -162,11 +162,6 @@ def agreed(trace: Trace, first: Any, other: Any, message: str) -> Any:
 
 
 # --- values ----------------------------------------------------------------------------------------------
-
-
-def value_of(trace: Trace, x: Any, dtype: DType) -> Value:
-    """An operand's elements as `dtype`."""
-    return number(trace, x, dtype) if type(x) in PYTHON_NUMBERS else cast(trace, x.read(), dtype)
 
 
 def spread(trace: Trace, value: Value, shape: tuple[int, ...]) -> Value:
