@@ -25,7 +25,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sparsec.errors import Loc, SourceError
-from sparsec.frontend.desugar import PREFIX, arguments, define, desugar
+from sparsec.frontend.desugar import desugar
+from sparsec.frontend.desugar.names import PREFIX
+from sparsec.frontend.desugar.nodes import arguments, define
 from sparsec.runtime.locks import ForkLock
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Control flow of staged code: run by Python where it is static, traced into regions where it is not.
 
-What rewritten code calls (`desugar.py`), and how a statement is run:
+What rewritten code calls (`desugar/`), and how a statement is run:
 
     runtime       the calls by name
     expressions   `and`, `or`, `not`, `a < b < c`, `a if c else b`

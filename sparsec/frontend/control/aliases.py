@@ -13,15 +13,15 @@ from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from sparsec.errors import AliasError
-from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control.choices import Choice, storages_of
+from sparsec.frontend.desugar.names import FOR, PREFIX
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ranges import Elements
 from sparsec.frontend.trace import Conflict, Storage
 from sparsec.frontend.tree import flatten
 
-_MARK = desugar.FOR  # a name that the globals of every staged function have
+_MARK = FOR  # a name that the globals of every staged function have
 
 _ITERATORS = ("builtins", "itertools")  # whose iterators tell the garbage collector what they hold
 
@@ -47,10 +47,10 @@ def shared(array: Traced, name: str, leaving: int = 0) -> bool:
     while frame is not None:
         if _MARK in frame.f_globals:
             for other, value in frame.f_locals.items():
-                itself = own and (other == name or other.startswith(desugar.PREFIX))
+                itself = own and (other == name or other.startswith(PREFIX))
                 if not itself and _reaches(value, storage, _DEPTH):
                     return True
-            own = own and frame.f_code.co_name.startswith((desugar.PREFIX, "<lambda>"))
+            own = own and frame.f_code.co_name.startswith((PREFIX, "<lambda>"))
         frame = frame.f_back  # type: ignore[assignment]
     return False
 

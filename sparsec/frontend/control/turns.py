@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from sparsec.errors import ConcretizationError, SparsecError
-from sparsec.frontend import desugar
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control.branches import check_of, if_, raise_unless, stage_if
 from sparsec.frontend.control.loops import Loop, stage_for, stage_while
@@ -25,6 +24,7 @@ from sparsec.frontend.control.signals import BREAK, BROKE, CONTINUE, RETURNED, P
 from sparsec.frontend.control.truth import truth
 from sparsec.frontend.control.variables import Variables
 from sparsec.frontend.convert import as_bool, as_traced
+from sparsec.frontend.desugar.names import BODY
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.ranges import Elements, TracedRange, elements
 from sparsec.frontend.trace import Trace, require_trace
@@ -81,7 +81,7 @@ def _depth(code: Any) -> int:
     """How many loops stand inside one another in a body."""
     inner = [c for c in code.co_consts if hasattr(c, "co_consts")]
     below = max(map(_depth, inner), default=0)
-    return below + any(c.co_name.startswith(desugar.BODY) for c in inner)
+    return below + any(c.co_name.startswith(BODY) for c in inner)
 
 
 # --- ranges ----------------------------------------------------------------------------------------------------
