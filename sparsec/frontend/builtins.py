@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterator
+from types import GeneratorType
 from typing import Any
 
 import numpy as np
@@ -30,9 +31,14 @@ from sparsec.ir.types import F64, I64
 #: What the builtins go over by position.
 _BY_POSITION = (Traced, TracedRange, Elements)
 
+#: Builtins that ask whether their items are true or greater.
+_COMPARING = (any, all, max, min)
 
-def takes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+
+def takes(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether a builtin called with these arguments has to be one of ours."""
+    if function in _COMPARING and any(isinstance(a, GeneratorType) for a in args):
+        return True  # which has nothing to show yet
     return any(_is_traced(a) for a in (*args, *kwargs.values()))
 
 
@@ -148,17 +154,31 @@ def _sum(x: Any, /, start: Any = 0) -> Any:
 
 
 def _any(x: Any) -> Any:
-    return _fold(x, False, lambda a, b: choose(a, lambda: True, lambda: _bool(b)))
+    return _fold(_until(x, True), False, lambda a, b: choose(a, lambda: True, lambda: _bool(b)))
 
 
 def _all(x: Any) -> Any:
-    return _fold(x, True, lambda a, b: choose(a, lambda: _bool(b), lambda: False))
+    return _fold(_until(x, False), True, lambda a, b: choose(a, lambda: _bool(b), lambda: False))
+
+
+def _until(x: Any, decides: bool) -> Any:
+    """What a generator gives, up to the first value that is known and decides; anything else as it is."""
+    if not isinstance(x, GeneratorType):
+        return x
+    given = []
+    for value in x:
+        given.append(value)
+        if not _is_traced(value) and bool(value) is decides:
+            break
+    return given
 
 
 # --- extremes --------------------------------------------------------------------------------------------------
 
 
-def _extreme(name: str, better: Callable[[Any, Any], Any], ufunc: str) -> Callable[..., Any]:
+def _extreme(native: Any, better: Callable[[Any, Any], Any], ufunc: str) -> Callable[..., Any]:
+    name = native.__name__
+
     def pick(a: Any, b: Any) -> Any:
         if _is_int(a) and _is_int(b):
             traced = a if isinstance(a, Traced) else b
@@ -170,6 +190,8 @@ def _extreme(name: str, better: Callable[[Any, Any], Any], ufunc: str) -> Callab
 
     def rule(*args: Any, key: Any = None, **kwargs: Any) -> Any:
         if key is not None or kwargs:
+            if not _is_traced((*args, *kwargs.values())):  # a generator, of which nothing is known
+                return native(*args, key=key, **kwargs)
             raise UnsupportedError(f"{name}() of run-time values takes no key= and no default=", loc=user_loc())
         if len(args) > 1:
             best = args[0]
@@ -177,6 +199,10 @@ def _extreme(name: str, better: Callable[[Any, Any], Any], ufunc: str) -> Callab
                 best = pick(best, other)
             return best
         (items,) = args
+        if isinstance(items, GeneratorType):
+            items = list(items)
+            if not _is_traced(items):
+                return native(items)
         found = elements(items)
         if found is None:
             return rule(*items) if len(items) > 1 else items[0]
@@ -233,7 +259,7 @@ def _number(kind: type) -> Callable[..., Any]:
         if isinstance(x, Mixed) and not args:
             return decide(x, convert) if (one := as_python(x, kind)) is None else one
         if args or not _is_traced(x):
-            if _is_traced(x) or takes(args, {}):
+            if _is_traced(x) or _is_traced(args):
                 parts = [_number(float)(part) for part in (x, *args)]  # two real ones, or a TypeError
                 real, imaginary = (as_traced(part) for part in parts)
                 made = real.trace.op("make_complex", real.value, imaginary.value)
@@ -301,7 +327,7 @@ def _print(*args: Any, **kwargs: Any) -> None:
 BUILTINS: dict[Any, Callable[..., Any]] = {
     isinstance: _isinstance, type: _type, range: TracedRange.make, len: _len, enumerate: _enumerate, zip: _zip,
     reversed: _reversed, list: _listed(list), tuple: _listed(tuple), sum: _sum, any: _any, all: _all,
-    max: _extreme("max", operator.gt, "maximum"), min: _extreme("min", operator.lt, "minimum"), int: _int,
+    max: _extreme(max, operator.gt, "maximum"), min: _extreme(min, operator.lt, "minimum"), int: _int,
     float: _number(float), complex: _number(complex), bool: _bool, round: _round, pow: _pow,
     abs: operator.abs, divmod: divmod, str: _text(str), repr: _text(repr), format: _text(format), print: _print,
 }

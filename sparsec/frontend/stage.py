@@ -52,6 +52,9 @@ _IN_PLACE: dict[type[ast.operator], str] = {
 class _Rewrite(ast.NodeTransformer):
     """Calls, attribute loads and subscript loads go through the staging runtime."""
 
+    def __init__(self) -> None:
+        self._declared: set[int] = set()  # annotations in the body of a class, by identity
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if isinstance(node.func, ast.Name) and node.func.id in _FRAME_BOUND:
             return node
@@ -96,8 +99,17 @@ class _Rewrite(ast.NodeTransformer):
             node.exc = self._at(node.exc, TELL, [ast.copy_location(ast.Lambda(none, node.exc), node.exc)], [])  # type: ignore[assignment]
         return node
 
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        """The annotations of a class stay, as text: dataclasses and named tuples are made of them."""
+        self._declared.update(id(inner) for inner in node.body if isinstance(inner, ast.AnnAssign))
+        return self.generic_visit(node)
+
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
-        """Annotations are not evaluated: they say nothing about the computation."""
+        """Annotations of variables are not evaluated: they say nothing about the computation."""
+        if id(node) in self._declared:
+            node.annotation = ast.copy_location(ast.Constant(ast.unparse(node.annotation)), node.annotation)
+            node.value = None if node.value is None else self.visit(node.value)
+            return node
         if node.value is None:
             return ast.copy_location(ast.Pass(), node)
         return self.visit(ast.copy_location(ast.Assign([node.target], node.value), node))  # type: ignore[no-any-return]

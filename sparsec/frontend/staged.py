@@ -81,7 +81,7 @@ class Runtime:
             return _to_scalar(function, *args)
         if isinstance(function, (type, types.BuiltinFunctionType)):
             builtin = BUILTINS.get(function) or MATH.get(function)
-            if builtin is not None and (function in ALWAYS or takes(args, kwargs)):
+            if builtin is not None and (function in ALWAYS or takes(function, args, kwargs)):
                 return builtin(*args, **kwargs)
             if function in (getattr, setattr, delattr):
                 return self._named_attribute(function, *args)

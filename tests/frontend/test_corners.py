@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 
 import sparsec
+from sparsec.errors import ConcretizationError
 from tests.programs.harness import check
 
 X = np.array([2.0, np.nan, -1.0, 0.5, np.inf])
@@ -55,6 +58,43 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused_as_numpy_refuses(name):
     check(REFUSED[name], lambda: (np.arange(5.0),), "interp")
+
+
+def asks_generators(x):
+    rows = [r - 2 for r in x]
+    later = (1 // k for k in (1, 0))  # the 0 is not reached
+    return (max(r.sum() for r in rows), min(abs(v) for v in x[0]), any(v > 8 for v in x[0]), all(v > 0 for v in x[1]),
+            any(later), max(k * 2 for k in range(3)), max((k for k in range(3)), key=lambda k: -k))
+
+
+def makes_a_class(x):
+    @dataclass
+    class Box:
+        corner: object
+        size: float = 2.0
+
+        def end(self):
+            return self.corner + self.size
+
+    return Box(x).end(), Box(x, 3).end()
+
+
+@pytest.mark.parametrize("program", [asks_generators, makes_a_class])
+def test_python_around_arrays(program):
+    check(program, lambda: (INTS.copy(),), "interp")
+
+
+def test_a_list_that_grows_says_what_to_do():
+    def program(x):
+        found = []
+        for k in range(len(x)):
+            if x[k] > 0:
+                found.append(k)
+        return found
+
+    with pytest.raises(ConcretizationError) as caught:
+        sparsec.jit(program)(np.arange(3.0))
+    assert "fill an array" in caught.value.hint
 
 
 def test_what_numpy_calls_its_errors():

@@ -29,7 +29,8 @@ class Snapshot:
         """Raises CannotStage, with everything restored, if a container has changed."""
         changed = self.restore()
         if changed:
-            raise CannotStage(f"{what} changes a Python {type(changed[0]).__name__}")
+            raise CannotStage(f"{what} changes a Python {type(changed[0]).__name__}",
+                              hint="fill an array that is made before, and count what is in it")
 
     def restore(self) -> list[Any]:
         """Undoes every change; gives the containers that had one."""
