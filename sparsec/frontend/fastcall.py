@@ -288,16 +288,18 @@ def _channels(w: _Writer, place: int, x: ChannelSparse) -> None:
 
 
 def _stored(w: _Writer, place: int) -> None:
-    """An array of a sparse argument: contiguous, and nobody writes to it. Sizes that are free are for INDEX."""
-    spec = w.traced.capture_specs[len(w.arrays)]
+    """An array of a sparse argument: contiguous, and nobody writes to it here. One that can be written to is no
+    constant, of which a program of its own is made. Sizes that are free are for INDEX."""
+    spec, given = w.traced.capture_specs[len(w.arrays)], w.given(len(w.arrays))
     _need(not spec.conflict)
     if w.must_be:
-        w.checks.append([Check.SAME, place, w.ref(w.given(len(w.arrays)))])
+        w.checks.append([Check.SAME, place, w.ref(given)])
         w.arrays.append(place)
         return
+    flags = CONTIGUOUS | (WRITEABLE if given.flags.writeable else 0)
     dtype = np.dtype(spec.dtype)
     axes = [[d if type(d) is int else ANY, ANY] for d in spec.shape]
-    w.checks.append([Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), CONTIGUOUS, CONTIGUOUS,
+    w.checks.append([Check.ARRAY, place, w.ref(np.ndarray), w.ref(dtype), len(axes), CONTIGUOUS | WRITEABLE, flags,
                      dtype.itemsize - 1 if spec.aligned else 0, w.table(axes, 2)])
     w.arrays.append(place)
 

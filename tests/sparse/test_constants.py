@@ -129,6 +129,20 @@ def test_constants_do_not_mix(monkeypatch):
         want[1] = layer(IMAGE, writeable, BIAS)
 
 
+@pytest.mark.skipif(not native.enable(Jitted), reason="this interpreter's calls stay in Python")
+def test_records_of_other_arrays_do_not_serve_constants(monkeypatch):
+    def total(x, w):
+        return nn.conv2d(x, w, padding=1).sum(1)
+
+    _, x, w = CASES["live outputs"]
+    run, fixed = sparsec.jit(total), sparsec.constant(w)
+    want = [run(x, w) for _ in range(3)][-1]
+    monkeypatch.setattr(run._binder, "bind", None)  # no call in Python
+    assert np.array_equal(run(x, w), want)
+    with pytest.raises(TypeError):
+        run(x, fixed)
+
+
 def test_captured_constants():
     first, second = sparsec.constant(WEIGHT), sparsec.constant(2 * WEIGHT)
     held = [first]
