@@ -220,7 +220,7 @@ def _is_int(x: Any) -> bool:
 # --- conversions ----------------------------------------------------------------------------------------------
 
 
-def _single(x: Any, what: str) -> Traced:
+def _single(x: Any) -> Traced:
     """The only element of an array, or a scalar. Raises TypeError for more."""
     array = as_traced(x)
     if array.type.size != 1:
@@ -235,7 +235,7 @@ def _int(x: Any = 0, *args: Any) -> Any:
         return decide(x, _int) if (one := as_python(x, int)) is None else one
     if _is_int(x):
         return x
-    scalar = _single(x, "int()")
+    scalar = _single(x)
     trace = scalar.trace
     if scalar.dtype.kind == "c":
         raise TypeError("int() argument must be a string, a bytes-like object or a real number, not 'complex'")
@@ -265,7 +265,7 @@ def _number(kind: type) -> Callable[..., Any]:
                 made = real.trace.op("make_complex", real.value, imaginary.value)
                 return Traced.scalar(real.trace, made, complex)
             return kind(x, *args)
-        scalar = _single(x, f"{kind.__name__}()")
+        scalar = _single(x)
         if scalar.dtype.kind == "c" and kind is float:
             raise TypeError("float() argument must be a string or a real number, not 'complex'")
         return Traced.scalar(scalar.trace, cast(scalar.trace, scalar.value, target), kind)

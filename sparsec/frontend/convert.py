@@ -50,7 +50,7 @@ def as_traced(x: Any) -> Traced:
     if type(x) in PYTHON_NUMBERS:
         return Traced.scalar(trace, trace.const(x, python_dtype(x)), weak=type(x))
     if isinstance(x, (list, tuple)):
-        return from_sequence(trace, x)
+        return from_sequence(x)
     if isinstance(x, Flat):
         return x.copy()
     if isinstance(x, np.ndarray):
@@ -79,7 +79,7 @@ def capture_sparse(trace: Trace, x: ChannelSparse) -> Traced:
     return captured(trace, x)
 
 
-def from_sequence(trace: Trace, items: Any) -> Traced:
+def from_sequence(items: Any) -> Traced:
     """`np.array(items)` for nested lists and tuples that may hold traced values."""
     from sparsec.frontend.numpy_api.creation import array
 

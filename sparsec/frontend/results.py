@@ -227,7 +227,7 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     if trace.support is not None and not item.is_scalar:
         channels = trace.support.of(item.read())
         if channels is not None:
-            return _sparse(trace, item, channels, arguments, found)
+            return _sparse(trace, item, channels, found)
     if item.is_scalar:
         item.trace.check_open()
         value = item.value
@@ -248,9 +248,7 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     )
 
 
-def _sparse(
-    trace: Trace, item: Traced, channels: Channels, arguments: Sequence[Traced], found: Results
-) -> Sparse:
+def _sparse(trace: Trace, item: Traced, channels: Channels, found: Results) -> Sparse:
     """A result of which only some channels are live."""
     taken = trace.op("take_channels", item.read(), channels.index, axis=channels.axis, fill=None)
     data = _leaf(trace, Traced.fresh(trace, taken), (), found)

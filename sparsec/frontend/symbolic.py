@@ -59,17 +59,6 @@ def as_int(trace: Trace, dim: Dim) -> Any:
     return made
 
 
-def as_dim(trace: Trace, x: Any, low: int = 0, high: Dim | None = None) -> Dim:
-    """An integer, static or traced, as a dim that is known to lie in low..high."""
-    if not isinstance(x, Traced):
-        return int(x)
-    if x.dim is not None:
-        return x.dim
-    if x.dtype.kind not in "iu":
-        raise DTypeError(f"an integer is needed here, not {x.dtype}", loc=user_loc())
-    return symbol_of(cast(trace, as_traced(x).as_scalar().value, I64), low, high)
-
-
 def symbol_of(value: Value, low: int, high: Dim | None) -> Dim:
     """The symbol for an i64 value with these bounds."""
     most = None if high is None else upper_bound(high)

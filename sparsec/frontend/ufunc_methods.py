@@ -161,7 +161,7 @@ def _reduce(
 ) -> Traced:
     """A new array with `axes` folded away."""
     trace = x.trace
-    start = _start(trace, ufunc, initial, loop)
+    start = _start(trace, initial, loop)
     perm = _folding_order(x, axes)
     value = cast(trace, x.read(), loop)
     if where is not True:
@@ -203,7 +203,7 @@ def _folding_order(x: Traced, axes: tuple[int, ...]) -> tuple[int, ...] | None:
     return tuple(next(kept) if p in stays else p for p in whole)
 
 
-def _start(trace: Trace, ufunc: np.ufunc, initial: Any, loop: DType) -> Value | None:
+def _start(trace: Trace, initial: Any, loop: DType) -> Value | None:
     if initial is NO_VALUE or initial is None:
         return None
     if isinstance(initial, PYTHON_NUMBERS):

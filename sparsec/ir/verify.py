@@ -127,7 +127,7 @@ class _Verifier:
             self.check_results(rec, op)
         for result in op.results:
             self.define(result)
-            self.check_storage(rec, op, result)
+            self.check_storage(rec, result)
             self.check_type(result)
         if rec.kind is Kind.CONST:
             self.constants[op.result.name] = op.attrs["value"]
@@ -231,7 +231,7 @@ class _Verifier:
 
     # --- storages ----------------------------------------------------------------------------------------
 
-    def check_storage(self, rec: OpRecord, op: Op, result: Value) -> None:
+    def check_storage(self, rec: OpRecord, result: Value) -> None:
         """An op that computes begins a storage; one that another value began has a version already."""
         if rec.kind in (Kind.VIEW, Kind.UPDATE, Kind.CONTROL) and result.type.ref is not None:
             return

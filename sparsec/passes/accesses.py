@@ -7,10 +7,10 @@ iterations read, or a gather, is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from sparsec.ir.dims import Dim, Poly, symbols
+from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Op, Value, symbol_uses, value_symbols
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import TensorRef, regions_overlap, self_overlaps
@@ -132,13 +132,6 @@ def last_pointwise_reads(op: Op, result: Value) -> set[str]:
 def _alike(a: Access, b: Access) -> bool:
     """Whether iteration i touches the same place in both storages."""
     return a.pointwise and b.pointwise and same_mapping(replace(a, ref=replace(a.ref, storage=b.storage)), b)
-
-
-def symbol_names(dims: Iterable[Dim]) -> Iterator[str]:
-    """Names of the SSA integers that dims depend on."""
-    for dim in dims:
-        if isinstance(dim, Poly):
-            yield from (s.name[1:] for s in symbols(dim) if s.name.startswith("%"))
 
 
 def symbol_reads(op: Op, values: Mapping[str, Value]) -> list[Access]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Op, Value
+from sparsec.ir.graph import Op
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.remarks import Topic, remark
 from sparsec.passes.view_reads import ListPass, Reads, Source
@@ -57,7 +57,7 @@ def _moved(reads: Reads) -> dict[tuple[int, int], Source]:
         if storage not in wanted:
             continue
         source = reads.resolve(value)
-        if source is None or not _stands(reads, source, storage, value, number):
+        if source is None or not _stands(reads, source, storage, number):
             wanted.discard(storage)
             inside = source is None or source.version.storage == storage
             reason = "sees a write in part" if inside else "reads what has been overwritten since"
@@ -70,7 +70,7 @@ def _moved(reads: Reads) -> dict[tuple[int, int], Source]:
     return {at: source for storage in wanted for at, source in found[storage].items()}
 
 
-def _stands(reads: Reads, source: Source, storage: str, value: Value, number: int) -> bool:
+def _stands(reads: Reads, source: Source, storage: str, number: int) -> bool:
     """Whether the elements can be read from `source` by the op at `number`."""
     made = reads.definitions.get(source.version.name)
     if source.version.storage == storage:

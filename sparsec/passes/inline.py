@@ -111,7 +111,7 @@ class _Inliner:
             is_identity_map(where, use.value.type.shape, shape) for where, use in zip(maps, uses) if where
         ):
             return False
-        if not self._pays(op, uses, maps):
+        if not self._pays(op, uses):
             remark(Topic.MEMORY, "computing it where it is read would be more work", op, op.result.storage)
             return False
         if not all(_can_be_seen(op, where, use) for where, use in zip(maps, uses)):
@@ -144,7 +144,7 @@ class _Inliner:
             return None
         return index_map(use.value.ref, use.value.type.shape, op.result.ref, op.result.type.shape)
 
-    def _pays(self, op: Op, uses: Sequence[_Use], maps: Sequence[IndexMap | None]) -> bool:
+    def _pays(self, op: Op, uses: Sequence[_Use]) -> bool:
         seen = {(use.value.ref, use.value.type.shape) for use in uses}
         total: Dim = 0
         for _, shape in seen:
@@ -169,7 +169,7 @@ class _Inliner:
             base = self.reads.base(value)
             source = Source(base if base is not None else value, compose(where, value.ref))
             like = Value(value.name, TensorType(value.type.dtype, shape))
-            seen, views = self._view(value, source, like, op)
+            seen, views = self._view(source, like, op)
             new += views
             operands.append(seen)
         result = Value(self.reads.names.fresh(f"{op.result.name}.at"), TensorType(op.result.type.dtype, shape))
@@ -179,7 +179,7 @@ class _Inliner:
         self.before.setdefault(node.position, []).extend([node, *reversed(new)])
         return result
 
-    def _view(self, value: Value, source: Source, like: Value, op: Op) -> tuple[Value, list[Op]]:
+    def _view(self, source: Source, like: Value, op: Op) -> tuple[Value, list[Op]]:
         seen, views = self.reads.view(source, like, op)
         for view in views:
             self.reads.definitions[view.result.name] = view

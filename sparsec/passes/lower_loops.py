@@ -33,6 +33,7 @@ from sparsec.passes.fold_parts import PARTS, fold_parts, worth_parts
 from sparsec.passes.groups import is_pairwise
 from sparsec.passes.lanes import Lanes, in_blocks, lane_count
 from sparsec.passes.lower_kernel import KernelWriter
+from sparsec.passes.op_cost import looks_at_index
 
 NOTHING: Mapping[str, Expr] = MappingProxyType({})
 
@@ -409,7 +410,7 @@ class _LoopNest:
                for op in self.reductions for r in (record(op.name),)):
             return True
         maps = [op for op in self.ops if record(op.name).kind is Kind.MAP]
-        return any(record(op.name).looks is None and _looks_at_index(op) for op in maps)
+        return any(record(op.name).looks is None and looks_at_index(op) for op in maps)
 
 
 def _counts(op: Op) -> bool:
@@ -419,23 +420,6 @@ def _counts(op: Op) -> bool:
     cells = tuple(Var(f"acc{n}", x.dtype) for n, x in enumerate(fold.init(dtype, op.attrs)))
     position = Var("position", I64)
     return any(e == position for x in fold.step(S, cells, Var("x", dtype), position) for e in walk_exprs(x))
-
-
-def _looks_at_index(op: Op) -> bool:
-    """A trial lowering on names that occur nowhere else."""
-    rec = record(op.name)
-    marks = tuple(Var(f"axis{n}", I64) for n in range(len(op.result.type.shape)))
-    seen: list[Expr] = []
-
-    def read(position: int) -> Callable[..., Expr]:
-        def load(*at: Expr, given: tuple[Expr, Any] | None = None) -> Expr:
-            if position not in rec.pointwise:
-                seen.extend(at)
-            return Var(f"operand{position}", op.operands[position].type.dtype)
-        return load
-
-    seen.append(rec.lower(S, marks, [read(n) for n in range(len(op.operands))], **op.attrs))
-    return any(e in marks for x in seen for e in walk_exprs(x))
 
 
 class _OnePoint:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sparsec.ir.dims import Dim, evaluate, product, symbols
-from sparsec.ir.graph import Func, Op, Region, Value
+from sparsec.ir.graph import Func, Op, Value
 from sparsec.ir.limits import Limits
 from sparsec.ir.ops.control import FIXED_OPERANDS
 from sparsec.ir.ops.record import Kind, record
@@ -130,12 +130,12 @@ class _Traffic:
         computed = {r.name for inner in region.ops if not _is_place(inner) for r in inner.results}
         shown = {value.name: outside for value, outside in zip(region.yields, op.results)}
         for inner in region.ops:
-            for value, item, most in self._items(inner, region, computed, shown):
+            for value, item, most in self._items(inner, computed, shown):
                 if value.storage not in self.numbers:
                     yield self._count(inner, item, most, inside, turns)
 
     def _items(
-        self, op: Op, region: Region, computed: set[str], shown: Mapping[str, Value]
+        self, op: Op, computed: set[str], shown: Mapping[str, Value]
     ) -> Iterator[tuple[Value, Access, Dim | None]]:
         """(value, access, the most elements that it touches or None for all) for what an op moves, reads first."""
         rec = record(op.name)

@@ -38,7 +38,7 @@ def _row(op: Op, known: set[str], whole: str) -> ChannelReport:
     operands = (*op.operands, *(v for region in op.regions for v in region.yields))
     parents = tuple(dict.fromkeys(v.name for v in operands if v.name in known))
     place = (op.loc.file, op.loc.line) if op.loc is not None else ("", 0)
-    channels = "" if whole else _channels(op, value)
+    channels = "" if whole else _channels(value)
     return ChannelReport(value.name, op.name, *place, channels, _index(op, value), parents, whole)
 
 
@@ -46,7 +46,7 @@ def _argument(value: Value) -> ChannelReport:
     return ChannelReport(value.name, "argument", "", 0, type_to_text(value.type), "", ())
 
 
-def _channels(op: Op, value: Value) -> str:
+def _channels(value: Value) -> str:
     if value.type.channels is not None:
         channels = value.type.channels
         return f"{_bound(value.type.shape[channels.axis])} of {channels.full} @{channels.index.removeprefix('%')}"
