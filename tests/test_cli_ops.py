@@ -29,7 +29,7 @@ def test_status_of_functions():
     status = {f.name: f.status for f in functions()}
     assert status["add"] == status["concatenate"] == status["linalg.norm"] == "supported"
     assert status["unique_all"] == status["linalg.svd"] == "refused"
-    assert status["packbits"] == "not supported"
+    assert status["roots"] == "not supported"
     assert "save" not in status and "float32" not in status
 
 
