@@ -20,7 +20,7 @@ def failing(monkeypatch):
         def run(args):
             raise error
 
-        command = SimpleNamespace(add_parser=lambda subparsers: subparsers.add_parser("doctor"), run=run)
+        command = SimpleNamespace(add_arguments=lambda parser: None, run=run, __doc__="")
         monkeypatch.setattr(main.importlib, "import_module", lambda name: command)
 
     return raising
@@ -30,8 +30,8 @@ def failing(monkeypatch):
 def test_every_command_has_its_module(name):
     module = importlib.import_module(f"sparsec.cli.{name}")
     assert callable(module.run)
-    parser = module.add_parser(argparse.ArgumentParser().add_subparsers())
-    assert isinstance(parser, argparse.ArgumentParser)
+    module.add_arguments(argparse.ArgumentParser())
+    assert module.__doc__.startswith(f"`sparsec {name}`")
 
 
 @pytest.mark.parametrize("name", list(main.COMMANDS))
@@ -51,7 +51,13 @@ def test_help_lists_every_command_and_imports_none(capsys, monkeypatch):
     assert all(name in out for name in main.COMMANDS)
 
 
-@pytest.mark.parametrize("words", [[], ["nonsense"], ["--nonsense"], ["doctor", "--nonsense"]])
+def test_no_words_are_answered_with_the_help(capsys):
+    assert main.main([]) == 2
+    err = capsys.readouterr().err
+    assert all(text in err for text in ("usage: sparsec", *main.COMMANDS))
+
+
+@pytest.mark.parametrize("words", [["nonsense"], ["--nonsense"], ["doctor", "--nonsense"]])
 def test_wrong_usage(words, capsys):
     with pytest.raises(SystemExit) as ended:
         main.main(words)

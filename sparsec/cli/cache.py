@@ -7,22 +7,16 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from sparsec.config import settings
 from sparsec.runtime.cache import DiskCache, disk_cache
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_arguments", "run"]
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds the subcommand."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "cache", help="show or clear the compiled code that is kept between runs", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
     parser.add_argument("action", choices=("info", "clear"), nargs="?", default="info")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

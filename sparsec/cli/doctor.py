@@ -21,7 +21,7 @@ from sparsec.errors import ConfigError, DeviceNotFound
 from sparsec.runtime import cpu_probe, devices
 from sparsec.runtime.isolate import run_script
 
-__all__ = ["Report", "add_parser", "examine", "run"]
+__all__ = ["Report", "add_arguments", "examine", "run"]
 
 _CPU_TIMEOUT = 60.0  # a cold disk may need long to load LLVM
 
@@ -48,13 +48,9 @@ class Report:
         return not self.cpu["problem"]
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds `doctor` to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "doctor", help="show what sparsec finds on this machine", description=__doc__
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -30,22 +30,15 @@ from sparsec.ir.text import parse_types
 from sparsec.ir.types import TensorType
 from sparsec.sparse.channel import ChannelSparse
 
-__all__ = ["add_function", "add_parser", "example_arguments", "jitted", "load_function", "run", "static_arguments",
+__all__ = ["add_function", "add_arguments", "example_arguments", "jitted", "load_function", "run", "static_arguments",
            "write_out"]
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds `dump` to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "dump",
-        help="show the stages of a compiled Python function",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
     add_function(parser)
     parser.add_argument("--stage", default="trace", help=f"{', '.join(STAGES)}, the name of a pass, or all")
     parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
-    return parser
 
 
 def add_function(parser: argparse.ArgumentParser) -> None:

@@ -13,19 +13,14 @@ The spec is that of `sparsec dump`. The function is traced and compiled, not run
 from __future__ import annotations
 
 import argparse
-from typing import Any
 
 from sparsec.cli.dump import add_function, example_arguments, jitted, static_arguments, write_out
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_arguments", "run"]
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds `explain` to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "explain", help="show what each line of a function becomes", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
     add_function(parser)
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="everything, for programs")
@@ -33,7 +28,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     form.add_argument("--dot", action="store_true", help="the graph for Graphviz")
     form.add_argument("--picture", action="store_true", help="the channel flow as SVG")
     parser.add_argument("-o", "--output", metavar="FILE", help="write there instead of printing")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """The `sparsec` command: finds the subcommand, runs it, and turns an error into a message and a status.
 
-A subcommand is a module of this folder with `add_parser(subparsers)`, which returns the parser it adds, and
-`run(args) -> int`, the exit status. It is named in `COMMANDS` and imported only when it is the one asked for,
-so that `sparsec doctor` works where the compiler cannot even be imported.
+A subcommand is a module of this folder with `add_arguments(parser)` and `run(args) -> int`, the exit status; its
+docstring is its help. It is named in `COMMANDS` and imported only when it is the one asked for, so that
+`sparsec doctor` works where the compiler cannot even be imported.
 
 Exit status: 0 done, 1 an error that sparsec reports or the user's function raises, 2 wrong usage, 130 interrupted.
 """
@@ -40,6 +40,9 @@ _DEBUG_HELP = "show the Python traceback of an error"
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line `argv` (by default the process's own) and returns the exit status."""
     words = sys.argv[1:] if argv is None else list(argv)
+    if not words:
+        _parser(None).print_help(sys.stderr)
+        return 2
     args = _parser(_command_in(words)).parse_args(words)
     try:
         status = args.run(args)
@@ -73,21 +76,24 @@ def _command_in(words: Sequence[str]) -> str | None:
 
 def _parser(command: str | None) -> argparse.ArgumentParser:
     """A parser that knows every subcommand by name and only `command` in full."""
-    parser = argparse.ArgumentParser(prog="sparsec", description="A tensor compiler for NumPy-style Python.")
+    parser = argparse.ArgumentParser(prog="sparsec", description="A tensor compiler for NumPy-style Python.",
+                                     epilog="`sparsec COMMAND --help` says more, with examples.")
     parser.add_argument("--version", action="version", version=f"sparsec {_version()}")
     parser.add_argument("--debug", action="store_true", help=_DEBUG_HELP)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name, text in COMMANDS.items():
         if name == command:
-            _add_in_full(name, subparsers)
+            _add_in_full(name, text, subparsers)
         else:
             subparsers.add_parser(name, help=text)
     return parser
 
 
-def _add_in_full(name: str, subparsers: Any) -> None:
+def _add_in_full(name: str, text: str, subparsers: Any) -> None:
     module = importlib.import_module(f"sparsec.cli.{name}")
-    parser = module.add_parser(subparsers)
+    parser = subparsers.add_parser(
+        name, help=text, description=module.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.add_arguments(parser)
     parser.set_defaults(run=module.run)
     # Accepted after the subcommand too; without SUPPRESS, its default would undo one given before.
     parser.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=_DEBUG_HELP)

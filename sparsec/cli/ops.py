@@ -25,7 +25,7 @@ from sparsec.frontend.methods import PROPERTIES
 from sparsec.frontend.ufuncs import COMPOSITE, OP_OF_UFUNC
 from sparsec.ir.ops.record import REGISTRY, OpRecord
 
-__all__ = ["Function", "add_parser", "functions", "markdown", "methods", "run"]
+__all__ = ["Function", "add_arguments", "functions", "markdown", "methods", "run"]
 
 assert _tracing
 
@@ -91,17 +91,10 @@ class Function:
     note: str = ""
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds `ops` to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "ops",
-        help="list the ops of the IR and the NumPy functions that are supported",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
     parser.add_argument("name", nargs="?", help="one op, NumPy function or array method")
     parser.add_argument("--format", choices=["table", "markdown"], default="table")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

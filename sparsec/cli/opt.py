@@ -12,7 +12,6 @@ import argparse
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from sparsec.errors import ArgumentError, SparsecError, VerifyError
 from sparsec.ir.forms import Form, check_form
@@ -22,15 +21,11 @@ from sparsec.ir.verify import verify
 from sparsec.passes.base import Pass, run_pipeline
 from sparsec.passes.pipeline import PASSES, parse_pipeline
 
-__all__ = ["add_parser", "read_functions", "run"]
+__all__ = ["add_arguments", "read_functions", "run"]
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds `opt` to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "opt", help="run passes over the text of the IR", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
     add = parser.add_argument
     add("file", nargs="?", help="a file of functions, `-` for standard input")
     add("-p", "--passes", default="", metavar="SPEC", help="pass,pass{option=value} or `default`")
@@ -39,7 +34,6 @@ def add_parser(subparsers: Any) -> argparse.ArgumentParser:
     add("--verify-each", action="store_true", help="check the IR and its form after each pass")
     add("--time", action="store_true", help="say on stderr how long each pass took")
     add("--list", action="store_true", help="list the passes and their options")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -25,25 +25,19 @@ from sparsec.ir.interp import interpret
 from sparsec.ir.tensorref import TensorRef, span
 from sparsec.ir.verify import verify
 
-__all__ = ["add_parser", "random_arguments", "run"]
+__all__ = ["add_arguments", "random_arguments", "run"]
 
 _DEFAULT_DIM = 5
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds `run` to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "run", help="run a function from the text of the IR", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
     add = parser.add_argument
     add("file", help="a file with one function, `-` for standard input")
     add("--args", metavar="FILE.npz", help="the arguments; random ones by default")
     add("--seed", type=int, default=0, help="of the random arguments")
     add("--dim", action="append", default=[], metavar="N=SIZE", help="the value of a symbolic dim")
-    add("--backend", choices=["interp"], default="interp", help="what runs it")
     add("--out", metavar="FILE.npz", help="save results and written storages")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:

@@ -20,18 +20,13 @@ from sparsec.cli.dump import add_function, example_arguments, jitted, static_arg
 from sparsec.errors import ArgumentError
 from sparsec.frontend.tune import Trial, tune
 
-__all__ = ["add_parser", "run"]
+__all__ = ["add_arguments", "run"]
 
 
-def add_parser(subparsers: Any) -> argparse.ArgumentParser:
-    """Adds `tune` to the command line."""
-    parser: argparse.ArgumentParser = subparsers.add_parser(
-        "tune", help="search for faster code and keep it", description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the subcommand takes."""
     add_function(parser)
     parser.add_argument("--seconds", type=float, default=0.2, help="of measuring, for each candidate")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
