@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import sparsec
 from sparsec.codegen.legalize import legalize
 from sparsec.codegen.llvm import llvm_text
 from sparsec.codegen.target import CPU, MALI, OPENCL
@@ -155,6 +156,21 @@ def test_huge_arguments_leave_their_neighbours_alone(name, dtype):
     same_bits(got[usual], plain[usual])
     off = distance(got, true_values(name, [mixed]), dtype)
     assert off.max() <= 2
+
+
+def test_arguments_that_are_computed_are_kept():
+    def turned(x, y):
+        return given(x / y, x + y)
+
+    def given(quotient, total):
+        return np.sin(quotient) - np.cos(quotient) * np.sin(total)
+
+    rng = np.random.default_rng(6)
+    x, y = rng.uniform(-9, 9, 700).astype(F32), rng.uniform(0.1, 3, 700).astype(F32)
+    for far in ([], [0, 255, 256, 699]):
+        x[far] = [1e9, -np.inf, 3e6, np.nan][: len(far)]
+        same_bits(sparsec.jit(turned)(x, y), sparsec.jit(given)(x / y, x + y))
+    assert sparsec.jit(turned).lower(x, y).as_text("legal").count("alloc %kept") == 1
 
 
 def functions_left(legal):

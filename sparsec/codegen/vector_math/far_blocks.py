@@ -7,7 +7,8 @@
                                            else { for i in ... { formulas only } }
                                          }
 
-Both bodies give the same value wherever the formula holds, so that no result depends on its neighbours.
+Both bodies give the same value wherever the formula holds, so that no result depends on its neighbours. Arguments
+that take a while to compute are kept from the look ahead: `%kept[i - b] = a / c`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ from typing import TYPE_CHECKING, TypeGuard
 from sparsec.ir.loop_rewrite import nodes
 from sparsec.ir.loop_verify import INDEPENDENT
 from sparsec.ir.loops import (
+    Alloc,
     Apply,
     Assign,
     Body,
+    Buffer,
     Const,
     Expr,
     For,
@@ -48,6 +51,11 @@ __all__ = ["split"]
 #: Iterations that are looked over before they are run: the arguments stay in the nearest cache.
 BLOCK = 256
 
+#: What takes no longer than a store and a load.
+_QUICK = ("add", "sub", "mul", "fma", "neg", "abs", "cast", "min", "max", "select")
+
+_LINE = 64  # bytes
+
 #: A loop that is shorter gains nothing from vectors.
 SHORTEST = 16
 
@@ -59,10 +67,13 @@ def split(loop: For, expander: Expander) -> For | None:
         return None
     first, end = expander.fresh("block", I64), expander.fresh("end", I64)
     mark = expander.fresh("far", BOOL)
-    part = replace(loop, start=first, stop=end)
-    look = replace(part, body=(*lets, *_marks(loop, mark, expander)), bind="seq")
+    kept = _kept(loop, lets, first, expander)
+    part = replace(loop, start=first, stop=end, body=tuple(kept[id(s)][1] if id(s) in kept else s for s in loop.body))
+    ahead = tuple(new for stmt in lets for new in (stmt, *kept.get(id(stmt), ())[:1]))
+    look = replace(part, body=(*ahead, *_marks(loop, mark, expander)), bind="seq")
     body: Body = (
         Let(end, S.min(S.add(first, index(BLOCK)), loop.stop)),
+        *(Alloc(Buffer(put.buffer, put.value.dtype, BLOCK, "private", "rw", _LINE)) for put, _ in kept.values()),
         Mut(mark, const(False, BOOL)),
         *expander.body((look,), near=True),
         If(mark, (expander.plain(part, near=False),), (expander.plain(part, near=True),)),
@@ -79,6 +90,19 @@ def _marks(loop: For, mark: Var, expander: Expander) -> Body:
     for var, _ in args:
         found = S.logical_or(found, far(var))
     return (*(Let(var, arg) for var, arg in args), Assign(mark, found))
+
+
+def _kept(loop: For, lets: Body, first: Var, expander: Expander) -> dict[int, tuple[Store, Let]]:
+    """By the identity of statements of the look ahead whose values are kept: what keeps one, and what finds it."""
+    arguments = {arg.name for arg in _arguments(loop) if isinstance(arg, Var)}
+    found: dict[int, tuple[Store, Let]] = {}
+    place = S.sub(loop.var, first)
+    for stmt in lets:
+        slow = isinstance(stmt, Let) and any(isinstance(n, Apply) and n.fn not in _QUICK for n in nodes(stmt.value))
+        if isinstance(stmt, Let) and stmt.var.name in arguments and slow and stmt.var.dtype.kind == "f":
+            buffer = expander.fresh("kept", stmt.var.dtype).name
+            found[id(stmt)] = Store(buffer, place, stmt.var), Let(stmt.var, Load(buffer, place, stmt.var.dtype))
+    return found
 
 
 def _arguments(loop: For) -> list[Expr]:
