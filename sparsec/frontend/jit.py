@@ -92,6 +92,9 @@ class Jitted(CallTarget, Generic[P, R]):
     def __reduce__(self) -> str:
         return str(self.__dict__["__qualname__"])  # copied and pickled by name, as functions are
 
+    def __repr__(self) -> str:
+        return f"<sparsec.jit of {getattr(self, '__qualname__', self._fn)}>"
+
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         """Methods: `@sparsec.jit` inside a class."""
         return self if instance is None else functools.partial(self, instance)
