@@ -64,7 +64,8 @@ def asks_generators(x):
     rows = [r - 2 for r in x]
     later = (1 // k for k in (1, 0))  # the 0 is not reached
     return (max(r.sum() for r in rows), min(abs(v) for v in x[0]), any(v > 8 for v in x[0]), all(v > 0 for v in x[1]),
-            any(later), max(k * 2 for k in range(3)), max((k for k in range(3)), key=lambda k: -k))
+            any(later), np.fromiter((v * 2 for v in x[0]), float), np.fromiter(range(9), "i2", count=3),
+            max(k * 2 for k in range(3)), max((k for k in range(3)), key=lambda k: -k))
 
 
 def makes_a_class(x):

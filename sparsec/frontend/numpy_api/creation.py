@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -246,6 +247,15 @@ def literal(trace: Trace, values: np.ndarray) -> Traced:
     flat = values.ravel().tolist()
     const = trace.const(flat[0] if values.size == 1 else tuple(flat), values.dtype, values.shape)
     return Traced.fresh(trace, trace.op("copy", const))
+
+
+@implements(np.fromiter, creates=True)
+def fromiter(iter: Iterable[Any], dtype: Any, count: int = -1, *, like: Any = None) -> Traced:
+    """The numbers that an iterable gives, which is gone over while tracing."""
+    found = list(itertools.islice(iter, count if count >= 0 else None))
+    if len(found) < count:
+        raise ValueError(f"iterator too short: Expected {count} but iterator had only {len(found)} items.")
+    return array(found, dtype)
 
 
 @implements(np.array, creates=True)
