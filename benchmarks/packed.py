@@ -4,8 +4,8 @@
 
 One image, float32, one thread, as many outputs as inputs; `live` is half of both, the inputs by an index known at run
 time, summed over channels so that a plain array comes back. Values are compared first. Shown are minima over
-interleaved rounds in microseconds, how many times faster the constant is, and megabytes of its copy. --cold: megabytes that are
-written between calls, so that weights come from memory.
+interleaved rounds in microseconds, how many times faster the constant is, and megabytes of its copy. --cold:
+megabytes that are written between calls, so that weights come from memory.
 """
 
 from __future__ import annotations

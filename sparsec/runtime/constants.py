@@ -18,7 +18,7 @@ __all__ = ["fixed", "is_constant", "packed"]
 
 Array = np.ndarray[Any, Any]
 
-#: Bytes that packed copies are aligned to.
+#: Bytes that constants and their copies are aligned to.
 _ALIGN = 64
 
 
@@ -36,7 +36,11 @@ def fixed(x: Array) -> Array:
     """A constant with the elements of an array, in C order; the very array if it is one."""
     if is_constant(x):
         return x
-    made = np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape) if x.size else np.zeros(x.shape, x.dtype)
+    memory = _memory(x.size, x.dtype)
+    memory.reshape(x.shape)[...] = x
+    # Nobody can make an array over a read-only buffer writeable.
+    made = np.frombuffer(memory.view(np.uint8).data.toreadonly(), x.dtype) if x.size else memory
+    made = made.reshape(x.shape)
     made.flags.writeable = False
     number = id(made)
     _KNOWN[number] = _Known(weakref.ref(made, lambda _: _KNOWN.pop(number, None)))
@@ -62,7 +66,7 @@ def packed(x: Array, columns: int, block: int) -> Array:
 def _packed(rows: Array, block: int) -> Array:
     count, columns = rows.shape
     blocks = -(-count // block)
-    made = _aligned(blocks * columns * block, rows.dtype).reshape(blocks, columns, block)
+    made = _memory(blocks * columns * block, rows.dtype).reshape(blocks, columns, block)
     full = count // block
     made[:full] = rows[: full * block].reshape(full, block, columns).transpose(0, 2, 1)
     if full < blocks:
@@ -72,7 +76,8 @@ def _packed(rows: Array, block: int) -> Array:
     return made
 
 
-def _aligned(size: int, dtype: np.dtype[Any]) -> Array:
+def _memory(size: int, dtype: np.dtype[Any]) -> Array:
+    """A flat array, aligned."""
     memory = np.empty(size * dtype.itemsize + _ALIGN, np.uint8)
     start = -memory.ctypes.data % _ALIGN
     return memory[start : start + size * dtype.itemsize].view(dtype)

@@ -360,18 +360,19 @@ class _Product:
         return decided(map_exprs(made, simplify), rest=narrowed)
 
     def _asking(self, stmt: Stmt, block: int, others: tuple[For, ...]) -> Body:
-        """A statement; if it looks up a live input, each row of an image then asks for a part of what the next block
-        has for that input: what an index leaves out breaks the pattern by which caches read ahead."""
-        if not isinstance(stmt, Let) or stmt.var.dtype != I64 or not _is_entry(stmt.value, self.nest.body):
+        """A statement; if it looks up a live input, each of several rows then asks for a part of what the next block
+        has for that input: what an index leaves out breaks the pattern by which caches read ahead. (Where there is no
+        other row, memory has no time to spare.)"""
+        rows = next((loop for loop in reversed(others) if turns_of(loop) != range(1)), None)
+        looks_up = isinstance(stmt, Let) and stmt.var.dtype == I64 and _is_entry(stmt.value, self.nest.body)
+        if rows is None or not isinstance(stmt, Let) or not looks_up:
             return (stmt,)
         steps = (_stride(load.index, stmt.var) for load in _loads_of(self.nest.body, self.weight.name))
         apart = block * max((step for step in steps if step), default=0)
-        rows = next((loop for loop in reversed(others) if turns_of(loop) != range(1)), None)
         line = ALIGN // self.weight.dtype.itemsize
-        each = -(-apart // (line * len(turns_of(rows) or (0,)))) if rows is not None else -(-apart // line)
-        at = S.add(S.mul(S.add(_FIRST, index(block)), index(self.columns)), S.mul(stmt.var, index(apart)))
-        if rows is not None:
-            at = S.add(at, S.mul(rows.var, index(each * line)))
+        each = -(-apart // (line * len(turns_of(rows) or (0,))))
+        next_block = S.mul(S.add(_FIRST, index(block)), index(self.columns))
+        at = S.add(next_block, S.add(S.mul(stmt.var, index(apart)), S.mul(rows.var, index(each * line))))
         return (stmt, *(Prefetch(self.weight.name, S.add(at, index(k * line))) for k in range(each)))
 
     def _packed_reads(self, block: int) -> Callable[[Expr], Expr]:
