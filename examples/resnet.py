@@ -6,6 +6,7 @@ compared with is masked: the same numbers, zeros in the pruned channels.
 
     python -m examples.resnet                       # ResNet-18 at 224 x 224, ratios 0.3, 0.5 and 0.7
     python -m examples.resnet --network mobilenet --ratios 0.5
+    python -m examples.resnet --constant            # weights that stay as they are may be kept in a second order
 """
 
 from __future__ import annotations
@@ -42,11 +43,14 @@ def measure(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, float
 
 
 def compare(
-    forward: Callable[..., Any], params: Any, image: np.ndarray, ratio: float, shared: bool, rounds: int
+    forward: Callable[..., Any], params: Any, image: np.ndarray, ratio: float, shared: bool, rounds: int,
+    constant: bool = False,
 ) -> bool:
     """Prints one row of the table; False if values differ."""
     pruned = networks.prune(params, ratio, shared)
     sparse, dense = networks.arguments(pruned), networks.arguments(networks.masked(pruned))
+    if constant:
+        sparse = sparsec.constant(sparse)
     run = sparsec.jit(forward)
     mine, whole = run(image, sparse), run(image, dense)
     error = float(np.abs(mine - whole).max() / np.abs(whole).max())
@@ -71,6 +75,7 @@ def main() -> int:
     parser.add_argument("--ratios", default="0.3,0.5,0.7", help="parts of the channels that go")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--constant", action="store_true", help="nobody writes to the sparse network's parameters")
     args = parser.parse_args()
     make, forward = NETWORKS[args.network]
     image = np.random.default_rng(1).normal(size=(1, 3, args.size, args.size)).astype(np.float32)
@@ -79,7 +84,7 @@ def main() -> int:
     print("pruned  indexes  equal   dense ms  sparse ms   faster  dense MB sparse MB    part  weights copied")
     ratios = [float(r) for r in args.ratios.split(",")]
     good = [
-        compare(forward, params, image, ratio, shared, args.rounds)
+        compare(forward, params, image, ratio, shared, args.rounds, args.constant)
         for ratio in ratios for shared in ((True, False) if ratio == 0.5 else (True,))
     ]  # fmt: skip
     print("\nMB: planned temporaries, parameters and results. `f.memory_analysis(...)` and `f.cost_analysis(...)` "
