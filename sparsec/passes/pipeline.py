@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sparsec.passes.balance import Balance
 from sparsec.passes.base import Pass, parse_spec
 from sparsec.passes.both_products import BothProducts
 from sparsec.passes.canonicalize import Canonicalize
@@ -66,6 +67,7 @@ DEFAULT: tuple[Pass, ...] = (
     Cse(),
     Dce(),
     SplitStrides(),
+    Balance(),
     Linearize(),
     Fuse(),
     Forward(),
@@ -87,7 +89,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
     Unfuse, Canonicalize, Fold, Cse, Dce, Dots, WholeWrites, Propagate, ThroughIndex, CompressPatterns,
     ReorderFilters, ShareLoads, LayOutPlanes, ResolveViews, OrderAxes, SkipCopies, Dissolve, Inline, MaskedWrites,
-    BothProducts, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
+    Balance, BothProducts, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
 )}
 
 
