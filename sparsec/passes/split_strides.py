@@ -1,19 +1,26 @@
-"""A convolution with strides reads an image that is taken apart by them.
+"""A convolution reads an image that is taken apart by its strides, or by the columns of its window.
 
     %y = conv2d %x, %w {stride=[2, 2], …}     ->     %p = phases %x {stride=[2, 2], …}
                                                      %y = conv2d %p, %w {stride=[2, 2], extent=[56, 56], …}
 
-What neighbouring outputs read at one tap are then neighbours too, so that a vector of them is one load. One pass over
-the input pays for it; the phases that no tap reads are left out. The weights stay as they are.
+    %y = conv2d %x, %w {padding=…, …}         ->     %p = tap_columns %x {taps=3, padding=…, …}
+                                                     %y = conv2d %p, %w {columns=true, extent=[14, 14], …}
+
+What neighbouring outputs read at one tap are then neighbours too, so that a vector of them is one load; with columns
+it is so at the edges of the image as well, and no tap has to be asked for. One pass over the input pays for it, and
+columns are made where many outputs share them; the phases that no tap reads are left out. The weights stay as they
+are.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from itertools import chain
+from typing import Any, ClassVar
 
 from sparsec.ir.builder import Names
-from sparsec.ir.dims import Poly
+from sparsec.ir.dims import Poly, product, upper_bound
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value
 from sparsec.ir.ops.record import record
@@ -21,6 +28,16 @@ from sparsec.passes.base import Pass
 from sparsec.passes.rebuild import all_names
 
 __all__ = ["SplitStrides"]
+
+#: A tap that may lie outside of the image is a masked load, for some outputs together: so many of them, of all
+#: outputs, take longer than to write one element of the columns.
+_ASKED = 400
+
+#: Pixels that are computed side by side: those that share them with the first or last rows are asked for all taps.
+_BLOCK = 32
+
+#: Bytes that a core surely has in a cache of its own.
+_CACHE = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -43,24 +60,71 @@ def _op(op: Op, names: Names) -> tuple[Op, ...]:
     if op.regions:
         regions = tuple(Region(r.params, _ops(r.ops, names), r.yields) for r in op.regions)
         return (replace(op, regions=regions),)
-    if not {"stride", "extent"} <= set(record(op.name).attrs) or not record(op.name).once:
+    if not {"stride", "extent", "columns"} <= set(record(op.name).attrs) or op.attrs["extent"]:
         return (op,)
     image, weight, *lists = op.operands
-    stride = op.attrs["stride"]
-    if op.attrs["extent"] or stride == (1, 1) or any(isinstance(d, Poly) for d in image.type.shape[2:]):
+    if any(isinstance(d, Poly) for d in image.type.shape[2:]):
         return (op,)
     extent = tuple(int(d) for d in image.type.shape[2:])  # type: ignore[arg-type]
-    taps = tuple(int(d) for d in weight.type.shape[2:])  # type: ignore[arg-type]
-    taken = tuple(map(_phases, taps, stride, op.attrs["dilation"], op.attrs["padding"]))
-    outputs = tuple(int(d) for d in op.result.type.shape[2:])  # type: ignore[arg-type]
-    size = tuple(max(-(-length // step), count) for length, step, count in zip(extent, stride, outputs))
-    shape = (*image.type.shape[:2], *taken, *size)
-    planes = Value(names.fresh(f"{image.name}.phases"), replace(image.type.fresh(), shape=shape))
-    attrs = {"stride": stride, "size": size, "taken": taken, "extent": extent}
-    apart = Op("phases", (image,), (planes,), attrs, (), op.loc)
-    return apart, replace(op, operands=(planes, weight, *lists), attrs={**op.attrs, "extent": extent})
+    phases = _phases(op, extent)
+    apart = _columns(op, extent, _elements(phases)) or phases
+    if apart is None:
+        return (op,)
+    name, taken, attrs = apart
+    shape = (*image.type.shape[:2], *taken, *attrs["size"])
+    made = Value(names.fresh(f"{image.name}.{name}"), replace(image.type.fresh(), shape=shape))
+    first = Op(name, (image,), (made,), {**attrs, "extent": extent}, (), op.loc)
+    after = {**op.attrs, "extent": extent, "columns": name == "tap_columns"}
+    return first, replace(op, operands=(made, weight, *lists), attrs=after)
 
 
-def _phases(taps: int, stride: int, dilation: int, padding: tuple[int, int]) -> int:
+_Apart = tuple[str, tuple[int, int], dict[str, Any]]  # an op, the axes that it adds, and its attributes
+
+
+def _phases(op: Op, extent: tuple[int, ...]) -> _Apart | None:
+    stride = op.attrs["stride"]
+    if stride == (1, 1):
+        return None
+    taken = tuple(map(_taken, _taps(op), stride, op.attrs["dilation"], op.attrs["padding"]))
+    size = tuple(max(-(-length // step), count) for length, step, count in zip(extent, stride, _outputs(op)))
+    return "phases", taken, {"stride": stride, "size": size, "taken": taken}  # type: ignore[return-value]
+
+
+def _columns(op: Op, extent: tuple[int, ...], otherwise: int) -> _Apart | None:
+    """Where questions at the edges, which small images are all made of, cost more than to write more elements than
+    `otherwise`, and these stay in a cache."""
+    (rows, taps), (height, width) = _taps(op), _outputs(op)
+    stride, dilation, padding = (op.attrs[name] for name in ("stride", "dilation", "padding"))
+    taken = _taken(rows, stride[0], dilation[0], (0, 0))
+    reach = (height - 1) * stride[0] + (rows - 1) * dilation[0] + 1
+    size = (-(-reach // stride[0]), width)
+    image, made = (upper_bound(product(value.type.shape[:2])) for value in (op.operands[0], op.result))
+    if image is None or made is None or not any(chain.from_iterable(padding)):
+        return None
+    window = {"taps": taps, "stride": stride, "dilation": dilation[1], "padding": padding}
+    apart = "tap_columns", (taken, taps), {**window, "size": size, "taken": taken}
+    copied = _elements(apart)
+    asked = made // op.attrs["groups"] * rows * taps * min(height * width, 2 * (width + _BLOCK))
+    if asked < _ASKED * (copied - otherwise) or image * copied * op.result.type.dtype.itemsize > _CACHE:
+        return None
+    return apart
+
+
+def _elements(apart: _Apart | None) -> int:
+    """Elements made of each channel."""
+    return math.prod((*apart[1], *apart[2]["size"])) if apart is not None else 0
+
+
+def _taps(op: Op) -> tuple[int, int]:
+    height, width = op.operands[1].type.shape[2:]
+    return int(height), int(width)  # type: ignore[arg-type]
+
+
+def _outputs(op: Op) -> tuple[int, int]:
+    height, width = op.result.type.shape[2:]
+    return int(height), int(width)  # type: ignore[arg-type]
+
+
+def _taken(taps: int, stride: int, dilation: int, padding: tuple[int, int]) -> int:
     """How many phases from the first hold all that taps read."""
     return 1 + max((tap * dilation - padding[0]) % stride for tap in range(taps))

@@ -38,7 +38,7 @@ _DOC = (
     "input channel that each channel of x is; `rows`, the row of w behind each result channel; `outputs`, the "
     "output channel that each row of w is (needed with groups). `in_channels` and `out_channels` count all "
     "channels; 0: as the operands say. An empty list of inputs gives zeros. With `extent`, the images of this height "
-    "and width are given as their `phases` of the stride."
+    "and width are given as their `phases` of the stride, or, with `columns`, as the `tap_columns` of the window."
 )
 
 
@@ -138,27 +138,31 @@ def _work(types: Sequence[TensorType], attrs: Attrs) -> Dim:
 
 def _reference(
     x: np.ndarray, w: np.ndarray, *lists: np.ndarray, stride: Pair, padding: tuple[Pair, Pair], dilation: Pair,
-    groups: int, extras: Sequence[str], in_channels: int, out_channels: int, extent: Pair | tuple[()],
+    groups: int, extras: Sequence[str], in_channels: int, out_channels: int, extent: Pair | tuple[()], columns: bool,
 ) -> np.ndarray:
     """Channels and rows are put in their places first; then it is the dense convolution, summed in float64."""
     named = dict(zip(extras, lists))
-    x = regroup(x, stride, extent) if extent else x
+    x = regroup(x, stride, extent) if extent and not columns else x
     attrs = {"stride": stride, "padding": padding, "dilation": dilation}
     y_window, x_window = windows(w.shape[2:], attrs)
     rows = named.get("rows", np.arange(len(w)))
     group = named.get("outputs", np.arange(len(w)))[rows] // max((out_channels or len(w)) // groups, 1)
     full = np.zeros((len(x), w.shape[1] * groups, *x.shape[2:]))
     full[:, named.get("inputs", slice(None))] = x
-    full = np.pad(full, ((0, 0), (0, 0), *padding))
-    size = [evaluate(window.size(extent), {}) for window, extent in zip((y_window, x_window), x.shape[2:])]
+    full = full if columns else np.pad(full, ((0, 0), (0, 0), *padding))
+    lengths = extent or x.shape[2:]
+    size = [evaluate(window.size(length), {}) for window, length in zip((y_window, x_window), lengths)]
     result = np.zeros((len(x), len(rows), *size))
     for g in range(groups):
         members = np.flatnonzero(group == g)
         for r, s in np.ndindex(*w.shape[2:]):
-            seen = full[
-                :, g * w.shape[1] : (g + 1) * w.shape[1],
-                r * dilation[0] :: stride[0], s * dilation[1] :: stride[1],
-            ][:, :, : size[0], : size[1]]
+            own = full[:, g * w.shape[1] : (g + 1) * w.shape[1]]
+            below, phase = divmod(r * dilation[0], stride[0])
+            if columns:
+                own = own[:, :, phase, s, below:]
+            else:
+                own = own[:, :, r * dilation[0] :: stride[0], s * dilation[1] :: stride[1]]
+            seen = own[:, :, : size[0], : size[1]]
             result[:, members] += np.einsum("ncyx,oc->noyx", seen, w[rows[members], :, r, s], optimize=True)
     return result.astype(x.dtype)
 
@@ -168,7 +172,7 @@ def _reference(
 
 def _lower(
     nest: NestBuilder, stride: Pair, padding: tuple[Pair, Pair], dilation: Pair, groups: int,
-    extras: Sequence[str], in_channels: int, out_channels: int, extent: Pair | tuple[()],
+    extras: Sequence[str], in_channels: int, out_channels: int, extent: Pair | tuple[()], columns: bool,
 ) -> None:
     """One sum for each result element, over input channels, then taps, in order. Where the rows of a group lie
     together, groups have a loop of their own."""
@@ -205,7 +209,10 @@ def _lower(
                 ix = _tap(x, stride[1], s, dilation[1], padding[1][0])
                 inside = _all(_within(iy, height, padding[0]), _within(ix, width, padding[1]))
                 place: tuple[Expr, ...] = (iy, ix)
-                if extent:
+                if columns:
+                    a, row_of = _in_phase(y, stride[0], r, dilation[0], 0)
+                    inside, place = None, (a, s, row_of, x)
+                elif extent:
                     a, row_of = _in_phase(y, stride[0], r, dilation[0], padding[0][0])
                     b, column_of = _in_phase(x, stride[1], s, dilation[1], padding[1][0])
                     place = (a, b, row_of, column_of)
@@ -308,15 +315,19 @@ def _cases() -> tuple[Case, ...]:
         _conv((1, 2, 2, 2, 4, 3), (3, 2, 3, 3), stride=(2, 2), extent=(7, 6), **same),
         _conv((2, 2, 1, 1, 3, 3), (3, 2, 1, 1), stride=(2, 3), extent=(5, 7)),
         _conv((1, 1, 2, 2, 5, 5), (2, 1, 7, 7), stride=(2, 2), extent=(9, 8), padding=((3, 3), (3, 3))),
+        # Columns of the taps.
+        _conv((1, 2, 1, 3, 6, 5), (3, 2, 3, 3), extent=(4, 5), columns=True, **same),
+        _conv((1, 2, 2, 3, 4, 3), (3, 5, 3, 3), i32(1, 4), stride=(2, 2), extent=(5, 6), columns=True,
+              in_channels=5, **ins, **same),
     )  # fmt: skip
 
 
 register(OpRecord(
     name="conv2d", kind=Kind.NEST, once=True, arity=(2, 5), numpy=(), sparse=Sparse.REPLACE, doc=_DOC, work=_work,
-    attrs=("stride", "padding", "dilation", "groups", "extras", "in_channels", "out_channels", "extent"),
+    attrs=("stride", "padding", "dilation", "groups", "extras", "in_channels", "out_channels", "extent", "columns"),
     defaults={
         "stride": (1, 1), "padding": ((0, 0), (0, 0)), "dilation": (1, 1), "groups": 1, "extras": (),
-        "in_channels": 0, "out_channels": 0, "extent": (),
+        "in_channels": 0, "out_channels": 0, "extent": (), "columns": False,
     },
     infer=_types, ref=_reference, lower=_lower, cases=_cases(),
 ))

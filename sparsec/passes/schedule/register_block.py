@@ -12,8 +12,9 @@
 
 Lanes run along the innermost axes of the result; what they all share (a weight) is loaded once for all of them, and
 what the block's rows share (a vector of x) once for all rows. Each sum is still formed in its own order. What is
-left over of the lanes at the end is done in a smaller block; the last block of rows begins early enough to be full,
-and does not store what is stored already. Lanes that lie outside of an image are masked, which costs as much as a
+left over of the lanes at the end is done in a smaller block, or, of one or two pixels, with lanes along the taps of
+a window (taps_in_lanes.py), whose sums are added up last; the last block of rows begins early enough to be full, and
+does not store what is stored already. Lanes that lie outside of an image are masked, which costs as much as a
 multiply-add: blocks of lanes away from the first and last rows have a body of their own, where fewer conditions are
 open. Nothing here knows of convolution: loops and loads decide.
 """
@@ -24,6 +25,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 
 from sparsec.ir.loop_rewrite import declared_names, map_body, map_exprs, nodes, simplify, substitute
 from sparsec.ir.loops import (
@@ -50,8 +52,12 @@ from sparsec.passes.schedule.copies import Namer, jam, turns_of, unroll
 from sparsec.passes.schedule.decide import Ranges, decide, decided
 from sparsec.passes.schedule.narrow import narrowed
 from sparsec.passes.schedule.nests import Nest, cover, fuse, nested, perfect_nest, strip
+from sparsec.passes.schedule.taps_in_lanes import taps_in_lanes
 
 __all__ = ["Registers", "register_blocks"]
+
+_Copied = Callable[[Body], Body]  # the body for one row to that of a block of rows
+_Made = Callable[[_Copied], Body]  # and the block, for some pixels
 
 #: The most taps that are written out.
 _UNROLLED = 16
@@ -61,6 +67,9 @@ _INSIDE = 0.8
 
 #: Half cycles until a sum can be added to again, and for a load, those included that wait for another cache.
 _LATENCY, _LOADS = 8, 1.2
+
+#: And for the elements of a vector that are no neighbours.
+_GATHER = 32
 
 #: Bytes that a core surely has in a cache of its own, beside others.
 _CACHE = 1 << 20
@@ -148,8 +157,9 @@ class _Contraction:
         others, body = tuple(loop for loop in others if loop.var.name not in once), substitute(nest.body, once)
         sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
         itemsize = loads[0].dtype.itemsize
-        held, seen = (itemsize * max(sizes.get(load.buffer, -1) for load in group) for group in (own, shared))
+        seen = itemsize * max(sizes.get(load.buffer, -1) for load in shared)
         most = _most_turns(block, (*others, *along), nest.body, sizes)
+        held = itemsize * max(_size(load, sizes, block, most) for load in own)
         return _Contraction(others, block, along, body, itemsize, most, held, seen, listed)
 
 
@@ -163,6 +173,12 @@ def _most_turns(block: For | None, around: Sequence[For], body: Body, sizes: Map
     room = [sizes.get(stmt.buffer, -1) for stmt in walk_stmts(body) if isinstance(stmt, Store)]
     each = math.prod(len(turns_of(loop) or (0,)) for loop in around)
     return max(min(room, default=-1), 0) // each
+
+
+def _size(load: Load, sizes: Mapping[str, int], block: For | None, most: int) -> int:
+    """Elements of the buffer, at most: of one whose size the call decides, what the turns of `block` move through."""
+    size = sizes.get(load.buffer, -1)
+    return size if size >= 0 or block is None else most * abs(_stride(load.index, block.var) or 0)
 
 
 def _products(body: Body) -> Iterator[Apply]:
@@ -227,36 +243,73 @@ def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
     if not machine.vector_bytes:
         return _for_devices(found, pixels, _written_out(body, names), names)
     lanes = machine.vector_bytes // found.itemsize
+    window = _Window.of(found, body, pixels, lanes, names)
     rolled, body = _written_out(body, names, most=1), _written_out(body, names)
-    parts, rows = block_size(found, body, pixels, machine)
+    taps = _taps(body)
+    parts, rows = block_size(found, body, pixels, window, machine)
     inside = _Tile.of(body, pixels, parts * lanes, machine)
     edges = rolled if inside.share >= _INSIDE else body
 
-    def tile(first: Expr, count: int, taps: Body, turn: Expr, copies: int, since: Expr | None) -> Body:
-        def copied(one: Body) -> Body:
-            return _rows(found, one, turn, copies, names, since)
+    def over_rows(inner: Callable[[_Copied], Body]) -> Body:
+        def block(turn: Expr, copies: int, since: Expr | None) -> Body:
+            return inner(lambda one: _rows(found, one, turn, copies, names, since))
 
-        return _in_lanes(taps, pixels, first, count, lanes, copied, names)
+        return block(index(0), 1, None) if found.block is None else cover(found.block, rows, block, names)
 
-    def over_rows(inner: Callable[[Expr, int, Expr | None], Body]) -> Body:
-        return inner(index(0), 1, None) if found.block is None else cover(found.block, rows, inner, names)
+    def over_pixels(inner: Callable[[_Made], Body]) -> Body:
+        def vectors(first: Expr, count: int, turn: Body) -> Body:
+            return inner(lambda copied: _in_lanes(turn, pixels, first, count, lanes, copied, names))
 
-    def over_pixels(inner: Callable[[Expr, int, Body], Body]) -> Body:
         def block(first: Expr, count: int) -> Body:
-            if not inside.inside or isinstance(first, Const):
-                return inner(first, count, edges)
+            if isinstance(first, Const):
+                alone = _rest(count, rows, taps, inside, window, machine)[1] if count < parts * lanes else 0
+                last = (inner(partial(window.pixel, S.add(first, index(n)))) for n in range(count - alone, count))
+                return (*(vectors(first, count - alone, edges) if alone < count else ()), *chain.from_iterable(last))
+            if not inside.inside:
+                return vectors(first, count, edges)
             here = S.logical_and(S.ge(first, index(inside.inside.start)), S.lt(first, index(inside.inside.stop)))
-            return (If(here, inner(first, count, body), inner(first, count, edges)),)
+            return (If(here, vectors(first, count, body), vectors(first, count, edges)),)
 
         return strip(pixels, parts * lanes, block, names)
 
     if found.block is None:
-        return over_pixels(lambda at, count, taps: nested(found.others, tile(at, count, taps, index(0), 1, None)))
+        return over_pixels(lambda made: nested(found.others, made(lambda one: one)))
     if rows_first(found, rows, len(turns_of(pixels) or ()) / (parts * lanes)):
-        made = over_rows(lambda *rows: over_pixels(lambda *place: tile(*place, *rows)))
+        whole = over_rows(lambda copied: over_pixels(lambda made: made(copied)))
     else:
-        made = over_pixels(lambda *place: over_rows(lambda *rows: tile(*place, *rows)))
-    return nested(found.others, made)
+        whole = over_pixels(lambda made: over_rows(made))
+    return nested(found.others, whole)
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """How one pixel is computed alone, with lanes along the taps of its window. taps: how many there are, 0 where it
+    cannot be; lanes: of a vector."""
+
+    pixels: For
+    lanes: int
+    taps: int
+    body: Body
+
+    @staticmethod
+    def of(found: _Contraction, body: Body, pixels: For, lanes: int, names: Namer) -> _Window:
+        made = taps_in_lanes(body, lanes, names) if found.block is not None else None
+        if made is not None:
+            tap, taps, inner = made
+            in_lanes, along = Varying((pixels.var.name,), inner), Varying((tap.name,), inner)
+            loads = [n for s in walk_stmts(inner) for e in exprs(s) for n in nodes(e) if isinstance(n, Load)]
+            own = [load.index for load in loads if along.expr(load.index) and not in_lanes.expr(load.index)]
+            if all(_stride(place, tap) == 1 for place in own):
+                return _Window(pixels, lanes, taps, inner)
+        return _Window(pixels, lanes, 0, ())
+
+    def pixel(self, at: Expr, copied: _Copied) -> Body:
+        return copied(substitute(self.body, {self.pixels.var.name: at}))
+
+    def cost(self, rows: int) -> float:
+        """As `_cost`. The weights are masked loads across two cache lines, and what the rows share is gathered."""
+        vectors = -(-self.taps // self.lanes)
+        return vectors * ((2 + 2 * _LOADS) * rows + _GATHER)
 
 
 def rows_first(found: _Contraction, rows: int, blocks: float) -> bool:
@@ -387,23 +440,24 @@ def _adds(stmt: Stmt) -> bool:
     return isinstance(stmt, Assign) and isinstance(stmt.value, Apply) and stmt.value.fn == "fma"
 
 
-def block_size(found: _Contraction, body: Body, pixels: For, machine: Registers) -> tuple[int, int]:
+def block_size(
+    found: _Contraction, body: Body, pixels: For, window: _Window, machine: Registers
+) -> tuple[int, int]:
     """Vectors and rows of a block: those with the least work, as `_cost` counts it, for the whole result."""
     lanes = machine.vector_bytes // found.itemsize
     count = len(turns_of(pixels) or ())
-    vectors = -(-count // lanes)
     rows = found.most if found.block is not None else 1
     most = min(rows or machine.count, _ADDRESSES if found.listed else machine.count)
     taps = _taps(body)
 
     def work(parts: int, height: int, tile: _Tile) -> float:
-        """For all vectors of all rows; of as many rows as in a block, where these are not known."""
-        pieces = [(parts, vectors // parts), (vectors % parts, 1)]
-        one = sum(_cost(p, height, taps, tile, machine) * times for p, times in pieces if p)
+        """For all pixels of all rows; of as many rows as in a block, where these are not known."""
+        blocks, left = divmod(count, parts * lanes)
+        one = blocks * _cost(parts, height, taps, tile, machine) + _rest(left, height, taps, tile, window, machine)[0]
         return one * -(-rows // height) / rows if rows else one / height
 
     choices = {}
-    for parts in range(1, min(vectors, _MOST_PARTS) + 1):
+    for parts in range(1, min(-(-count // lanes), _MOST_PARTS) + 1):
         tile = _Tile.of(body, pixels, parts * lanes, machine)
         crowded = tile.inside and len(set(tile.near)) * parts > machine.masks
         other = 2 * parts + 3 if crowded else parts + 1  # masks without a register are made again, from vectors
@@ -411,6 +465,18 @@ def block_size(found: _Contraction, body: Body, pixels: For, machine: Registers)
             if parts * height + other < machine.count:
                 choices[parts, height] = work(parts, height, tile)
     return min(choices, key=lambda size: choices[size])
+
+
+def _rest(
+    count: int, rows: int, taps: int, tile: _Tile, window: _Window, machine: Registers
+) -> tuple[float, int]:
+    """The cost of the pixels that are left over, and how many of them are computed alone."""
+
+    def cost(alone: int) -> float:
+        vectors = -(-(count - alone) // window.lanes)
+        return (_cost(vectors, rows, taps, tile, machine) if vectors else 0) + alone * window.cost(rows)
+
+    return min((cost(alone), alone) for alone in ((0, count % window.lanes) if window.taps else (0,)))
 
 
 def _cost(parts: int, rows: int, taps: int, tile: _Tile, machine: Registers) -> float:
