@@ -1,4 +1,4 @@
-"""Set operations, unique rows, and strides given by hand."""
+"""Set operations, unique rows, counts of pairs, and strides given by hand."""
 
 from __future__ import annotations
 
@@ -29,12 +29,19 @@ def blocks(a, b):
     return tiles.max(axis=2), x, strided(a, (10, 3), (8, 8)).sum(axis=1), strided(a, writeable=False)
 
 
+def pairs(a, b):
+    x, y = a * 0.3, (a * 0.7) % 1
+    return (np.histogram2d(x, y, bins=(2, 3)), np.histogram2d(x, y, bins=2, range=[[0, 1], [0.1, 0.9]], weights=x),
+            np.histogram2d(a, y, bins=[0, 0.5, 2]),
+            np.histogram2d(x, y, bins=[2, np.array([0, 0.5, 0.6])], density=True))
+
+
 def arguments():
     return np.random.default_rng(1).integers(0, 5, 12), np.array([3, 9, 7, 3])
 
 
 @pytest.mark.parametrize("backend", backends("interp", "cpu"))
-@pytest.mark.parametrize("program", [operations, rows, blocks])
+@pytest.mark.parametrize("program", [operations, rows, blocks, pairs])
 def test_like_numpy(program, backend):
     check(program, arguments, backend)
 

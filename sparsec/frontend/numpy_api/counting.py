@@ -21,6 +21,7 @@ from sparsec.frontend.numpy_api.support import (
     strong,
     unsupported_argument,
 )
+from sparsec.frontend.programs import staged
 from sparsec.frontend.trace import Trace
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, F64, I64, DType
@@ -169,6 +170,40 @@ def histogram(
 @implements(np.histogram_bin_edges)
 def histogram_bin_edges(a: Any, bins: Any = 10, range: Any = None, weights: Any = None) -> Traced:
     return histogram(a, bins, range, weights=weights)[1]
+
+
+@implements(np.histogram2d)
+def histogram2d(
+    x: Any, y: Any, bins: Any = 10, range: Any = None, density: Any = None, weights: Any = None
+) -> tuple[Traced, Traced, Traced]:
+    """Counts of pairs, as floats; what is outside is counted around the result, which is a view of the inner part."""
+    first, second = strong(x), strong(y)
+    if len(first) != len(second):
+        raise ValueError("x and y must have the same length.")
+    common = result_dtype(first, second)
+    data = [first.astype(common), second.astype(common)]
+    numbers = isinstance(bins, int) or (isinstance(bins, (np.ndarray, np.generic, Traced)) and bins.ndim == 0)
+    count = 0 if numbers else len(bins)
+    if count == 1:
+        raise ValueError("The dimension of bins must be equal to the dimension of the sample x.")
+    each = bins if count == 2 else (bins, bins) if count == 0 else [strong(bins)] * 2
+    limits = (None, None) if range is None else range
+    edges = [histogram_bin_edges(v, n, r) if isinstance(n, (int, np.integer)) else strong(n)
+             for v, n, r in zip(data, each, limits)]
+    rows, columns = (e.size + 1 for e in edges)
+    place = _bin_with_outer(data[0], edges[0]) * columns + _bin_with_outer(data[1], edges[1])
+    counts: Any = bincount(place, weights, rows * columns).reshape(rows, columns).astype(F64)[1:-1, 1:-1]
+    if density:
+        total = counts.sum()
+        counts = counts / np.diff(edges[0])[:, None] / np.diff(edges[1]) / total  # type: ignore[call-overload]
+    return counts, edges[0], edges[1]
+
+
+@staged
+def _bin_with_outer(values: Any, edges: Any) -> Any:
+    """The bin of each value, where 0 and the last are outside; the last inner one holds its right edge."""
+    found = np.searchsorted(edges, values, side="right")
+    return np.where(values == edges[-1], found - 1, found)
 
 
 def _total(x: Traced) -> Traced:
