@@ -86,11 +86,7 @@ UNOPTIMISED: tuple[Pass, ...] = (
 )
 
 #: Every pass that a pipeline may name.
-PASSES: dict[str, type[Pass]] = {cls.name: cls for cls in (
-    Unfuse, Canonicalize, Fold, Cse, Dce, Dots, WholeWrites, Propagate, ThroughIndex, CompressPatterns,
-    ReorderFilters, ShareLoads, LayOutPlanes, ResolveViews, OrderAxes, SkipCopies, Dissolve, Inline, MaskedWrites,
-    Balance, BothProducts, Columns, Pieces, Interleave, SplitStrides, Linearize, Fuse, Forward, PlanMemory,
-)}
+PASSES: dict[str, type[Pass]] = {step.name: type(step) for step in DEFAULT}
 
 
 def parse_pipeline(text: str) -> tuple[Pass, ...]:
