@@ -12,6 +12,7 @@ What rewritten code calls (`desugar/`), and how a statement is run:
     signals       jumps as values
     truth         a condition as a bool or a traced scalar
     refuse        what cannot be one region
+    checkpoint    what tracing may have to take back
 
 What becomes of values, arrays and Python objects where control flow joins:
 

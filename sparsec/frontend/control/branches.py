@@ -9,6 +9,7 @@ from typing import Any
 from sparsec.errors import FAILURES, SparsecError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control.aliases import RESULT, Held, inherit, mark_choice, refuse_writes
+from sparsec.frontend.control.checkpoint import Checkpoint
 from sparsec.frontend.control.choices import Arrays, Carrier, alike, choose, maybe, storages_of
 from sparsec.frontend.control.merge import (
     Kind,
@@ -22,7 +23,6 @@ from sparsec.frontend.control.merge import (
     variable,
     zeros_of,
 )
-from sparsec.frontend.control.mutation import Snapshot
 from sparsec.frontend.control.refuse import ONE_KIND, CannotStage, refused
 from sparsec.frontend.control.regions import Block, emit_control, run_block
 from sparsec.frontend.control.scope import Scope, State
@@ -70,49 +70,22 @@ def if_(cond: Any, then: Callable[[], Any], orelse: Callable[[], Any], scope: Sc
         return stage_if(test.trace, test, (then, orelse), scope)
 
 
-def stage_if(
-    trace: Trace,
-    cond: Traced,
-    thunks: Sequence[Callable[[], Any]],
-    scope: Scope,
-) -> Signal:
+def stage_if(trace: Trace, cond: Traced, thunks: Sequence[Callable[[], Any]], scope: Scope) -> Signal:
     """Traces both branches into an `if` op; sets the joined variables; gives the joined signal.
 
     Raises CannotStage, with nothing changed, where the branches do not fit together.
     """
     test = as_bool(trace, cond.read())
-    before, outer, containers = scope.get(), trace.versions(), Snapshot(thunks)
-    conflicts = [(s, s.conflict) for s in trace.live]
-
-    def reset() -> None:
-        """Takes back all that the branches did."""
-        trace.restore(outer)
-        containers.restore()
-        scope.set(before)
-        for storage, conflict in conflicts:
-            storage.conflict = conflict
-
-    try:
-        paths, failing = [], {}
-        for k, thunk in enumerate(thunks):
-            try:
-                paths.append(_path(trace, outer, thunk, before, scope, containers))
-            except Exception as error:
-                if not isinstance(error, CannotStage) and check_of(error):
-                    failing[k] = error
-                elif isinstance(error, SparsecError | CannotStage):
-                    raise
-                else:
-                    what = f"one path raises {type(error).__name__}: {error}"
-                    raise CannotStage(what, hint=f"{raised_at(error)} raises it") from error
+    start = Checkpoint.take(trace, scope, thunks)
+    outer = start.versions
+    with start.all_or_nothing():
+        paths, failing = _paths(start, thunks)
         if failing:
-            return _failing(trace, test, thunks, failing, reset)
+            start.undo()
+            return _failing(trace, test, thunks, failing)
         trees = _take_apart(paths)
         names = [n for n, tree in zip(scope.names, trees) for _ in range(leaf_count(tree))]
         plan = _plan(trace, outer, names, paths)
-    except (CannotStage, SparsecError):
-        reset()
-        raise
     storages = [s for s in outer if any(p.block.versions.get(s, outer[s]) is not outer[s] for p in paths)]
     yields = [_yields(trace, p, plan, [p.block.versions.get(s, outer[s]) for s in storages]) for p in paths]
     trace.restore(outer)
@@ -154,10 +127,8 @@ def _failing(
     test: Value,
     thunks: Sequence[Callable[[], Any]],
     failing: dict[int, Exception],
-    reset: Callable[[], None],
 ) -> Signal:
     """A branch with a path that raises: a check that the other one is taken, which then is certain."""
-    reset()
     (first, error), *others = failing.items()
     if others:
         raise error
@@ -166,17 +137,27 @@ def _failing(
     return thunks[1 - first]()  # type: ignore[no-any-return]
 
 
-def _path(
-    trace: Trace,
-    outer: dict[Any, Value],
-    thunk: Callable[[], Any],
-    before: State,
-    scope: Scope,
-    containers: Snapshot,
-) -> Path:
-    scope.set(before)
-    block, (signal, state) = run_block(trace, outer, lambda: (thunk(), scope.get()))
-    containers.check("one path")
+def _paths(start: Checkpoint, thunks: Sequence[Callable[[], Any]]) -> tuple[list[Path], dict[int, Exception]]:
+    """The branches, traced; those that raise what a check of the running program may raise, by number."""
+    paths, failing = [], {}
+    for k, thunk in enumerate(thunks):
+        try:
+            paths.append(_path(start, thunk))
+        except Exception as error:
+            if not isinstance(error, CannotStage) and check_of(error):
+                failing[k] = error
+            elif isinstance(error, SparsecError | CannotStage):
+                raise
+            else:
+                what = f"one path raises {type(error).__name__}: {error}"
+                raise CannotStage(what, hint=f"{raised_at(error)} raises it") from error
+    return paths, failing
+
+
+def _path(start: Checkpoint, thunk: Callable[[], Any]) -> Path:
+    start.scope.set(start.before)
+    block, (signal, state) = run_block(start.trace, start.versions, lambda: (thunk(), start.scope.get()))
+    start.containers.check("one path")
     return Path(block, state, signal)
 
 

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sparsec.errors import SparsecError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control.aliases import Held
+from sparsec.frontend.control.checkpoint import Checkpoint
 from sparsec.frontend.control.choices import Arrays, Carrier, Choice, storages_of
 from sparsec.frontend.control.merge import Kind, is_array, value_as, values_as, variable, zeros_of
-from sparsec.frontend.control.mutation import Snapshot
 from sparsec.frontend.control.refuse import CannotStage
 from sparsec.frontend.control.regions import Block, emit_control, version_params
 from sparsec.frontend.control.signals import (
@@ -59,7 +58,7 @@ def stage_for(
     Raises CannotStage, with nothing changed, where no loop op can express it.
     """
     loop = Loop.begin(trace, variables, functions, span)
-    with loop.all_or_nothing():
+    with loop.start.all_or_nothing():
         turn = loop.trace_turn(body, span.runs_once)
         if codes_of(turn.signal) not in ({GO_ON}, {CONTINUED}):
             # It may be left early: a `while` that counts.
@@ -85,7 +84,7 @@ def stage_while(
 ) -> Signal:
     """A loop on a traced condition. Raises CannotStage, with nothing changed, where no op can express it."""
     loop = Loop.begin(trace, variables, [cond, body])
-    with loop.all_or_nothing():
+    with loop.start.all_or_nothing():
         return _while(loop, lambda _: cond(), lambda _: body())
 
 
@@ -100,12 +99,11 @@ class Turn:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop while it is traced, and what it began with. outer: the versions. span: of a loop that counts."""
+    """A loop while it is traced, and what it began with. span: of a loop that counts."""
 
     trace: Trace
     variables: Variables
-    outer: dict[Storage, Value]
-    containers: Snapshot
+    start: Checkpoint
     span: TracedRange | None = None
 
     @classmethod
@@ -113,23 +111,12 @@ class Loop:
         cls, trace: Trace, variables: Variables, functions: Sequence[Callable[..., Any]],
         span: TracedRange | None = None,
     ) -> Loop:
-        return cls(trace, variables, trace.versions(), Snapshot(functions), span)
+        return cls(trace, variables, Checkpoint.take(trace, variables.scope, functions), span)
 
-    def undo(self) -> None:
-        """Everything as it was: versions, variables, containers."""
-        self.trace.restore(self.outer)
-        self.variables.forget()
-        self.variables.scope.set(self.variables.before)
-        self.containers.restore()
-
-    @contextmanager
-    def all_or_nothing(self) -> Iterator[None]:
-        """What raises has changed nothing."""
-        try:
-            yield
-        except (CannotStage, SparsecError):
-            self.undo()
-            raise
+    @property
+    def outer(self) -> dict[Storage, Value]:
+        """The versions before the loop."""
+        return self.start.versions
 
     @contextmanager
     def block(self) -> Iterator[Block]:
@@ -148,15 +135,14 @@ class Loop:
         """Traces the body until the kinds of the carried variables no longer change."""
         variables = self.variables
         variables.scope.set(variables.before)
-        variables.look_around(self.trace)
+        variables.look_around()
         for _ in range(_ATTEMPTS):
-            self.trace.restore(self.outer)
-            variables.forget()
+            self.start.rewind()
             with self.block() as block:
                 variables.enter(self.trace, _params(block, variables.types))
                 signal = body(self._counter(block))
                 after = variables.scope.get()
-            self.containers.check("it")
+            self.start.containers.check("it")
             if not variables.widen(self.trace, after, runs_once):
                 return Turn(block, variables.leaves_after(after), signal)
         raise CannotStage("the kinds of its variables do not settle")

@@ -17,7 +17,8 @@ import numpy as np
 from sparsec.errors import ConcretizationError, SparsecError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control.branches import check_of, if_, raise_unless, stage_if
-from sparsec.frontend.control.loops import Loop, stage_for, stage_while
+from sparsec.frontend.control.checkpoint import Checkpoint
+from sparsec.frontend.control.loops import stage_for, stage_while
 from sparsec.frontend.control.refuse import ONE_KIND, SAME_KIND, CannotStage, refused
 from sparsec.frontend.control.scope import Scope
 from sparsec.frontend.control.signals import BREAK, BROKE, CONTINUE, RETURNED, Pending, Return, Signal
@@ -122,14 +123,14 @@ def _short(
     if len(items) < FEW:
         return _unrolled(items, turn, variables.scope)
     trace = require_trace("a loop")
-    loop = Loop.begin(trace, variables, [body])
+    start = Checkpoint.take(trace, variables.scope, [body])
     ops, names = len(trace.builder.ops), len(trace.builder.names)
     with _unrolling(trace, len(items)):
         signal = turn(items[0])
     goes_on = signal is None or signal is CONTINUE
     if (goes_on or isinstance(signal, Pending)) and (len(trace.builder.names) - names) * len(items) > LONG:
         trace.take_back(ops)
-        loop.undo()
+        start.undo()
         return _range(items, turn, body, variables)
     return _follow(signal, lambda: _unrolled(items[1:], turn, variables.scope, len(items)), variables.scope)
 

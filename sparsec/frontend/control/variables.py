@@ -27,7 +27,7 @@ from sparsec.frontend.control.merge import (
 from sparsec.frontend.control.refuse import CannotStage
 from sparsec.frontend.control.scope import Scope, State
 from sparsec.frontend.mixed import Mixed
-from sparsec.frontend.trace import Conflict, Storage, Trace
+from sparsec.frontend.trace import Storage, Trace
 from sparsec.frontend.tree import Tree, flatten, leaf_count, packed
 from sparsec.frontend.undefined import Undefined
 from sparsec.ir.graph import Value
@@ -58,7 +58,6 @@ class Variables:
     entered: list[Storage | None] = field(default_factory=list)
     known: tuple[int, ...] = ()  # the leaves that are arrays which others can see
     watched: tuple[int, ...] = ()  # these, and those which the loop goes over
-    _conflicts: dict[Storage, Conflict | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.before = self.scope.get()
@@ -83,17 +82,11 @@ class Variables:
             x if name in self.used or not _apart(name, x, y) else Undefined(name, "is of another kind after the loop")
             for name, x, y in zip(self.scope.names, self.before, later.before)))
 
-    def look_around(self, trace: Trace) -> None:
+    def look_around(self) -> None:
         """Notes which arrays others can see, while all variables still are as they were before the loop."""
-        self._conflicts = {s: s.conflict for s in trace.live}
         arrays = [(k, x, name) for k, (x, name) in enumerate(zip(self.leaves, self.leaf_names)) if is_array(x)]
         self.known = tuple(k for k, x, name in arrays if shared(x, name, leaving=self.walks))
         self.watched = tuple(k for k, x, name in arrays if shared(x, name))
-
-    def forget(self) -> None:
-        """Takes back what a traced body, which is not used, has said about writes to arrays from before the loop."""
-        for storage, conflict in self._conflicts.items():
-            storage.conflict = conflict
 
     @property
     def leaf_names(self) -> list[str]:
