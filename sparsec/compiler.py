@@ -334,10 +334,10 @@ class Compilation:
     def _after_pass(self, name: str) -> str:
         from sparsec.ir.text import to_text
         from sparsec.passes.base import run_pipeline
-        from sparsec.passes.pipeline import DEFAULT
 
         shown: dict[str, str] = {}
-        run_pipeline(self.func, DEFAULT, observe=lambda step, func: shown.update({step.name: to_text(func)}))
+        pipeline = self.chosen.pipeline(self.packs)
+        run_pipeline(self.func, pipeline, observe=lambda step, func: shown.update({step.name: to_text(func)}))
         if name not in shown:
             raise ConfigError(
                 f"there is no stage {name!r}", hint=f"stages: {', '.join((*STAGES, 'all', *shown))}"

@@ -197,6 +197,8 @@ def test_bytes_are_counted_and_said():
     assert memory.total == memory.peak + memory.parameters + memory.results + memory.packed_weights
     text = str(run.explain(IMAGE, w, BIAS))
     assert "repacked: w: vectors along its inputs have" in text and f"{found.nbytes:,} bytes" in text
+    dense = str(sparsec.jit(dense_layer).explain(rand(2, 30), sparsec.constant(MATRIX), BIAS))
+    assert "not repacked: w: a library multiplies by it" in dense
     wide = str(run.explain(rand(1, INPUTS, 16, 16), w, BIAS))
     assert "not repacked: w: rows of 16 elements fill vectors themselves" in wide
 

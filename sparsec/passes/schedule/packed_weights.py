@@ -258,6 +258,8 @@ class _Found:
         readers = [n for n, stmt in enumerate(kernel.body) if weight.name in _read(stmt)]
         if len(readers) != 1:
             raise _Stays("several loops of one kernel read it")
+        if any(isinstance(stmt, Extern) for stmt in walk_stmts(kernel.body)):
+            raise _Stays("a library multiplies by it")
         product = _Product.of(kernel, kernel.body[readers[0]], weight, columns)
         block, gain, text = product.price(machine)
         names = Namer((*(v.name for v in kernel.scalars), *declared_names(kernel.body)))
@@ -272,8 +274,10 @@ class _Found:
 
 
 def _read(stmt: Stmt) -> set[str]:
-    found = (node for s in walk_stmts((stmt,)) for e in exprs(s) for node in nodes(e))
-    return {node.buffer for node in found if isinstance(node, Load)}
+    """The buffers that a statement, or anything in it, reads or hands to a library."""
+    inside = list(walk_stmts((stmt,)))
+    loads = {node.buffer for s in inside for e in exprs(s) for node in nodes(e) if isinstance(node, Load)}
+    return loads | {name for s in inside if isinstance(s, Extern) for name, _ in s.buffers}
 
 
 @dataclass(frozen=True)
