@@ -33,7 +33,7 @@ def dense_layer(x, w, b):
     return nn.linear(x, w, b)
 
 
-IMAGE, WEIGHT, BIAS = rand(1, INPUTS, 5, 5), rand(OUTPUTS, INPUTS, 3, 3), rand(OUTPUTS)
+IMAGE, WEIGHT, BIAS = rand(1, INPUTS, 6, 6), rand(OUTPUTS, INPUTS, 3, 3), rand(OUTPUTS)
 MATRIX = rand(OUTPUTS, 30)
 
 
@@ -44,10 +44,10 @@ def pruned(x, keep, axis=1, **options):
 
 CASES = {
     "conv": (layer, IMAGE, WEIGHT),
-    "strided rows": (layer, rand(2, INPUTS, 4, 5), WEIGHT),
+    "two images": (layer, rand(2, INPUTS, 3, 6), WEIGHT),
     "live inputs": (layer, pruned(IMAGE, [0, 2, 5], ratio=0.25), WEIGHT),
-    "live outputs": (layer, pruned(IMAGE, [1, 3], ratio=0.5), pruned(WEIGHT, range(3, 58), 0, ratio=0.1)),
-    "static outputs": (layer, pruned(IMAGE, [1, 3]), pruned(WEIGHT, range(3, 61), 0, static=True)),
+    "live outputs": (layer, pruned(IMAGE, [1, 3], ratio=0.5), pruned(WEIGHT, range(5, 60), 0, ratio=0.02)),
+    "static outputs": (layer, pruned(IMAGE, [1, 3]), pruned(WEIGHT, range(1, 64), 0, static=True)),
     "1x1": (layer, IMAGE, rand(OUTPUTS, INPUTS, 1, 1)),
     "one row": (dense_layer, pruned(rand(1, 30), [3, 4, 29], ratio=0.5), MATRIX),
     "rows": (dense_layer, pruned(rand(5, 30), [3, 4, 29], ratio=0.5), MATRIX),

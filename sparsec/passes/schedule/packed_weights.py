@@ -13,7 +13,7 @@
         }                                                 %y[j + i, y, 0] = s  …  %y[j + i, y, 6] = s_6
     } } }                                           } } }
 
-An image of 7 x 7 fills 49 of the 64 lanes of four vectors; outputs mostly are a multiple of them. The elements of one
+49 pixels fill 49 of the 64 lanes of four vectors; outputs mostly are a multiple of them. The elements of one
 row of an image are done side by side, so that it is known of each which taps lie outside: these cost nothing. A block
 of the packed weights is read from beginning to end; where an index names the live inputs, what belongs to others is
 left out, and each row of an image asks for a part of the next block ahead of time. Each sum is formed in its own
@@ -66,6 +66,7 @@ from sparsec.passes.schedule.register_block import (
     _most_turns,
     _products,
     _stride,
+    _taps,
     _written_out,
 )
 
@@ -77,8 +78,11 @@ _WIDEST = 8
 #: Vectors of a block, at most; sums side by side, at most, and how many hide the time that an addition takes.
 _PARTS, _SUMS, _LATENCY = 8, 16, 8
 
+#: Vector operations for one pixel alone, with lanes along its taps.
+_ALONE = 2.2
+
 #: Vector operations that a byte which is kept for good must save at each call.
-_PRICE = 1 / 32
+_PRICE = 1 / 16
 
 #: Bytes that packed weights are aligned to.
 ALIGN = 64
@@ -333,10 +337,15 @@ class _Product:
         return block, gain, f"{filled}; {{}} bytes are kept beside it, in blocks of {block} outputs"
 
     def _lanes_now(self, lanes: int) -> float:
-        """Lanes that are filled on average where vectors run along images, if they do."""
+        """Lanes that are filled on average where vectors run along images, if they do. Pixels that are left over have
+        a vector, or are done one by one along the taps of a window."""
         along = _along(self.nest, self.loads)
+        if not along or self.outputs in along:
+            return 1.0
         count = math.prod(len(turns_of(loop) or ()) for loop in along)
-        return count / -(-count // lanes) if along and self.outputs not in along else 1.0
+        whole, left = divmod(count, lanes)
+        taps = _taps(_written_out(self.nest.body, Namer(())))
+        return count / (whole + min(left * _ALONE / taps if taps > 1 else left, 1))
 
     def blocked(self, block: int, names: Namer) -> Body:
         body = _written_out(map_exprs(self.nest.body, self._packed_reads(block)), names)
