@@ -95,21 +95,7 @@ def apply_ufunc(
         raise UnsupportedError(
             "the signature= argument of ufuncs is not supported", loc=user_loc(), hint="use dtype="
         )
-    operands = list(inputs)
-    if len(operands) > ufunc.nin:  # positional out
-        out = tuple(operands[ufunc.nin :])
-        operands = operands[: ufunc.nin]
-    if len(operands) != ufunc.nin:
-        raise (
-            wrap(
-                TypeError(
-                    f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(operands)} "
-                    "were given"
-                ),
-                user_loc(),
-            )
-            or RuntimeError
-        )
+    operands, out = _operands_and_out(ufunc, inputs, out)
     as_array = out is Ellipsis or (isinstance(out, tuple) and out[0] is Ellipsis)  # never a scalar
     outs = _outs(ufunc, None if as_array else out)
     if (mixed := any_mixed((*operands, where))) is not None:
@@ -179,6 +165,15 @@ def _named(shape: tuple[Any, ...], outs: Sequence[Traced | None]) -> tuple[Any, 
         ):
             return o.shape
     return shape
+
+
+def _operands_and_out(ufunc: np.ufunc, inputs: Sequence[Any], out: Any) -> tuple[list[Any], Any]:
+    """The positional arguments of a call, of which those behind the operands are `out`."""
+    operands = list(inputs[: ufunc.nin])
+    if len(operands) != ufunc.nin:
+        error = TypeError(f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(operands)} were given")
+        raise wrap(error, user_loc()) or error
+    return operands, tuple(inputs[ufunc.nin :]) or out
 
 
 def _outs(ufunc: np.ufunc, out: Any) -> list[Traced | None]:
