@@ -129,7 +129,17 @@ def _power(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
 @composite("clip")
 def _clip(trace: Trace, values: Values, dtypes: list[DType]) -> Values:
     x, low, high = values
-    return [trace.op("minimum", trace.op("maximum", x, low), high)]
+    between = trace.op("minimum", trace.op("maximum", x, low), high)
+    if x.type.dtype.kind != "f" or low.type.rank or high.type.rank:
+        return [between]
+    # Between two numbers NumPy has a loop of its own: of equal zeros it keeps the element, and a NaN stays one.
+    raised = trace.op("where", trace.op("less", x, low), low, x)
+    clipped = trace.op("where", trace.op("greater", raised, high), high, raised)
+    bounds = known(trace, low), known(trace, high)
+    if all(bound is not None and not np.isnan(bound).any() for bound in bounds):
+        return [clipped]
+    usual = trace.op("logical_and", trace.op("equal", low, low), trace.op("equal", high, high))
+    return [trace.op("where", usual, clipped, between)]
 
 
 # --- angles ------------------------------------------------------------------------------------------------

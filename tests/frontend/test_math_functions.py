@@ -118,3 +118,24 @@ def test_refused():
     ):
         with pytest.raises(UnsupportedError):
             sparsec.jit(f, backend="interp")(np.arange(4.0))
+
+
+@pytest.mark.parametrize("backend", ["interp", "cpu"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_numbers_as_bounds(dtype, backend):
+    """The sign of a zero too: NumPy clips between numbers in a loop of its own, which keeps the element."""
+    x = np.append(ODD, [0.0, 1.0, -1.0]).astype(dtype)
+    zero, one, none = (np.dtype(dtype).type(v) for v in (0.0, 1.0, np.nan))
+
+    def f(x, low, high, none):
+        found = [np.clip(x, low, high), np.clip(x, low, none), np.clip(x, -0.0, 0.0)]
+        found += [np.clip(x, 0, 1), np.clip(x[3], 0, 1)]
+        for number in (0.0, -0.0, 1.0, np.inf, np.nan):
+            found += [np.maximum(x, number), np.minimum(x, number), np.maximum(number, x)]
+            found += [x.clip(number), x.clip(max=number)]
+        return (*found, np.clip(x, np.zeros_like(x), np.ones_like(x)))
+
+    for want, got in zip(f(x, zero, one, none), sparsec.jit(f, backend=backend)(x, zero, one, none), strict=True):
+        np.testing.assert_array_equal(got, want)
+        real = ~np.isnan(want)
+        np.testing.assert_array_equal(np.signbit(got)[real], np.signbit(want)[real])

@@ -5,6 +5,8 @@ Everything here is an expression of loop-IR scalar functions that is defined for
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from sparsec.ir.loops import Const, Expr
@@ -108,6 +110,11 @@ def _extremum(order: str, x: Expr, y: Expr) -> Expr:
     if x.dtype.kind in "biu":
         return integer_extremum(order, x, y)
     if x.dtype.kind == "f" and x.dtype.itemsize > 2:
+        if isinstance(y, Const) and (y.value or math.copysign(1.0, y.value.real) > 0) and y.value == y.value:
+            # One instruction, which keeps x if that is NaN. Only zeros are equal without being the same: of them 0.0
+            # is wanted, which is what the sum of 0.0 and either is.
+            best = S.select(compare(order, y, x), y, x)
+            return best if y.value else S.add(best, y)
         # The inner choice is an instruction of vector units, if the outer one is not just another reason to choose x:
         # LLVM would make one choice of two comparisons of them. x+x is the same NaN.
         return S.select(isnan(x), S.add(x, x), S.select(compare(order, x, y), x, y))
