@@ -84,7 +84,7 @@ _KINDS: tuple[tuple[float, tuple[str, ...]], ...] = (
     (0.07, (*FILLED, "shift", "batch_norm_all")),
     (0.53, ("conv", "conv", "conv", "conv", "grouped", "grouped", "depthwise", "add", "add", "add", "add", "sub",
             "sub", "mul", "mul", "mul", "maximum", "cat", "cat", "cat", "stack", "slice", "listed", "part", "rows",
-            "pool", "average", "adaptive", "pad", "upsample")),
+            "pool", "average", "adaptive", "adaptive_max", "pad", "upsample")),
 )
 
 
@@ -162,7 +162,7 @@ def _grow(net: Network, shapes: list[tuple[int, ...]], rng: np.random.Generator)
             options = {"stride": int(rng.integers(1, 3)), "padding": int(rng.integers(0, 2))}
             extent = [(d + 2 * options["padding"] - 2) // options["stride"] + 1 for d in (h, w)]
             shape = (n, c, *extent) if min(extent) > 0 else None
-        case "adaptive":
+        case "adaptive" | "adaptive_max":
             options["size"] = tuple(int(rng.integers(1, d + 1)) for d in (h, w))
             shape = (n, c, *options["size"])
         case "pad":

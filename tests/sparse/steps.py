@@ -84,6 +84,7 @@ def _loop(x: Any) -> Any:
 KEPT: dict[str, Callable[[Any], Any]] = {
     "relu": nn.relu, "relu6": nn.relu6, "leaky_relu": nn.leaky_relu, "elu": nn.elu, "silu": nn.silu, "gelu": nn.gelu,
     "gelu_tanh": lambda x: nn.gelu(x, approximate="tanh"), "tanh": nn.tanh, "mish": nn.mish,
+    "selu": nn.selu, "celu": nn.celu, "softsign": nn.softsign, "prelu": lambda x: nn.prelu(x, np.full(1, 0.25, "f4")),
     "hardswish": nn.hardswish, "hardtanh": nn.hardtanh, "clip": lambda x: np.clip(x, -0.5, 1.5),
     "in_place": _in_place, "instance": lambda x: nn.layer_norm(x, tuple(x.shape[2:])),
     "permute": lambda x: np.tanh(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2),
@@ -92,7 +93,7 @@ KEPT: dict[str, Callable[[Any], Any]] = {
 
 #: Steps that keep the shape and fill all channels.
 FILLED: dict[str, Callable[[Any], Any]] = {
-    "sigmoid": nn.sigmoid, "hardsigmoid": nn.hardsigmoid, "softplus": nn.softplus,
+    "sigmoid": nn.sigmoid, "logsigmoid": nn.logsigmoid, "hardsigmoid": nn.hardsigmoid, "softplus": nn.softplus,
     "softmax": lambda x: nn.softmax(x, 1), "log_softmax": lambda x: nn.log_softmax(x, 1),
     "rows_softmax": lambda x: nn.softmax(x * 0.5) + 1,
     "layer_norm": lambda x: nn.layer_norm(x, tuple(x.shape[1:])) + 0.25,
@@ -160,6 +161,8 @@ def compute(name: str, xs: list[Any], weights: list[Any], options: Options) -> A
             return nn.avg_pool2d(x, 2, **options)
         case "adaptive":
             return nn.adaptive_avg_pool2d(x, options["size"])
+        case "adaptive_max":
+            return nn.adaptive_max_pool2d(x, options["size"])
         case "pad":
             return nn.pad(x, (1, 1, 0, 1), options["mode"])
         case "upsample":

@@ -25,8 +25,8 @@ def test_random_networks_after_the_passes():
 
 def test_a_network_that_amplifies_rounding():
     """A channel that is constant but for rounding is divided by its deviation: float64 says what is near."""
-    net = network(206)
-    assert [net.steps[k][0] for k in (3, 4, 6)] == ["sub", "shift", "batch_norm_trained"]
+    steps = [("sub", (0, 0), {}), ("shift", (1,), {"weight": 0}), ("batch_norm_trained", (2,), {"weights": [0] * 4})]
+    net = Network(0, steps, [Source((2, 2, 3, 3), "static", 1)], [np.array([0.7, 1.3], "f4")], [3])
     check(net, ("cpu",), calls=1)
     net = Network(0, [("batch_norm_trained", (0,), {"weights": [0] * 4})], [Source((1, 2, 3, 3), "dense")],
                   [np.ones(2, "f4")], [1])
