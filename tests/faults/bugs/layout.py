@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.codegen.llvm_builder import LlvmBuilder
-from sparsec.frontend import arguments, jit, spec, ufunc_methods, ufuncs
+from sparsec.frontend import arguments, spec, specialisation, ufunc_methods, ufuncs
 from sparsec.frontend.arguments import Arguments, Binder, Static
 from sparsec.frontend.indexing import keys, read, views, write
 from sparsec.ir.tensorref import contiguous_strides
@@ -132,7 +132,7 @@ def _(plant):
 
 @bug("memory that cannot be had is NumPy's own error", 34, shows="expected|is_sparsec_error")
 def _(plant):
-    plant.setattr(jit, "allocate", np.empty)
+    plant.setattr(specialisation, "allocate", np.empty)
 
 
 def blur_key(plant: Any, blur: Any) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from sparsec.codegen import llvm_values
 from sparsec.config import settings
 from sparsec.errors import DTypeError
-from sparsec.frontend import convert, fastcall, jit, ufunc_methods, ufunc_rules, ufuncs
+from sparsec.frontend import convert, fastcall, specialisation, ufunc_methods, ufunc_rules, ufuncs
 from sparsec.ir.flags import MESSAGES, names
 from sparsec.ir.ops import bitwise, cast, rules, summation
 from sparsec.ir.ops.rules import like
@@ -268,6 +268,6 @@ def _(plant):
         for flag in names(flags):
             warnings.warn(MESSAGES[flag], RuntimeWarning, stacklevel=level)
 
-    plant.setattr(jit, "warn", always)
+    plant.setattr(specialisation, "warn", always)
     plant.setattr(fastcall, "warn", always)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.frontend import jit
+from sparsec.frontend import jit, specialisation
 from sparsec.runtime import cache, cpu, locks, stored
 from tests.faults.bugs import bug
 
@@ -51,7 +51,7 @@ def _(plant):
 
 @bug("memory that runs out is Python's own error", 64, shows=r"assert \['MemoryError")
 def _(plant):
-    plant.setattr(jit, "allocate", np.empty)
+    plant.setattr(specialisation, "allocate", np.empty)
 
 
 @bug("what the cache gives is not looked at", 65, shows="assert")
