@@ -78,7 +78,7 @@ class Varying:
                 return True
             if isinstance(inner, Let | Mut | Assign) and inner.var.name in self.names:
                 return True
-        return not isinstance(stmt, Let | Mut | Assign | For | While | If)
+        return not isinstance(stmt, Let | Mut | Assign | Prefetch | For | While | If)
 
     def _grow(self, body: Body, own: set[str] | None) -> bool:
         """Adds names that turn out to differ; whether there were any. Where only some of the turns come, `own` are

@@ -11,7 +11,7 @@ from sparsec.ir.loop_interp import run
 from sparsec.ir.loop_rewrite import simplify
 from sparsec.ir.loop_text import parse_program
 from sparsec.ir.loop_verify import verify_program
-from sparsec.ir.loops import Alloc, For, If, walk_stmts
+from sparsec.ir.loops import Alloc, For, If, Prefetch, walk_stmts
 from sparsec.ir.ops.record import record
 from sparsec.ir.scalar import S, index, var
 from sparsec.ir.types import tensor
@@ -202,6 +202,15 @@ def test_a_pixel_that_is_left_over_has_lanes_along_its_taps(lists):
     taps = [s.buffer.size for s in walk_stmts(blocked.kernels[-1].body) if isinstance(s, Alloc)]
     assert taps and set(taps) == {16}
     np.testing.assert_allclose(outcome(blocked, args, shape), outcome(made, args, shape), 1e-5, 1e-6)
+
+
+@pytest.mark.parametrize(("taps", "asks"), [(1, True), (3, False)])
+def test_pixels_that_are_read_for_one_tap_are_asked_for_early(taps, asks):
+    margin = taps // 2
+    made, *_ = lowered([(1, 4, 8, 8), (9, 4, taps, taps)], {"padding": ((margin, margin), (margin, margin))})
+    (kernel,) = register_blocks(made, MACHINES["512 bits"]).kernels
+    asked = {s.buffer for s in walk_stmts(kernel.body) if isinstance(s, Prefetch)}
+    assert asked == ({made.slots[0].buffer.name} if asks else set())
 
 
 def test_same_kernels_are_one():

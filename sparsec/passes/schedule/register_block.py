@@ -16,13 +16,14 @@ left over of the lanes at the end is done in a smaller block, or, of one or two 
 a window (taps_in_lanes.py), whose sums are added up last; the last block of rows begins early enough to be full, and
 does not store what is stored already. Lanes that lie outside of an image are masked, which costs as much as a
 multiply-add: blocks of lanes away from the first and last rows have a body of their own, where fewer conditions are
-open. Nothing here knows of convolution: loops and loads decide.
+open. Where little is computed with each pixel, the next ones are asked for early. Nothing here knows of convolution:
+loops and loads decide.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
@@ -38,6 +39,7 @@ from sparsec.ir.loops import (
     If,
     Kernel,
     Load,
+    Prefetch,
     Program,
     Stmt,
     Store,
@@ -249,6 +251,8 @@ def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
     parts, rows = block_size(found, body, pixels, window, machine)
     inside = _Tile.of(body, pixels, parts * lanes, machine)
     edges = rolled if inside.share >= _INSIDE else body
+    by_rows = rows_first(found, rows, len(turns_of(pixels) or ()) / (parts * lanes))
+    once = None if by_rows else _read_once(found, body, pixels)
 
     def over_rows(inner: Callable[[_Copied], Body]) -> Body:
         def block(turn: Expr, copies: int, since: Expr | None) -> Body:
@@ -258,6 +262,10 @@ def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
 
     def over_pixels(inner: Callable[[_Made], Body]) -> Body:
         def vectors(first: Expr, count: int, turn: Body) -> Body:
+            if once is not None and not isinstance(first, Const):
+                # The last elements of vectors: the first ones share lines with what is there.
+                ends = (S.add(first, index(count + part * lanes + lanes - 1)) for part in range(parts))
+                turn = _asking(turn, once, pixels, ends)
             return inner(lambda copied: _in_lanes(turn, pixels, first, count, lanes, copied, names))
 
         def block(first: Expr, count: int) -> Body:
@@ -274,7 +282,7 @@ def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
 
     if found.block is None:
         return over_pixels(lambda made: nested(found.others, made(lambda one: one)))
-    if rows_first(found, rows, len(turns_of(pixels) or ()) / (parts * lanes)):
+    if by_rows:
         whole = over_rows(lambda copied: over_pixels(lambda made: made(copied)))
     else:
         whole = over_pixels(lambda made: over_rows(made))
@@ -310,6 +318,32 @@ class _Window:
         """As `_cost`. The weights are masked loads across two cache lines, and what the rows share is gathered."""
         vectors = -(-self.taps // self.lanes)
         return vectors * ((2 + 2 * _LOADS) * rows + _GATHER)
+
+
+def _read_once(found: _Contraction, body: Body, pixels: For) -> Load | None:
+    """What a block of pixels reads of what rows share, if that is one element for each pixel, whose place nothing in
+    memory tells: little time is spent on it, and the next is asked for early."""
+    sums = tuple(loop for loop in _loops(body) if any(map(_adds, loop.body)))
+    if found.block is None or len(sums) != 1:
+        return None
+    in_lanes, inside = Varying((pixels.var.name,), body), Varying(declared_names(sums[0].body), sums[0].body)
+    every = (node for s in walk_stmts(sums) for e in exprs(s) for node in nodes(e) if isinstance(node, Load))
+    shared = tuple(dict.fromkeys(load for load in every if in_lanes.expr(load.index)))
+    plain = not any(isinstance(node, Load) or inside.expr(node) for load in shared for node in nodes(load.index))
+    return shared[0] if len(shared) == 1 and plain else None
+
+
+def _asking(body: Body, load: Load, pixels: For, places: Iterable[Expr]) -> Body:
+    """The body with prefetches in the loop that makes the sums: of what it loads at other pixels."""
+    asked = (Prefetch(load.buffer, load.index),)
+    moved = tuple(stmt for place in places for stmt in substitute(asked, {pixels.var.name: place}))
+
+    def node(stmt: Stmt) -> Body:
+        if isinstance(stmt, For) and any(map(_adds, stmt.body)):
+            return (replace(stmt, body=(*moved, *stmt.body)),)
+        return (stmt,)
+
+    return map_body(body, node)
 
 
 def rows_first(found: _Contraction, rows: int, blocks: float) -> bool:
