@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -21,6 +22,9 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("SPARSEC_VERIFY", "1")
     # Every test compiles what it tests; the tests of the cache turn it on.
     os.environ.setdefault("SPARSEC_CACHE", "0")
+    # A busy machine makes no test wrong.
+    settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("untimed")
     # Where changes are checked, a golden file is evidence; rewriting it there would make every test pass.
     if config.getoption("--bless") and os.environ.get("CI", "").lower() not in ("", "0", "false"):
         raise pytest.UsageError("--bless is refused where CI is set")

@@ -24,7 +24,7 @@ SLICES = st.tuples(st.integers(0, 7), st.integers(0, 4), st.sampled_from([1, 2, 
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.tuples(st.booleans(), SLICES), min_size=2, max_size=6))
 def test_edges_are_the_elements_in_common(steps):
     """A program of reads and writes in list order, each of the newest version."""

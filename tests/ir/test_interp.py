@@ -73,7 +73,7 @@ def twins(draw):
     return twin
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(twins())
 def test_views_and_writes_are_numpys(twin):
     start = np.arange(float(twin.base.size))

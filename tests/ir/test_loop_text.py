@@ -206,13 +206,13 @@ programs = st.builds(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(kernels)
 def test_any_kernel_round_trips(kernel):
     assert parse_kernel(kernel_text(kernel)) == kernel
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(programs)
 def test_any_program_round_trips(program):
     assert parse_program(program_text(program)) == program

@@ -184,7 +184,7 @@ def funcs(draw):
     return Func(draw(NAMES), params, body, some(visible), some(visible), plan)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(funcs())
 def test_any_function_round_trips(func):
     text = to_text(func)
