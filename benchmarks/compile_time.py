@@ -98,7 +98,7 @@ def _once(function: Callable[..., Any]) -> dict[str, float]:
         steps: dict[str, Callable[[], Any]] = {
             "trace": lambda: None, "passes": lambda: compilation.planned, "lower": lambda: compilation.program,
             "legalize": lambda: compilation.legal, "emit": lambda: compilation.llvm,
-            "llvm": lambda: compile_object(compilation.llvm),
+            "llvm": lambda: [compile_object(module) for module in compilation.llvm],
         }
         for name in STAGES:
             steps[name]()
