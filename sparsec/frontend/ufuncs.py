@@ -289,6 +289,16 @@ def _operand(
     return broadcast(trace, cast(trace, value, dtype), shape)
 
 
+_EXTREMA = ("maximum", "minimum", "fmax", "fmin")
+
+
+def _first_extremum(trace: Trace, name: str, x: Value, y: Value) -> Value:
+    """Of equal numbers (0.0 and -0.0) the first, as float16 loops have it and float32 loops do not."""
+    before = trace.op("greater_equal" if name in ("maximum", "fmax") else "less_equal", x, y)
+    alone = trace.op("isnan", y if name in ("fmax", "fmin") else x)
+    return trace.op("where", trace.op("logical_or", before, alone), x, y)
+
+
 def compute(
     trace: Trace, ufunc: np.ufunc, values: list[Value], dtypes: list[DType], shape: tuple[int, ...]
 ) -> Sequence[Value]:
@@ -301,6 +311,12 @@ def compute(
                 hint="cast to float32 where that is what you mean",
             )
         wide = [cast(trace, v, F32) if v.type.dtype == F16 else v for v in values]
+        if ufunc.__name__ in _EXTREMA:
+            return [cast(trace, _first_extremum(trace, ufunc.__name__, *wide), F16)]
+        if ufunc.__name__ == "clip":
+            x, low, high = wide
+            held = _first_extremum(trace, "minimum", _first_extremum(trace, "maximum", x, low), high)
+            return [cast(trace, held, F16)]
         results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes], shape)
         return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
     name = ufunc.__name__

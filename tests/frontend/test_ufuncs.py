@@ -303,3 +303,15 @@ def shifted_by_itself(x):
 
 def test_what_no_range_of_sizes_has_is_computed_when_it_runs():
     check(shifted_by_itself, lambda: (np.ones(2, np.int64),), "cpu")
+
+
+def extrema(x, y):
+    return np.maximum(x, y), np.minimum(x, y), np.fmax(x, y), np.fmin(x, y), np.clip(x, y, 0.0), np.clip(x, 0, y)
+
+
+def test_of_equal_halves_the_first_is_kept():
+    x, y = np.array([0.0, -0.0, 1.0, np.nan], "f2"), np.array([-0.0, 0.0, np.nan, 1.0], "f2")
+    for got, want in zip(sparsec.jit(extrema, backend="interp")(x, y), extrema(x, y), strict=True):
+        np.testing.assert_array_equal(got, want)
+        numbers = ~np.isnan(want)
+        np.testing.assert_array_equal(np.signbit(got[numbers]), np.signbit(want[numbers]))
