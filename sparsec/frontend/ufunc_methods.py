@@ -37,6 +37,8 @@ _FOLDS = {
     "logical_or": "any",
 }
 _SCANS = {"add": "cumsum", "multiply": "cumprod", "maximum": "cummax", "minimum": "cummin"}
+#: What the extrema of float16 are folded with, as float32: of zeros of both signs NumPy keeps the first there.
+_HALF = {"max": "first_max", "min": "first_min", "cummax": "first_cummax", "cummin": "first_cummin"}
 _SCATTERS = {"add": "add", "multiply": "mul", "maximum": "max", "minimum": "min"}
 
 #: Grouping does not matter to these, so they can be reduced in halves.
@@ -256,7 +258,8 @@ def _fold(trace: Trace, ufunc: np.ufunc, value: Value, axes: tuple[int, ...]) ->
         value = cast(trace, value, BOOL)
     dtype = value.type.dtype
     if dtype == F16 and name in _FOLDS:
-        return cast(trace, trace.op(_FOLDS[name], cast(trace, value, F32), axes=axes), F16)
+        op = _HALF.get(_FOLDS[name], _FOLDS[name])
+        return cast(trace, trace.op(op, cast(trace, value, F32), axes=axes), F16)
     if dtype == BOOL:
         name = {
             "add": "logical_or",
@@ -265,8 +268,10 @@ def _fold(trace: Trace, ufunc: np.ufunc, value: Value, axes: tuple[int, ...]) ->
             "bitwise_and": "logical_and",
         }.get(name, name)
     if name in ("fmax", "fmin"):
+        if dtype == F16:
+            return cast(trace, _fold_numbers(trace, _HALF[name[1:]], cast(trace, value, F32), axes), F16)
         if dtype.kind == "f":
-            return _fold_numbers(trace, name, value, axes)
+            return _fold_numbers(trace, name[1:], value, axes)
         name = {"fmax": "maximum", "fmin": "minimum"}[name] if dtype.kind in "biu" else name
     if name in _FOLDS:
         return trace.op(_FOLDS[name], value, axes=axes)
@@ -275,14 +280,12 @@ def _fold(trace: Trace, ufunc: np.ufunc, value: Value, axes: tuple[int, ...]) ->
     return value
 
 
-def _fold_numbers(trace: Trace, name: str, value: Value, axes: tuple[int, ...]) -> Value:
-    """The extreme of what is not NaN; NaN where nothing else is."""
+def _fold_numbers(trace: Trace, op: str, value: Value, axes: tuple[int, ...]) -> Value:
+    """The extreme, by the fold `op`, of what is not NaN; NaN where nothing else is."""
     dtype = value.type.dtype
-    if dtype == F16:
-        return cast(trace, _fold_numbers(trace, name, cast(trace, value, F32), axes), F16)
     missing = trace.op("isnan", value)
-    worst = trace.const(-float("inf") if name == "fmax" else float("inf"), dtype)
-    best = trace.op(name[1:], trace.op("where", missing, worst, value), axes=axes)
+    worst = trace.const(-float("inf") if op.endswith("max") else float("inf"), dtype)
+    best = trace.op(op, trace.op("where", missing, worst, value), axes=axes)
     return trace.op("where", trace.op("all", missing, axes=axes), trace.const(float("nan"), dtype), best)
 
 
@@ -367,7 +370,7 @@ def _scan(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> Value:
             "logical_and": "minimum",
         }.get(name, name)
     if dtype == F16 and name in ("maximum", "minimum"):
-        return cast(trace, trace.op(_SCANS[name], cast(trace, value, F32), axis=axis), F16)
+        return cast(trace, trace.op(_HALF[_SCANS[name]], cast(trace, value, F32), axis=axis), F16)
     if name in _SCANS and dtype != F16:
         return trace.op(_SCANS[name], value, axis=axis)
     count = value.type.static_shape[axis]

@@ -309,9 +309,21 @@ def extrema(x, y):
     return np.maximum(x, y), np.minimum(x, y), np.fmax(x, y), np.fmin(x, y), np.clip(x, y, 0.0), np.clip(x, 0, y)
 
 
-def test_of_equal_halves_the_first_is_kept():
+def folded_extrema(x, y):
+    both = np.stack([x, y, y, x], axis=1)
+    return (
+        both.max(), both.min(axis=0), both.T.max(axis=1), both[::-1].min(), both.max(axis=1, initial=-0.0),
+        np.fmax.reduce(both, axis=1), np.nanmin(both, axis=1),
+        np.maximum.accumulate(both, axis=1), np.minimum.accumulate(both.T, axis=1),
+    )
+
+
+@pytest.mark.parametrize("of", (extrema, folded_extrema))
+@pytest.mark.parametrize("backend", ("interp", "cpu"))
+def test_of_equal_halves_the_first_is_kept(of, backend):
     x, y = np.array([0.0, -0.0, 1.0, np.nan], "f2"), np.array([-0.0, 0.0, np.nan, 1.0], "f2")
-    for got, want in zip(sparsec.jit(extrema, backend="interp")(x, y), extrema(x, y), strict=True):
-        np.testing.assert_array_equal(got, want)
-        numbers = ~np.isnan(want)
-        np.testing.assert_array_equal(np.signbit(got[numbers]), np.signbit(want[numbers]))
+    for args in ((x, y), (x[:2], y[:2]), (y[:2], x[:2])):
+        for got, want in zip(sparsec.jit(of, backend=backend)(*args), of(*args), strict=True):
+            np.testing.assert_array_equal(got, want)
+            numbers = ~np.isnan(want)
+            np.testing.assert_array_equal(np.signbit(got[numbers]), np.signbit(want[numbers]))

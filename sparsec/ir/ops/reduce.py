@@ -106,35 +106,58 @@ def _earlier_best(order: str) -> Callable[..., tuple[Expr, ...]]:
     return merge
 
 
+def _folded_last(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    """`x` with the reduced axes as one, in order, behind all others."""
+    kept = [k for k in range(x.ndim) if k not in axis]
+    folded = math.prod(x.shape[k] for k in axis)  # -1 would not do for arrays without elements
+    return x.transpose(*kept, *axis).reshape(*(x.shape[k] for k in kept), folded)
+
+
 def _position_of(extreme: Callable[[np.ndarray], np.ndarray]) -> Callable[..., np.ndarray]:
-    """`extreme` of NumPy, which takes one axis, over several: the reduced ones are made one, in order."""
+    """`extreme` of NumPy, which takes one axis, over several."""
+    return lambda x, axis: np.asarray(extreme(_folded_last(x, axis), axis=-1), I64)  # type: ignore[call-arg]
+
+
+
+def _first(order: str, start: Callable[[DType], Const], finish: Callable[..., Expr]) -> Fold:
+    """The fold that knows the first best element and its position, and ends as one of them."""
+    return Fold(
+        init=lambda dtype, attrs: (start(dtype), const(0, I64)),
+        step=_first_best(order), finish=finish, merge=_earlier_best(order), merges="biuf",
+    )
+
+
+def _element_at(position: Callable[..., np.ndarray], empty: Callable[..., np.ndarray]) -> Callable[..., np.ndarray]:
+    """The elements at the positions that an `argmax` gives; what `empty` gives of none."""
 
     def ref(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
-        kept = [k for k in range(x.ndim) if k not in axis]
-        folded = math.prod(x.shape[k] for k in axis)  # -1 would not do for arrays without elements
-        flat = x.transpose(*kept, *axis).reshape(*(x.shape[k] for k in kept), folded)
-        return np.asarray(extreme(flat, axis=-1), I64)  # type: ignore[call-arg]
+        if not x.size:
+            return empty(x, axis)
+        at = np.expand_dims(position(x, axis), -1)
+        return np.take_along_axis(_folded_last(x, axis), at, -1)[..., 0]  # type: ignore[no-any-return]
 
     return ref
 
 
 reduction(
     "argmax", "Position of the first largest element, or of the first NaN, flat over the axes.",
-    _position_of(np.argmax),
-    Fold(
-        init=lambda dtype, attrs: (rules.lowest(dtype), const(0, I64)),
-        step=_first_best("gt"), finish=lambda s, accs: accs[1],
-        merge=_earlier_best("gt"), merges="biuf",
-    ),
+    _position_of(np.argmax), _first("gt", rules.lowest, lambda s, accs: accs[1]),
     kinds="biufc", result=I64, empty=False,
 )
 reduction(
     "argmin", "Position of the first smallest element, or of the first NaN, flat over the axes.",
-    _position_of(np.argmin),
-    Fold(
-        init=lambda dtype, attrs: (rules.highest(dtype), const(0, I64)),
-        step=_first_best("lt"), finish=lambda s, accs: accs[1],
-        merge=_earlier_best("lt"), merges="biuf",
-    ),
+    _position_of(np.argmin), _first("lt", rules.highest, lambda s, accs: accs[1]),
     kinds="biufc", result=I64, empty=False,
+)
+reduction(
+    "first_max", "`max` of floats; of zeros of both signs the first, as NumPy's float16 has it.",
+    _element_at(_position_of(np.argmax), _extreme(np.maximum, rules.lowest)),
+    _first("gt", rules.lowest, lambda s, accs: accs[0]),
+    kinds="f", numpy=(),
+)
+reduction(
+    "first_min", "`min` of floats; of zeros of both signs the first, as NumPy's float16 has it.",
+    _element_at(_position_of(np.argmin), _extreme(np.minimum, rules.highest)),
+    _first("lt", rules.highest, lambda s, accs: accs[0]),
+    kinds="f", numpy=(),
 )

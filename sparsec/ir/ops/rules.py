@@ -119,8 +119,21 @@ def _extremum(order: str, x: Expr, y: Expr) -> Expr:
         # LLVM would make one choice of two comparisons of them. x+x is the same NaN.
         return S.select(isnan(x), S.add(x, x), S.select(compare(order, x, y), x, y))
     # A complex tie may differ in the sign of a zero too: there NumPy keeps the first.
-    first = compare(order if x.dtype.kind == "f" else order[0] + "e", x, y)
-    return S.select(S.logical_or(first, isnan(x)), x, y)
+    return _first_extremum(order, x, y)
+
+
+def first_larger(x: Expr, y: Expr) -> Expr:
+    """The larger of two floats; NaN if any is. Of equal operands the first, as in NumPy's loops of float16."""
+    return _first_extremum("gt", x, y)
+
+
+def first_smaller(x: Expr, y: Expr) -> Expr:
+    """The smaller of two floats; NaN if any is. Of equal operands the first, as in NumPy's loops of float16."""
+    return _first_extremum("lt", x, y)
+
+
+def _first_extremum(order: str, x: Expr, y: Expr) -> Expr:
+    return S.select(S.logical_or(compare(order[0] + "e", x, y), isnan(x)), x, y)
 
 
 def larger_number(x: Expr, y: Expr) -> Expr:

@@ -17,9 +17,27 @@ from sparsec.ir.scalar import index
 from sparsec.ir.types import TensorType, dtype_name
 
 
+def _running(ufunc: np.ufunc) -> Callable[..., np.ndarray]:
+    """The reference that `accumulate` is."""
+    return lambda x, axis: ufunc.accumulate(x, axis=axis, dtype=x.dtype)
+
+
+def _first_running(ufunc: np.ufunc, better: np.ufunc) -> Callable[..., np.ndarray]:
+    """`accumulate` of an extremum that changes only where an element is better than all before it."""
+
+    def ref(x: np.ndarray, axis: int) -> np.ndarray:
+        x = np.moveaxis(x, axis, -1)
+        best, at = ufunc.accumulate(x, axis=-1), np.zeros(x.shape, np.intp)
+        changes = better(x[..., 1:], best[..., :-1]) | (np.isnan(best[..., 1:]) & ~np.isnan(best[..., :-1]))
+        at[..., 1:] = np.where(changes, np.arange(1, x.shape[-1]), 0)
+        return np.moveaxis(np.take_along_axis(x, np.maximum.accumulate(at, axis=-1), -1), -1, axis)
+
+    return ref
+
+
 def _scan(
-    name: str, doc: str, ufunc: np.ufunc, step: Callable[[Expr, Expr], Expr], *, kinds: str,
-    numpy: tuple[str, ...], ulp: int = 0,
+    name: str, doc: str, ref: Callable[..., np.ndarray], step: Callable[[Expr, Expr], Expr], *, kinds: str,
+    numpy: tuple[str, ...] = (), ulp: int = 0,
 ) -> None:
     """Declares result[i] = step(result[i - 1], x[i]) along `axis`, starting with result[0] = x[0]."""
 
@@ -43,9 +61,6 @@ def _scan(
                     nest.assign(total, step(total, nest.read(0, *at(i))))
                     nest.write(0, at(i), total)
 
-    def ref(x: np.ndarray, axis: int) -> np.ndarray:
-        return ufunc.accumulate(x, axis=axis, dtype=x.dtype)  # type: ignore[no-any-return]
-
     cases = [case((3, 4), dtypes=d, axis=axis, ulp=ulp if k == "c" else 0)
              for k in kinds for d in SAMPLES[k] for axis in (0, 1)]
     register(OpRecord(
@@ -55,11 +70,15 @@ def _scan(
     ))
 
 
-_scan("cumsum", "The running sum along an axis.", np.add, rules.S.add, kinds="iufc",
+_scan("cumsum", "The running sum along an axis.", _running(np.add), rules.S.add, kinds="iufc",
       numpy=("cumsum",))
-_scan("cumprod", "The running product along an axis.", np.multiply, rules.S.mul, kinds="iufc",
+_scan("cumprod", "The running product along an axis.", _running(np.multiply), rules.S.mul, kinds="iufc",
       numpy=("cumprod",), ulp=16)
-_scan("cummax", "The running maximum along an axis; NaN from the first NaN on.", np.maximum, rules.larger,
-      kinds="biufc", numpy=())
-_scan("cummin", "The running minimum along an axis; NaN from the first NaN on.", np.minimum, rules.smaller,
-      kinds="biufc", numpy=())
+_scan("cummax", "The running maximum along an axis; NaN from the first NaN on.", _running(np.maximum), rules.larger,
+      kinds="biufc")
+_scan("cummin", "The running minimum along an axis; NaN from the first NaN on.", _running(np.minimum), rules.smaller,
+      kinds="biufc")
+_scan("first_cummax", "`cummax` of floats; of zeros of both signs the first, as NumPy's float16 has it.",
+      _first_running(np.maximum, np.greater), rules.first_larger, kinds="f")
+_scan("first_cummin", "`cummin` of floats; of zeros of both signs the first, as NumPy's float16 has it.",
+      _first_running(np.minimum, np.less), rules.first_smaller, kinds="f")
