@@ -6,8 +6,8 @@ A large program is several modules, so that they can be compiled side by side (`
 
 `pointers` holds the addresses of parameters and results (`sparsec.ir.abi`), `flags` two i32: notes are or-ed into
 the first, the second says how many threads may take part. The result is 0, or the code of the `Fail` that stopped
-the program. The text depends on nothing
-but the program and the target's facts, so it is stable, can be diffed, and can be a cache key.
+the program. The text depends on nothing but the program and the target's facts, so it is stable, can be diffed, and
+can be a cache key.
 
 What the generated code promises: integers wrap; floats are computed as written (no fast-math flag, no
 contraction); no access assumes more alignment than the buffer states.

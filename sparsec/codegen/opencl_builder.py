@@ -84,7 +84,7 @@ class OpenClBuilder:
         self._line(f"__global {const}{ctype} *{name} = {base} + {first};")
         return [f"__global {const}{ctype} *restrict {base}", f"const long {first}"]
 
-    def _work_items(self, loop: For, stop: Text, body: Callable[[Text], None]) -> None:
+    def _work_items(self, stop: Text, body: Callable[[Text], None]) -> None:
         """The loop whose turns are work-items. A range that the host could not count is walked in strides."""
         name = Text(self._name("gid"), ATOM)
         if self._part.items is not None:
@@ -296,7 +296,7 @@ class OpenClBuilder:
 
     def loop(self, loop: For, start: Text, stop: Text, body: Callable[[Text], None]) -> None:
         if loop is self._part.work:
-            self._work_items(loop, stop, body)
+            self._work_items(stop, body)
             return
         if not stop.stable:  # C would look again in each turn
             stop = self._declare("stop", stop, self._file.type(loop.var.dtype))

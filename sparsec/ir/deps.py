@@ -69,14 +69,14 @@ def edges(func: Func) -> tuple[Edge, ...]:
     return tuple(sorted(found, key=lambda e: (e.source, e.target, e.kind.value, e.storage)))
 
 
-def graph(func: Func, *, hints: bool = False) -> Any:
-    """The edges as a networkx DiGraph on positions; `kinds` of an edge is a tuple. `hints` adds RAR."""
+def graph(func: Func) -> Any:
+    """What orders the ops, as a networkx DiGraph on positions; `kinds` of an edge is a tuple. RAR is left out."""
     import networkx
 
     result = networkx.DiGraph()
     result.add_nodes_from(range(len(func.ops)))
     for edge in edges(func):
-        if hints or edge.kind is not Dep.RAR:
+        if edge.kind is not Dep.RAR:
             known = result.get_edge_data(edge.source, edge.target, {"kinds": ()})["kinds"]
             result.add_edge(edge.source, edge.target, kinds=tuple(dict.fromkeys((*known, edge.kind))))
     return result

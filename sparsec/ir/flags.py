@@ -1,8 +1,8 @@
 """The warning word: what a computation met that is no error, one bit each, as NumPy's error state names them.
 
 A kernel ors bits in with `Note`; the graph interpreter with `note`, into the word that `collect` watches.
-What
-becomes of the word (a RuntimeWarning, or nothing, by `np.errstate`) is the caller's business.
+What becomes
+of the word (a RuntimeWarning, or nothing, by `np.errstate`) is the caller's business.
 """
 
 from __future__ import annotations

@@ -121,13 +121,13 @@ class Lexer:
         text = self.token.text
         return f"`{text}`" if len(text) <= 60 else f"`{text[:60]}…`"
 
-    def many(self, read: Callable[[], T], close: str, separator: str = ",") -> list[T]:
+    def many(self, read: Callable[[], T], close: str) -> list[T]:
         """`a, b, c close`: zero or more of what `read` reads, up to and past `close`."""
         items: list[T] = []
         if self.accept(close):
             return items
         items.append(read())
-        while self.accept(separator):
+        while self.accept(","):
             items.append(read())
         self.expect(close)
         return items

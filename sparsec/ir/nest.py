@@ -106,9 +106,9 @@ class NestBuilder:
         """Elements between neighbours along an axis, as an expression; whatever where the axis has one index."""
         return _stride(self._operand_places[operand][1], len(self.shape(operand)), axis)
 
-    def result_stride(self, axis: int, result: int = 0) -> Expr:
-        """As `operand_stride`, of a result."""
-        return _stride(self._results[result][1], len(self.result_shape(result)), axis)
+    def result_stride(self, axis: int) -> Expr:
+        """As `operand_stride`, of the first result."""
+        return _stride(self._results[0][1], len(self.result_shape()), axis)
 
     def operand_dtype(self, operand: int) -> DType:
         return self._operand_places[operand][2]

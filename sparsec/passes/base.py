@@ -111,8 +111,8 @@ def run_pipeline(
     """Runs the passes in order.
 
     verify: check the IR and its form after each one, and not only after the last (default: the switch `verify`);
-    what comes in is checked in any case. observe: called after
-    each pass with its result. With the switch `dump` each result is also written there, as `03-fuse.sir`.
+    what comes in is checked in any case. observe: called after each pass with its result. With the switch `dump` each
+    result is also written there, as `03-fuse.sir`.
     """
     check_forms(passes, start)
     verify = settings.verify if verify is None else verify

@@ -35,13 +35,13 @@ _READY, _DONE, _REFUSED = b"r", b"d", b"x"
 _PROGRAM = "import sys; sys.path[:] = {path!r}; from sparsec.runtime.compiling import serve; serve()"
 
 
-def compile_objects(modules: Iterable[str], level: int = 2) -> tuple[bytes, ...]:
+def compile_objects(modules: Iterable[str]) -> tuple[bytes, ...]:
     """What `compile_object` makes of each module. Raises as it does; whatever is raised, no process is left."""
     texts = iter(modules)
     first = list(islice(texts, _FEWEST))
     if len(first) < _FEWEST or settings.compile_jobs < 2 or not _has_python():
-        return tuple(compile_object(text, level) for text in chain(first, texts))
-    with _Team(settings.compile_jobs, level) as team:
+        return tuple(compile_object(text) for text in chain(first, texts))
+    with _Team(settings.compile_jobs) as team:
         return team.compile(chain(first, texts))
 
 
@@ -53,9 +53,8 @@ def _has_python() -> bool:
 class _Team:
     """Some helpers, and a thread of this process for each that waits for it."""
 
-    def __init__(self, count: int, level: int) -> None:
-        self._level = level
-        self._helpers = [_Helper(level) for _ in range(count)]
+    def __init__(self, count: int) -> None:
+        self._helpers = [_Helper() for _ in range(count)]
         self._free: SimpleQueue[_Helper] = SimpleQueue()
         for helper in self._helpers:
             self._free.put(helper)
@@ -81,15 +80,15 @@ class _Team:
             made = helper.compile(text)
         finally:
             self._free.put(helper)
-        return compile_object(text, self._level) if made is None else made
+        return compile_object(text) if made is None else made
 
 
 class _Helper:
     """Another process that compiles one module after the other."""
 
-    def __init__(self, level: int) -> None:
+    def __init__(self) -> None:
         path = [str(Path(__file__).parents[2]), *sys.path]
-        command = [sys.executable, "-S", "-c", _PROGRAM.format(path=path), str(level)]
+        command = [sys.executable, "-S", "-c", _PROGRAM.format(path=path)]
         self._process: subprocess.Popen[bytes] | None = None
         with suppress(OSError):  # a session of its own: Ctrl-C is for the one who asked
             self._process = subprocess.Popen(
@@ -129,8 +128,8 @@ class _Helper:
 
 
 def serve() -> None:
-    """Compiles what comes on stdin, at the level that the command line gives, until nothing more comes."""
-    level, given, answers = int(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer
+    """Compiles what comes on stdin until nothing more comes."""
+    given, answers = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what a library prints is no answer
     answers.write(_READY)
     answers.flush()
@@ -140,7 +139,7 @@ def serve() -> None:
         except EOFError:
             return
         try:
-            kind, found = _DONE, compile_object(text, level)
+            kind, found = _DONE, compile_object(text)
         except CompileError as error:
             kind, found = _REFUSED, str(error).encode()
         answers.write(kind)

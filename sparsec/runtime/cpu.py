@@ -142,7 +142,7 @@ def _host_machine(level: int = 2) -> Any:
     return _new_machine(host.triple, host.cpu, host.features, level)
 
 
-def _optimised(text: str, machine: Any, level: int) -> Any:
+def _optimised(text: str, machine: Any, level: int = 2) -> Any:
     """The module after LLVM's standard pipeline. The text is checked first: it must never crash LLVM."""
     try:
         module = llvm.parse_assembly(text, llvm.create_context())
@@ -164,17 +164,17 @@ def compile_object(text: str, level: int = 2) -> bytes:
             return _sealed(bytes(machine.emit_object(module)))
 
 
-def optimised_text(text: str, level: int = 2) -> str:
+def optimised_text(text: str) -> str:
     """An LLVM module as the standard pipeline leaves it for this machine, as text."""
     with _llvm_lock:
-        return str(_optimised(text, _host_machine(level), level))
+        return str(_optimised(text, _host_machine()))
 
 
-def assembly(text: str, level: int = 2) -> str:
+def assembly(text: str) -> str:
     """The assembly that an LLVM module becomes on this machine."""
     with _llvm_lock:
-        machine = _host_machine(level)
-        return str(machine.emit_assembly(_optimised(text, machine, level)))
+        machine = _host_machine()
+        return str(machine.emit_assembly(_optimised(text, machine)))
 
 
 # LLVM's loader trusts what it is given, and a damaged file crashes it.

@@ -99,6 +99,7 @@ def probe(timeout: float = PROBE_TIMEOUT) -> Probe:
 
 @lru_cache(maxsize=16)
 def _probe(timeout: float, environment: tuple[str | None, ...]) -> Probe:
+    """environment: what decides which drivers are found; a change of it asks anew."""
     return _ask_child(timeout)
 
 
@@ -117,11 +118,11 @@ def _ask_child(timeout: float, env: dict[str, str] | None = None) -> Probe:
     return Probe(devices, pyopencl=version)
 
 
-def drivers(timeout: float = PROBE_TIMEOUT) -> list[Driver]:
+def drivers() -> list[Driver]:
     """Loads every driver alone, each in its own child, to tell a broken one from those it hides."""
     found = []
     for file in _icd_files():
-        alone = _ask_child(timeout, env={"OCL_ICD_VENDORS": str(file)})
+        alone = _ask_child(PROBE_TIMEOUT, env={"OCL_ICD_VENDORS": str(file)})
         found.append(Driver(file, alone.devices, alone.problem))
     return found
 

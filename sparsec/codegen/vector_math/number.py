@@ -31,7 +31,6 @@ class Format:
 
     dtype: DType
     integer: DType
-    unsigned: DType
     digits: int
     bias: int
 
@@ -57,7 +56,7 @@ def format_of(dtype: DType) -> Format:
     """The facts of float32 or float64."""
     size = dtype.itemsize
     digits, bias = {4: (24, 127), 8: (53, 1023)}[size]
-    return Format(np.dtype(f"f{size}"), np.dtype(f"i{size}"), np.dtype(f"u{size}"), digits, bias)
+    return Format(np.dtype(f"f{size}"), np.dtype(f"i{size}"), digits, bias)
 
 
 class Number:
@@ -187,9 +186,9 @@ def select(condition: Number, x: Number | float, y: Number | float) -> Number:
     return Number(Apply("select", (condition.expr, x.expr, y.expr), like.dtype))
 
 
-def bits_of(x: Number, unsigned: bool = False) -> Number:
+def bits_of(x: Number) -> Number:
     """The bits of a float as an integer."""
-    return Number(Apply("bitcast", (x.expr,), x.format.unsigned if unsigned else x.format.integer))
+    return Number(Apply("bitcast", (x.expr,), x.format.integer))
 
 
 def float_of(bits: Number) -> Number:

@@ -38,7 +38,7 @@ F16 = np.dtype("f2")
 # --- sorts -----------------------------------------------------------------------------------------------
 
 
-def _check_options(function: str, order: Any, kind: Any, stable: Any) -> None:
+def _check_options(order: Any, kind: Any, stable: Any) -> None:
     if order is not None:
         raise ValueError("Cannot specify order when the array has no fields.")
     if kind is not None and stable is not None:
@@ -60,7 +60,7 @@ def _ordered(x: Traced, axis: int, op: str) -> Value:
 
 @implements(np.sort)
 def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Traced:
-    _check_options("np.sort", order, kind, stable)
+    _check_options(order, kind, stable)
     x = strong(a)
     if axis is None:
         x, axis = flattened(x), 0
@@ -73,7 +73,7 @@ def sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable:
 def sort_method(
     x: Traced, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None
 ) -> None:
-    _check_options("ndarray.sort", order, kind, stable)
+    _check_options(order, kind, stable)
     x.trace.check_writable(x)
     _write_sorted(x, x, axis_index(axis, x.ndim))
 
@@ -86,7 +86,7 @@ def _write_sorted(source: Traced, target: Traced, axis: int) -> None:
 @implements(np.argsort, method="argsort")
 def argsort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Traced:
     """Equal elements in their order, whatever `kind` says."""
-    _check_options("np.argsort", order, kind, stable)
+    _check_options(order, kind, stable)
     x = strong(a)
     if axis is None:
         x, axis = flattened(x), 0

@@ -79,9 +79,8 @@ def _float_to_u64(x: Expr) -> Expr:
 
 
 def _to_half(x: Expr) -> Expr:
-    """Through f32. For f64 that would round twice: so the first rounding is to odd, which keeps what was
-    cut off
-    visible to the second."""
+    """Through f32. For f64 that would round twice: so the first rounding is to odd, which keeps what was cut
+    off visible to the second."""
     single = _S.cast(x, F32)
     if x.dtype == F64:
         single = _round_to_odd(x, single)

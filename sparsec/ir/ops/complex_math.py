@@ -1,6 +1,5 @@
-"""Complex functions, written with the real scalar functions: C99's rules at zeros and infinities, NumPy's
-where
-it has a formula of its own (log1p, expm1, exp2, powers by whole exponents).
+"""Complex functions, written with the real scalar functions: C99's rules at zeros and infinities, NumPy's where it
+has a formula of its own (log1p, expm1, exp2, powers by whole exponents).
 
 The formulas for inverse functions are Kahan's ("Branch Cuts for Complex Elementary Functions", 1987): square
 roots of 1 - z and 1 + z carry the sign of a zero to the right side of each branch cut.

@@ -11,7 +11,7 @@ from sparsec.errors import DTypeError, ShapeError, UnsupportedDtype
 from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
 from sparsec.ir.nest import NestBuilder
-from sparsec.ir.ops.record import Case, Fold, Kind, OpRecord, Sparse, case, register
+from sparsec.ir.ops.record import Fold, Kind, OpRecord, Sparse, case, register
 from sparsec.ir.types import BOOL, DTYPES, DType, TensorType, dtype_name
 
 F16 = DTYPES["f16"]
@@ -65,36 +65,27 @@ def _ulp_of(ulp: int | Mapping[str, int], kind: str) -> int:
 
 
 def elementwise(
-    name: str, doc: str, ref: Callable[..., Any], lower: Callable[..., Any], *, kinds: str,
-    result: str | DType = "same",
-    arity: int = 1, attrs: tuple[str, ...] = (), numpy: tuple[str, ...] | None = None,
-    ulp: int | Mapping[str, int] = 0,
-    sparse: Sparse = Sparse.DENSIFY, grad: Callable[..., Any] | None = None, cases: tuple[Case,
-    ...] | None = None,
+    name: str, doc: str, ref: Callable[..., Any], lower: Callable[..., Any], *, kinds: str, arity: int = 1,
+    result: str | DType = "same", sparse: Sparse = Sparse.DENSIFY, grad: Callable[..., Any] | None = None,
+    numpy: tuple[str, ...] | None = None, ulp: int | Mapping[str, int] = 0,
 ) -> OpRecord:
     """Declares `result[i] = f(x[i], …)` on operands of one dtype.
 
-    kinds: NumPy kind letters that it takes. result: "same", "bool", "real" or a dtype. numpy: the NumPy
-    functions it
-    is (default: the one of its name). ulp: allowed distance of a backend from `ref`, for all or by kind.
-    cases: default is
-    one small shape per dtype of `kinds`, and a zero-size one.
+    kinds: NumPy kind letters that it takes. result: "same", "bool", "real" or a dtype. numpy: the NumPy functions
+    that it is (default: the one of its name). ulp: allowed distance of a backend from `ref`, for all or by kind.
+    Its cases are one small shape per dtype of `kinds`, and a zero-size one.
     """
-    if cases is None:
-        shapes = [(2, 3)] * arity
-        cases = tuple(case(*shapes, dtypes=d, ulp=_ulp_of(ulp, k)) for k in kinds for d in SAMPLES[k])
-        cases += (case(*[(0, 2)] * arity, dtypes=SAMPLES[kinds[-1]][0]),)
+    cases = tuple(case(*[(2, 3)] * arity, dtypes=d, ulp=_ulp_of(ulp, k)) for k in kinds for d in SAMPLES[k])
+    nothing = case(*[(0, 2)] * arity, dtypes=SAMPLES[kinds[-1]][0])
     return register(OpRecord(
         name=name, kind=Kind.ELEMENTWISE, doc=doc, infer=elementwise_infer(name, kinds, result), ref=ref,
-        lower=lower,
-        arity=arity, attrs=attrs, numpy=(name,) if numpy is None else numpy, sparse=sparse, grad=grad,
-        cases=cases,
+        lower=lower, arity=arity, numpy=(name,) if numpy is None else numpy, sparse=sparse, grad=grad,
+        cases=(*cases, nothing),
     ))
 
 
 def elementwise_nest(
     name: str, doc: str, ref: Callable[..., Any], compute: Callable[..., Expr], *, kinds: str, arity: int = 1,
-    numpy: tuple[str, ...] | None = None,
 ) -> OpRecord:
     """Declares `result[i] = f(x[i], …)` where computing f takes statements: `compute(nest, *scalars)`.
 
@@ -108,8 +99,7 @@ def elementwise_nest(
 
     return register(OpRecord(
         name=name, kind=Kind.NEST, doc=doc, infer=elementwise_infer(name, kinds, "same"), ref=ref,
-        lower=lower,
-        arity=arity, numpy=(name,) if numpy is None else numpy,
+        lower=lower, arity=arity, numpy=(name,),
         cases=tuple(case(*[(2, 3)] * arity, dtypes=d) for k in kinds for d in SAMPLES[k]),
     ))
 
@@ -122,11 +112,8 @@ def reduced_shape(shape: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
 def reduction(
     name: str, doc: str, ref: Callable[..., Any], fold: Fold, *, kinds: str, result: str | DType = "same",
     numpy: tuple[str, ...] | None = None, empty: bool = True, ulp: int | Mapping[str, int] = 0,
-    cases: tuple[Case, ...] | None = None,
-    grad: Callable[..., Any] | None = None,
 ) -> OpRecord:
-    """Declares an op that folds the axes `axes` (a sorted tuple) away. The accumulator has the operand's
-    dtype.
+    """Declares an op that folds the axes `axes` (a sorted tuple) away. The accumulator has the operand's dtype.
 
     ref: called as ref(x, axis=axes). empty: whether folding nothing has a value (sum, not max).
     """
@@ -140,18 +127,15 @@ def reduction(
             raise ShapeError(f"zero-size array to reduction operation {name} which has no identity")
         return [TensorType(result_dtype(result, x.dtype), reduced_shape(x.shape, attrs["axes"]))]
 
-    if cases is None:
-        cases = tuple(case((3, 4), dtypes=d, ulp=_ulp_of(ulp, k), axes=axes)
-                      for k in kinds for d in SAMPLES[k] for axes in ((0,), (1,), (0, 1)))
-        last, bound = SAMPLES[kinds[-1]][0], _ulp_of(ulp, kinds[-1])
-        cases += (case((2, 3, 4), dtypes=last, ulp=bound, axes=(0, 2)), case((3, 0), dtypes=last, axes=(0,)))
-        cases += (case((2, 3), dtypes=last, axes=()),)
-        if empty:
-            cases += (case((0, 3), dtypes=last, axes=(0,)),)
+    cases = [case((3, 4), dtypes=d, ulp=_ulp_of(ulp, k), axes=axes)
+             for k in kinds for d in SAMPLES[k] for axes in ((0,), (1,), (0, 1))]
+    last, bound = SAMPLES[kinds[-1]][0], _ulp_of(ulp, kinds[-1])
+    cases += [case((2, 3, 4), dtypes=last, ulp=bound, axes=(0, 2)), case((3, 0), dtypes=last, axes=(0,))]
+    cases += [case((2, 3), dtypes=last, axes=())]
+    if empty:
+        cases += [case((0, 3), dtypes=last, axes=(0,))]
     return register(OpRecord(
         name=name, kind=Kind.REDUCE, doc=doc, infer=infer, ref=lambda x, axes: ref(x, axis=axes), lower=fold,
-        attrs=("axes",), numpy=(name,) if numpy is None else numpy, cases=cases, grad=grad,
+        attrs=("axes",), numpy=(name,) if numpy is None else numpy, cases=tuple(cases),
     ))
 
-
-Named = Mapping[str, Any]
