@@ -16,9 +16,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sparsec.codegen.emit import post_order
 from sparsec.codegen.gemm import gemm_loops
 from sparsec.errors import CompileError
+from sparsec.ir.loop_rewrite import post_order
 from sparsec.ir.loops import (
     Alloc,
     Apply,

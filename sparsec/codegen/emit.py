@@ -12,6 +12,7 @@ from typing import Generic, NoReturn, TypeVar
 
 from sparsec.codegen.scalar_protocol import ARITH, BITS, COMPARE, MATH, Builder
 from sparsec.errors import CompileError
+from sparsec.ir.loop_rewrite import post_order
 from sparsec.ir.loops import (
     Alloc,
     Apply,
@@ -36,11 +37,12 @@ from sparsec.ir.loops import (
     Store,
     Var,
     While,
+    operands,
 )
 from sparsec.ir.scalar import FNS
 from sparsec.ir.types import I64, DType
 
-__all__ = ["Emitter", "illegal", "post_order"]
+__all__ = ["Emitter", "illegal"]
 
 V = TypeVar("V")
 
@@ -133,8 +135,8 @@ class Emitter(Generic[V]):
                 illegal("a barrier", "legalize (no pass binds work-groups yet)")
             case Extern(name, buffers, args, dtype):
                 values = self._exprs(*(offset for _, offset in buffers), *args)
-                operands = [(self._buffer(buffer), offset) for (buffer, _), offset in zip(buffers, values)]
-                b.extern(name, operands, values[len(buffers) :], dtype)
+                places = [(self._buffer(buffer), offset) for (buffer, _), offset in zip(buffers, values)]
+                b.extern(name, places, values[len(buffers) :], dtype)
             case Launch(kernel, buffers, scalars):
                 b.launch(kernel, [self._buffer(name) for name in buffers], self._exprs(*scalars))
             case Reserve(buffer, nbytes, code):
@@ -249,36 +251,11 @@ class Emitter(Generic[V]):
         return self._buffers[name]
 
 
-def post_order(exprs: Sequence[Expr]) -> list[Expr]:
-    """Every node of some expressions once (by identity), operands before what uses them."""
-    order: list[Expr] = []
-    seen: set[int] = set()
-    todo: list[tuple[Expr, bool]] = [(expr, False) for expr in reversed(exprs)]
-    while todo:
-        node, ready = todo.pop()
-        if ready:
-            order.append(node)
-        elif id(node) not in seen:
-            seen.add(id(node))
-            todo.append((node, True))
-            todo.extend((operand, False) for operand in reversed(_operands(node)))
-    return order
-
-
-def _operands(expr: Expr) -> tuple[Expr, ...]:
-    match expr:
-        case Load(index=index):
-            return (index,)
-        case Apply(args=args):
-            return args
-    return ()
-
-
 def _shared_nodes(exprs: Sequence[Expr], order: Sequence[Expr]) -> set[int]:
     """Identities of the nodes, all of which are given, that are used more than once."""
     seen: set[int] = set()
     shared: set[int] = set()
-    uses = [id(operand) for node in order for operand in _operands(node)]
+    uses = [id(operand) for node in order for operand in operands(node)]
     for use in (*map(id, exprs), *uses):
         (shared if use in seen else seen).add(use)
     return shared

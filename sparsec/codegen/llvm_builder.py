@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from sparsec.codegen.emit import illegal
 from sparsec.codegen.gemm import part_dtype
 from sparsec.codegen.llvm_blas import LlvmBlas
-from sparsec.codegen.llvm_facts import INDEPENDENT, order_free, order_shows, wants_masked_tail
+from sparsec.codegen.llvm_facts import order_free, order_shows, wants_masked_tail
 from sparsec.codegen.llvm_values import memory_type, value_type
 from sparsec.codegen.threads import Shared
 from sparsec.errors import CompileError
-from sparsec.ir.loops import Body, Buffer, Fail, For, walk_stmts
+from sparsec.ir.loops import INDEPENDENT, Body, Buffer, Fail, For, walk_stmts
 from sparsec.ir.types import DType
 
 if TYPE_CHECKING:

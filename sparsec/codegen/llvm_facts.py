@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sparsec.codegen.emit import post_order
-from sparsec.ir.loop_rewrite import affine, index_step, reads, writes
+from sparsec.ir.loop_rewrite import affine, index_step, post_order, reads, writes
 from sparsec.ir.loops import (
+    INDEPENDENT,
     Apply,
     Assign,
     Body,
@@ -22,10 +22,7 @@ from sparsec.ir.loops import (
     walk_stmts,
 )
 
-__all__ = ["INDEPENDENT", "order_free", "order_shows", "picks_elements", "wants_masked_tail"]
-
-#: Bindings of loops whose turns do not depend on each other.
-INDEPENDENT = ("parallel", "vector", "group", "local")
+__all__ = ["order_free", "order_shows", "picks_elements", "wants_masked_tail"]
 
 
 def order_shows(body: Body) -> bool:
@@ -118,7 +115,7 @@ def _scatters(loop: For) -> bool:
 def _reads_by_index(body: Body) -> bool:
     found: set[str] = set()  # names of what follows from elements
     for stmt in walk_stmts(body):
-        parts = list(post_order(exprs(stmt)))
+        parts = post_order(exprs(stmt))
         if any(isinstance(node, Load) and _follows(node.index, found) for node in parts):
             return True
         if isinstance(stmt, Let | Mut | Assign) and _follows(stmt.value, found):

@@ -20,9 +20,9 @@ from sparsec.frontend.layout import in_c_order, order_like, order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import check_not_empty
 from sparsec.frontend.trace import Trace
-from sparsec.frontend.ufuncs import F16, F32, apply_ufunc, compute, fresh_array, store
+from sparsec.frontend.ufuncs import apply_ufunc, compute, fresh_array, store
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, DType, is_supported
+from sparsec.ir.types import BOOL, F16, F32, DType, is_supported
 
 #: What NumPy's functions have as the default of `initial`, `keepdims` and `where`.
 NO_VALUE = np._NoValue  # type: ignore[attr-defined]

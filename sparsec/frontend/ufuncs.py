@@ -32,9 +32,7 @@ from sparsec.frontend.trace import Trace, require_trace
 from sparsec.ir.dims import Poly, shape_text
 from sparsec.ir.graph import Value
 from sparsec.ir.ops.record import REGISTRY, Kind
-from sparsec.ir.types import BOOL, I64, DType
-
-F16, F32 = np.dtype("f2"), np.dtype("f4")
+from sparsec.ir.types import BOOL, F16, F32, I64, DType
 
 #: ufunc name -> op name, from the records (`np.add` is computed by the op that says so).
 OP_OF_UFUNC = {

@@ -24,8 +24,9 @@ from sparsec.errors import InterpreterError
 from sparsec.ir.abi import pointer_index
 from sparsec.ir.block import fill
 from sparsec.ir.loop_text import stmt_text
-from sparsec.ir.loop_verify import INDEPENDENT, verify_program
+from sparsec.ir.loop_verify import verify_program
 from sparsec.ir.loops import (
+    INDEPENDENT,
     Alloc,
     Apply,
     Assign,

@@ -6,7 +6,7 @@ so that a pass stays linear. `fn` below gets a node whose operands are already r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import is_
 
@@ -31,15 +31,15 @@ from sparsec.ir.loops import (
     Var,
     While,
     exprs,
-    walk_exprs,
+    operands,
     walk_stmts,
 )
 from sparsec.ir.scalar import S, index
 from sparsec.ir.types import I64
 
 __all__ = [
-    "affine", "declared_names", "index_step", "map_body", "map_expr", "map_exprs", "nodes", "reads", "rename",
-    "simplify", "substitute", "with_exprs", "writes",
+    "affine", "declared_names", "index_step", "map_body", "map_expr", "map_exprs", "nodes", "post_order",
+    "reads", "rename", "simplify", "substitute", "with_exprs", "writes",
 ]  # fmt: skip
 
 ExprFn = Callable[[Expr], Expr]
@@ -67,8 +67,35 @@ def _map(expr: Expr, fn: ExprFn, done: dict[int, Expr]) -> Expr:
     return found
 
 
-#: Every part of an expression, each once, outer ones first.
-nodes = walk_exprs
+def nodes(expr: Expr) -> Iterator[Expr]:
+    """`expr` and all its parts, each once, outer ones first."""
+    seen: set[int] = set()
+    todo = [expr]
+    while todo:
+        node = todo.pop()
+        if id(node) not in seen:
+            seen.add(id(node))
+            yield node
+            if isinstance(node, Apply):  # not by `operands`: everything is walked, often
+                todo.extend(reversed(node.args))
+            elif isinstance(node, Load):
+                todo.append(node.index)
+
+
+def post_order(exprs: Sequence[Expr]) -> list[Expr]:
+    """Every part of some expressions, each once, operands before what uses them."""
+    order: list[Expr] = []
+    seen: set[int] = set()
+    todo: list[tuple[Expr, bool]] = [(expr, False) for expr in reversed(exprs)]
+    while todo:
+        node, ready = todo.pop()
+        if ready:
+            order.append(node)
+        elif id(node) not in seen:
+            seen.add(id(node))
+            todo.append((node, True))
+            todo.extend((operand, False) for operand in reversed(operands(node)))
+    return order
 
 
 def simplify(expr: Expr) -> Expr:

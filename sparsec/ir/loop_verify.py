@@ -18,6 +18,7 @@ from sparsec.ir.lexer import MAX_NESTING
 from sparsec.ir.loop_text import stmt_text
 from sparsec.ir.loops import (
     BINDINGS,
+    INDEPENDENT,
     SPACES,
     Alloc,
     Apply,
@@ -45,14 +46,14 @@ from sparsec.ir.loops import (
     Store,
     Var,
     While,
+    operands,
 )
 from sparsec.ir.scalar import FNS, const, result_dtype
 from sparsec.ir.types import BOOL, I64, DType, dtype_name, is_supported
 
-__all__ = ["EXTERNS", "INDEPENDENT", "verify_kernel", "verify_program"]
+__all__ = ["EXTERNS", "verify_kernel", "verify_program"]
 
 #: Bindings whose iterations may run in any order.
-INDEPENDENT = ("parallel", "vector", "group", "local")
 
 #: Library calls: number of buffers (the first is written, the others are read), of scalars, and the dtypes.
 EXTERNS = {"gemm": (3, 9, ("f32", "f64", "c64", "c128"))}
@@ -345,7 +346,7 @@ class _Checker:
             node, ready = stack.pop()
             if id(node) in height:
                 continue
-            inner = _operands(node)
+            inner = operands(node)
             if not ready and inner:
                 stack.append((node, True))
                 stack.extend((x, False) for x in reversed(inner))
@@ -386,15 +387,6 @@ class _Checker:
         if len(dtypes) != fn.arity or not _fits(expr.fn, dtypes, expr.dtype):
             shown = ", ".join(map(str, dtypes))
             self.fail(f"{expr.fn} does not take ({shown}) to {expr.dtype}")
-
-
-def _operands(expr: Expr) -> tuple[Expr, ...]:
-    match expr:
-        case Load(index=index):
-            return (index,)
-        case Apply(args=args):
-            return args
-    return ()
 
 
 def _fits(name: str, args: list[DType], result: DType) -> bool:

@@ -125,6 +125,7 @@ class Store:
 #: What a loop's iterations become. All but "seq" and "unroll" promise that they are independent; those of "vector"
 #: are lanes of vectors where their number is known and they can go in lockstep.
 BINDINGS = ("seq", "parallel", "vector", "unroll", "group", "local")
+INDEPENDENT = ("parallel", "vector", "group", "local")
 
 
 @dataclass(frozen=True, slots=True)
@@ -349,18 +350,8 @@ def exprs(stmt: Stmt) -> tuple[Expr, ...]:
     return ()
 
 
-def walk_exprs(expr: Expr) -> Iterator[Expr]:
-    """`expr` and everything in it; a part that is shared (an expression is a graph) comes once."""
-    seen: set[int] = set()
-    todo = [expr]
-    while todo:
-        node = todo.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        yield node
-        kind = type(node)
-        if kind is Load:
-            todo.append(node.index)  # type: ignore[union-attr]
-        elif kind is Apply:
-            todo.extend(reversed(node.args))  # type: ignore[union-attr]
+def operands(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions that an expression is made of."""
+    if isinstance(expr, Apply):
+        return expr.args
+    return (expr.index,) if isinstance(expr, Load) else ()

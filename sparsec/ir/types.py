@@ -28,7 +28,7 @@ DTYPES: dict[str, DType] = {
 }
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
-BOOL, I32, I64, F32, F64 = (DTYPES[n] for n in ("bool", "i32", "i64", "f32", "f64"))
+BOOL, I32, I64, F16, F32, F64 = (DTYPES[n] for n in ("bool", "i32", "i64", "f16", "f32", "f64"))
 
 
 def dtype_name(dtype: DType) -> str:

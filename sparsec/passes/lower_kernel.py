@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from sparsec.errors import UnsupportedError
 from sparsec.ir.dims import Dim, Sym
 from sparsec.ir.graph import Op, Value
+from sparsec.ir.loop_rewrite import nodes
 from sparsec.ir.loops import (
     Body,
     Buffer,
@@ -24,7 +25,6 @@ from sparsec.ir.loops import (
     Store,
     Var,
     exprs,
-    walk_exprs,
     walk_stmts,
 )
 from sparsec.ir.nest import NestBuilder
@@ -168,11 +168,11 @@ def _touched(body: Body) -> tuple[set[str], set[str]]:
             read.update(name for name, _ in stmt.buffers)
             written.update(name for name, _ in stmt.buffers)
         for expr in exprs(stmt):
-            read.update(e.buffer for e in walk_exprs(expr) if isinstance(e, Load))
+            read.update(e.buffer for e in nodes(expr) if isinstance(e, Load))
     return read, written
 
 
 def _variables(body: Body) -> set[Var]:
     """Names that are read in a body."""
-    parts = (e for stmt in walk_stmts(body) for x in exprs(stmt) for e in walk_exprs(x))
+    parts = (e for stmt in walk_stmts(body) for x in exprs(stmt) for e in nodes(x))
     return {e for e in parts if isinstance(e, Var)}

@@ -20,7 +20,8 @@ from typing import Any
 
 from sparsec.ir.dims import Dim, product
 from sparsec.ir.graph import Op, Value
-from sparsec.ir.loops import Const, Expr, Var, walk_exprs
+from sparsec.ir.loop_rewrite import nodes
+from sparsec.ir.loops import Const, Expr, Var
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Fold, Kind, record
 from sparsec.ir.ops.summation import pairwise_sum, pairwise_sums
@@ -419,7 +420,7 @@ def _counts(op: Op) -> bool:
     dtype = op.operands[0].type.dtype
     cells = tuple(Var(f"acc{n}", x.dtype) for n, x in enumerate(fold.init(dtype, op.attrs)))
     position = Var("position", I64)
-    return any(e == position for x in fold.step(S, cells, Var("x", dtype), position) for e in walk_exprs(x))
+    return any(e == position for x in fold.step(S, cells, Var("x", dtype), position) for e in nodes(x))
 
 
 class _OnePoint:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sparsec.ir.loop_rewrite import index_step
+from sparsec.ir.loop_rewrite import index_step, nodes
 from sparsec.ir.loops import (
     Assign,
     Const,
@@ -24,7 +24,6 @@ from sparsec.ir.loops import (
     While,
     children,
     exprs,
-    walk_exprs,
     walk_stmts,
 )
 
@@ -178,7 +177,7 @@ def _reasons(loop: For | While) -> Iterator[str]:
 def _places(body: Sequence[Stmt]) -> Iterator[tuple[str, Expr, bool]]:
     for stmt in walk_stmts(tuple(body)):
         for expr in exprs(stmt):
-            yield from ((e.buffer, e.index, False) for e in walk_exprs(expr) if isinstance(e, Load))
+            yield from ((e.buffer, e.index, False) for e in nodes(expr) if isinstance(e, Load))
         if isinstance(stmt, Store):
             yield stmt.buffer, stmt.index, True
 

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from sparsec.codegen.emit import post_order
 from sparsec.codegen.vector_math import (
     circular,
     exponential,
@@ -27,7 +26,7 @@ from sparsec.codegen.vector_math import (
     root,
 )
 from sparsec.codegen.vector_math.number import Number, magnitude
-from sparsec.ir.loop_rewrite import map_expr, nodes, with_exprs
+from sparsec.ir.loop_rewrite import map_expr, nodes, post_order, with_exprs
 from sparsec.ir.loops import (
     Apply,
     Assign,
@@ -37,12 +36,12 @@ from sparsec.ir.loops import (
     For,
     If,
     Let,
-    Load,
     Mut,
     Stmt,
     Var,
     While,
     exprs,
+    operands,
 )
 from sparsec.ir.types import BOOL, DType
 
@@ -170,7 +169,7 @@ class Expander:
 
     def _flat(self, expr: Expr, stem: str) -> Expr:
         """The expression as a tree: parts that occur several times get names."""
-        uses = Counter(id(arg) for node in nodes(expr) for arg in _operands(node))
+        uses = Counter(id(arg) for node in nodes(expr) for arg in operands(node))
         made: dict[int, Expr] = {}
         for node in post_order([expr]):
             new: Expr = node
@@ -178,12 +177,3 @@ class Expander:
                 new = Apply(node.fn, tuple(made[id(arg)] for arg in node.args), node.dtype)
             made[id(node)] = self._named(new, stem) if uses[id(node)] > 1 else new
         return made[id(expr)]
-
-
-def _operands(node: Expr) -> tuple[Expr, ...]:
-    match node:
-        case Apply(args=args):
-            return args
-        case Load(index=index):
-            return (index,)
-    return ()

@@ -18,8 +18,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeGuard
 
 from sparsec.ir.loop_rewrite import nodes
-from sparsec.ir.loop_verify import INDEPENDENT
 from sparsec.ir.loops import (
+    INDEPENDENT,
     Alloc,
     Apply,
     Assign,

@@ -19,9 +19,9 @@ from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.shapes import copied, moveaxis, transposed
 from sparsec.frontend.symbolic import value_of
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out, with_axes
-from sparsec.frontend.ufuncs import F16, F32, inverse
+from sparsec.frontend.ufuncs import inverse
 from sparsec.ir.dims import Poly, product
-from sparsec.ir.types import BOOL, F64, DType
+from sparsec.ir.types import BOOL, F16, F32, F64, DType
 
 _EMPTY = "invalid"  # the flag whose warning stands for NumPy's "Mean of empty slice"
 

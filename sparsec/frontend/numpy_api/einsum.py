@@ -25,9 +25,7 @@ from sparsec.frontend.numpy_api.support import (
 )
 from sparsec.frontend.trace import Trace
 from sparsec.ir.graph import Value
-from sparsec.ir.types import F32, DType
-
-F16 = np.dtype("f2")
+from sparsec.ir.types import F16, F32, DType
 
 
 @implements(np.einsum)

@@ -39,10 +39,7 @@ from sparsec.frontend.numpy_api.support import (
 from sparsec.frontend.ufuncs import resolve, store
 from sparsec.ir.dims import shape_text
 from sparsec.ir.graph import Value
-from sparsec.ir.types import F32, DType
-
-F16 = np.dtype("f2")
-
+from sparsec.ir.types import F16, F32, DType
 
 # --- matmul and its family of generalised ufuncs ---------------------------------------------------------
 

@@ -22,8 +22,8 @@ from sparsec.frontend.ufunc_methods import (
     reduce,
     single_out,
 )
-from sparsec.frontend.ufuncs import F16, F32, fresh_array
-from sparsec.ir.types import BOOL, I64
+from sparsec.frontend.ufuncs import fresh_array
+from sparsec.ir.types import BOOL, F16, F32, I64
 
 
 def _fold(name: str, ufunc: np.ufunc, *functions: Any) -> None:

@@ -39,9 +39,8 @@ from sparsec.frontend.symbolic import true_positions
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, DTYPES, F32, I64, DType
+from sparsec.ir.types import BOOL, F16, F32, I64, DType
 
-F16 = DTYPES["f16"]
 DATA_DEPENDENT = "the shape of its result depends on data"
 
 

@@ -30,10 +30,7 @@ from sparsec.frontend.numpy_api.support import (
 )
 from sparsec.frontend.ufuncs import store
 from sparsec.ir.graph import Value
-from sparsec.ir.types import F32, I64
-
-F16 = np.dtype("f2")
-
+from sparsec.ir.types import F16, F32, I64
 
 # --- sorts -----------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from sparsec.ir.loops import Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import elementwise
 from sparsec.ir.ops.record import Sparse
-from sparsec.ir.scalar import ScalarBuilder
+from sparsec.ir.scalar import S, ScalarBuilder
 
 
 def _add(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
@@ -41,20 +41,19 @@ def _div(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:
 
 def complex_div(x: Expr, y: Expr) -> Expr:
     """Smith's algorithm: scale by the larger part of the divisor, so that its square cannot overflow."""
-    s = rules.S
     (a, b), (c, d) = rules.parts(x), rules.parts(y)
-    by_real = s.ge(s.abs(c), s.abs(d))
-    major, minor = s.select(by_real, c, d), s.select(by_real, d, c)
-    ratio = s.div(minor, major)
-    scale = s.div(rules.like(c, 1), s.add(major, s.mul(minor, ratio)))
-    # By the real part: (a + b*ratio, b - a*ratio) * scale; by the imaginary: (a*ratio + b, b*ratio - a) *
-    # scale.
-    first, second = s.select(by_real, a, b), s.select(by_real, b, a)
-    re = s.mul(s.add(first, s.mul(second, ratio)), scale)
-    im = s.mul(s.select(by_real, s.sub(b, s.mul(a, ratio)), s.sub(s.mul(b, ratio), a)), scale)
-    zero = s.logical_and(s.eq(c, rules.like(c, 0)), s.eq(d, rules.like(d, 0)))
-    size = s.abs(c)
-    return s.complex(s.select(zero, s.div(a, size), re), s.select(zero, s.div(b, size), im))
+    by_real = S.ge(S.abs(c), S.abs(d))
+    major, minor = S.select(by_real, c, d), S.select(by_real, d, c)
+    ratio = S.div(minor, major)
+    scale = S.div(rules.like(c, 1), S.add(major, S.mul(minor, ratio)))
+    # By the real part: (a + b*ratio, b - a*ratio) * scale; by the imaginary: (a*ratio + b, b*ratio - a)
+    # * scale.
+    first, second = S.select(by_real, a, b), S.select(by_real, b, a)
+    re = S.mul(S.add(first, S.mul(second, ratio)), scale)
+    im = S.mul(S.select(by_real, S.sub(b, S.mul(a, ratio)), S.sub(S.mul(b, ratio), a)), scale)
+    zero = S.logical_and(S.eq(c, rules.like(c, 0)), S.eq(d, rules.like(d, 0)))
+    size = S.abs(c)
+    return S.complex(S.select(zero, S.div(a, size), re), S.select(zero, S.div(b, size), im))
 
 
 elementwise(

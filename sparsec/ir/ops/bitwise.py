@@ -8,7 +8,7 @@ from sparsec.ir.loops import Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import elementwise
 from sparsec.ir.ops.record import Sparse
-from sparsec.ir.scalar import ScalarBuilder
+from sparsec.ir.scalar import S, ScalarBuilder
 from sparsec.ir.types import DTYPES, DType
 
 elementwise(
@@ -33,10 +33,10 @@ elementwise(
 
 def _amount(y: Expr) -> tuple[Expr, Expr]:
     """Whether the machine can shift by y, and y or 0. A negative amount counts as too large, as in NumPy."""
-    inside = rules.S.lt(y, rules.like(y, 8 * y.dtype.itemsize))
+    inside = S.lt(y, rules.like(y, 8 * y.dtype.itemsize))
     if y.dtype.kind == "i":
-        inside = rules.S.logical_and(inside, rules.S.ge(y, rules.like(y, 0)))
-    return inside, rules.S.select(inside, y, rules.like(y, 0))
+        inside = S.logical_and(inside, S.ge(y, rules.like(y, 0)))
+    return inside, S.select(inside, y, rules.like(y, 0))
 
 
 def _shift_left(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:

@@ -18,11 +18,10 @@ from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.record import Case, Kind, OpRecord, Sparse, case, register
-from sparsec.ir.scalar import ScalarBuilder, const
-from sparsec.ir.types import BOOL, DTYPES, F32, F64, I32, I64, DType, TensorType, dtype_name
+from sparsec.ir.scalar import S, const
+from sparsec.ir.types import BOOL, DTYPES, F16, F32, F64, I32, I64, DType, TensorType, dtype_name
 
-_S = ScalarBuilder()
-_F16, _U64, _U32 = DTYPES["f16"], DTYPES["u64"], DTYPES["u32"]
+_U64, _U32 = DTYPES["u64"], DTYPES["u32"]
 
 
 def convert(x: Expr, dtype: DType) -> Expr:
@@ -34,25 +33,25 @@ def convert(x: Expr, dtype: DType) -> Expr:
         return _from_complex(x, dtype)
     if dtype.kind == "c":
         part = rules.part_dtype(dtype)
-        return _S.complex(convert(x, part), const(0, part))
-    if dtype == _F16:
+        return S.complex(convert(x, part), const(0, part))
+    if dtype == F16:
         return _to_half(x)
-    if source == _F16:
-        return convert(_S.cast(x, F32), dtype)
+    if source == F16:
+        return convert(S.cast(x, F32), dtype)
     if dtype == BOOL:
-        return _S.ne(x, rules.like(x, 0))
+        return S.ne(x, rules.like(x, 0))
     if source.kind == "f" and dtype.kind in "iu":
         return _float_to_int(x, dtype)
-    return _S.cast(x, dtype)
+    return S.cast(x, dtype)
 
 
 def _from_complex(x: Expr, dtype: DType) -> Expr:
     re, im = rules.parts(x)
     if dtype.kind == "c":
         part = rules.part_dtype(dtype)
-        return _S.complex(_S.cast(re, part), _S.cast(im, part))
+        return S.complex(S.cast(re, part), S.cast(im, part))
     if dtype == BOOL:
-        return _S.logical_or(convert(re, BOOL), convert(im, BOOL))
+        return S.logical_or(convert(re, BOOL), convert(im, BOOL))
     return convert(re, dtype)
 
 
@@ -60,42 +59,42 @@ def _float_to_int(x: Expr, dtype: DType) -> Expr:
     if dtype == _U64:
         return _float_to_u64(x)
     narrow = dtype.itemsize < 4 or dtype == I32
-    return _S.cast(_truncate(x, I32 if narrow else I64), dtype)
+    return S.cast(_truncate(x, I32 if narrow else I64), dtype)
 
 
 def _truncate(x: Expr, dtype: DType) -> Expr:
     """The x86 conversion to i32 or i64: the lowest integer for what does not fit, NaN included."""
     bound = 2 ** (8 * dtype.itemsize - 1)
-    fits = _S.logical_and(_S.ge(x, rules.like(x, -bound)), _S.lt(x, rules.like(x, bound)))
-    inside = _S.cast(_S.select(fits, x, rules.like(x, 0)), dtype)
-    return _S.select(fits, inside, rules.lowest(dtype))
+    fits = S.logical_and(S.ge(x, rules.like(x, -bound)), S.lt(x, rules.like(x, bound)))
+    inside = S.cast(S.select(fits, x, rules.like(x, 0)), dtype)
+    return S.select(fits, inside, rules.lowest(dtype))
 
 
 def _float_to_u64(x: Expr) -> Expr:
     half = rules.like(x, 2.0**63)
-    big = _S.ge(x, half)
-    low = _S.cast(_truncate(_S.select(big, _S.sub(x, half), x), I64), _U64)
-    return _S.select(big, _S.xor(low, const(1 << 63, _U64)), low)
+    big = S.ge(x, half)
+    low = S.cast(_truncate(S.select(big, S.sub(x, half), x), I64), _U64)
+    return S.select(big, S.xor(low, const(1 << 63, _U64)), low)
 
 
 def _to_half(x: Expr) -> Expr:
     """Through f32. For f64 that would round twice: so the first rounding is to odd, which keeps what was cut
     off visible to the second."""
-    single = _S.cast(x, F32)
+    single = S.cast(x, F32)
     if x.dtype == F64:
         single = _round_to_odd(x, single)
-    return _S.cast(single, _F16)
+    return S.cast(single, F16)
 
 
 def _round_to_odd(x: Expr, single: Expr) -> Expr:
     """The f32 next to `x` on the side of zero, with its last bit set, where `single` is not `x` itself."""
-    bits = _S.bitcast(single, _U32)
+    bits = S.bitcast(single, _U32)
     one = const(1, _U32)
-    back = _S.cast(single, F64)
-    beyond = _S.gt(_S.abs(back), _S.abs(x))
-    toward_zero = _S.select(beyond, _S.sub(bits, one), bits)
-    inexact = _S.logical_and(_S.ne(back, x), _S.eq(x, x))
-    return _S.bitcast(_S.select(inexact, _S.logical_or(toward_zero, one), bits), F32)
+    back = S.cast(single, F64)
+    beyond = S.gt(S.abs(back), S.abs(x))
+    toward_zero = S.select(beyond, S.sub(bits, one), bits)
+    inexact = S.logical_and(S.ne(back, x), S.eq(x, x))
+    return S.bitcast(S.select(inexact, S.logical_or(toward_zero, one), bits), F32)
 
 
 def _types(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:

@@ -12,7 +12,7 @@ from sparsec.ir.loops import Expr
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import SAMPLES, common_shape, elementwise
 from sparsec.ir.ops.record import Kind, OpRecord, Sparse, case, register
-from sparsec.ir.scalar import ScalarBuilder
+from sparsec.ir.scalar import S, ScalarBuilder
 from sparsec.ir.types import BOOL, TensorType, dtype_name
 
 elementwise(
@@ -76,7 +76,7 @@ elementwise(
 )
 elementwise(
     "isfinite", "Whether x, in both parts, is neither infinite nor NaN.", np.isfinite,
-    _float_test(lambda x: rules.S.lt(rules.S.abs(x), rules.like(x, float("inf"))), rules.all_of, True),
+    _float_test(lambda x: S.lt(S.abs(x), rules.like(x, float("inf"))), rules.all_of, True),
     kinds="biufc", result="bool",
 )
 

@@ -12,9 +12,7 @@ from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Fold, Kind, OpRecord, Sparse, case, register
-from sparsec.ir.types import BOOL, DTYPES, DType, TensorType, dtype_name
-
-F16 = DTYPES["f16"]
+from sparsec.ir.types import BOOL, F16, DType, TensorType, dtype_name
 
 #: Dtypes per kind letter, for derived cases.
 SAMPLES = {"b": ("bool",), "i": ("i4", "i8"), "u": ("u1",), "f": ("f4", "f8"), "c": ("c8", "c16")}

@@ -15,51 +15,49 @@ from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import elementwise
 from sparsec.ir.ops.record import Kind, OpRecord, Sparse, case, register
-from sparsec.ir.scalar import ScalarBuilder
+from sparsec.ir.scalar import S, ScalarBuilder
 from sparsec.ir.types import BOOL, TensorType, dtype_name
-
-_S = ScalarBuilder()
 
 
 def _integer_divmod(x: Expr, y: Expr) -> tuple[Expr, Expr]:
     """Quotient rounded down and remainder with the divisor's sign; MIN // -1 wraps, and by 0 both are 0."""
     zero = rules.like(x, 0)
     divisor = rules.safe_divisor(x, y)
-    quotient, rest = _S.quo(x, divisor), _S.rem(x, divisor)
+    quotient, rest = S.quo(x, divisor), S.rem(x, divisor)
     if x.dtype.kind == "i":
-        signs_differ = _S.ne(_S.lt(rest, zero), _S.lt(divisor, zero))
-        down = _S.logical_and(_S.ne(rest, zero), signs_differ)
-        quotient = _S.select(down, _S.sub(quotient, rules.like(x, 1)), quotient)
-        rest = _S.select(down, _S.add(rest, divisor), rest)
+        signs_differ = S.ne(S.lt(rest, zero), S.lt(divisor, zero))
+        down = S.logical_and(S.ne(rest, zero), signs_differ)
+        quotient = S.select(down, S.sub(quotient, rules.like(x, 1)), quotient)
+        rest = S.select(down, S.add(rest, divisor), rest)
     # MIN // -1: the divisor 1 in its place leaves MIN and rest 0, which is what NumPy gives.
-    return _S.select(_S.eq(y, zero), zero, quotient), rest
+    return S.select(S.eq(y, zero), zero, quotient), rest
 
 
 def _float_floor_div(x: Expr, y: Expr) -> Expr:
     """NumPy's quotient: of (x - remainder) / y, which is nearly whole, the nearest whole number."""
-    rest = _S.fmod(x, y)
+    rest = S.fmod(x, y)
     zero, one = rules.like(x, 0), rules.like(x, 1)
-    quotient = _S.div(_S.sub(x, rest), y)
-    quotient = _S.select(_crosses_zero(rest, y), _S.sub(quotient, one), quotient)
-    whole = _S.floor(quotient)
-    snapped = _S.select(_S.gt(_S.sub(quotient, whole), rules.like(x, 0.5)), _S.add(whole, one), whole)
-    plain = _S.div(x, y)
-    result = _S.select(_S.ne(quotient, zero), snapped, _S.copysign(zero, plain))
-    return _S.select(_S.eq(y, zero), plain, result)
+    quotient = S.div(S.sub(x, rest), y)
+    quotient = S.select(_crosses_zero(rest, y), S.sub(quotient, one), quotient)
+    whole = S.floor(quotient)
+    snapped = S.select(S.gt(S.sub(quotient, whole), rules.like(x, 0.5)), S.add(whole, one), whole)
+    plain = S.div(x, y)
+    result = S.select(S.ne(quotient, zero), snapped, S.copysign(zero, plain))
+    return S.select(S.eq(y, zero), plain, result)
 
 
 def _float_mod(x: Expr, y: Expr) -> Expr:
-    rest = _S.fmod(x, y)
+    rest = S.fmod(x, y)
     zero = rules.like(x, 0)
-    moved = _S.select(_crosses_zero(rest, y), _S.add(rest, y), rest)
-    result = _S.select(_S.eq(rest, zero), _S.copysign(zero, y), moved)
-    return _S.select(_S.eq(y, zero), rest, result)
+    moved = S.select(_crosses_zero(rest, y), S.add(rest, y), rest)
+    result = S.select(S.eq(rest, zero), S.copysign(zero, y), moved)
+    return S.select(S.eq(y, zero), rest, result)
 
 
 def _crosses_zero(rest: Expr, y: Expr) -> Expr:
     """Whether C's remainder has not the divisor's sign, so that NumPy moves it by one divisor."""
     zero = rules.like(rest, 0)
-    return _S.logical_and(_S.ne(rest, zero), _S.ne(_S.lt(y, zero), _S.lt(rest, zero)))
+    return S.logical_and(S.ne(rest, zero), S.ne(S.lt(y, zero), S.lt(rest, zero)))
 
 
 def _floor_div(s: ScalarBuilder, x: Expr, y: Expr) -> Expr:

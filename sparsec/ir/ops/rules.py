@@ -10,10 +10,8 @@ import math
 import numpy as np
 
 from sparsec.ir.loops import Const, Expr
-from sparsec.ir.scalar import ScalarBuilder, const
+from sparsec.ir.scalar import S, const
 from sparsec.ir.types import BOOL, DType, TensorType
-
-S = ScalarBuilder()
 
 
 def scalar_type(dtype: DType) -> TensorType:

@@ -13,7 +13,7 @@ from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops import rules
 from sparsec.ir.ops.declare import SAMPLES, refuse_half
 from sparsec.ir.ops.record import Kind, OpRecord, Sparse, case, register
-from sparsec.ir.scalar import index
+from sparsec.ir.scalar import S, index
 from sparsec.ir.types import TensorType, dtype_name
 
 
@@ -70,9 +70,9 @@ def _scan(
     ))
 
 
-_scan("cumsum", "The running sum along an axis.", _running(np.add), rules.S.add, kinds="iufc",
+_scan("cumsum", "The running sum along an axis.", _running(np.add), S.add, kinds="iufc",
       numpy=("cumsum",))
-_scan("cumprod", "The running product along an axis.", _running(np.multiply), rules.S.mul, kinds="iufc",
+_scan("cumprod", "The running product along an axis.", _running(np.multiply), S.mul, kinds="iufc",
       numpy=("cumprod",), ulp=16)
 _scan("cummax", "The running maximum along an axis; NaN from the first NaN on.", _running(np.maximum), rules.larger,
       kinds="biufc")
