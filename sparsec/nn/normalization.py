@@ -86,7 +86,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     x = as_array(input)
     if x.ndim < 2 or num_groups < 1 or x.shape[1] % num_groups:
         raise wrong(f"group_norm: {num_groups} groups do not fit an array of shape {tuple(x.shape)}")
-    grouped = x.reshape((x.shape[0], num_groups, -1))
+    grouped = x.reshape((x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups))
     y = _standardized(grouped, (2,), eps).reshape(x.shape)
     shape = (1, -1, *(1,) * (x.ndim - 2))
     if weight is not None:

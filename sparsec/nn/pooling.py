@@ -97,8 +97,8 @@ def _counts(
         room = extent + 2 * before[a] - dilation[a] * (kernel[a] - 1) - 1
         count = (-(-room // stride[a]) if ceil_mode else room // stride[a]) + 1
         if ceil_mode and (count - 1) * stride[a] >= extent + before[a]:
-            count -= 1  # a window begins inside the image or its left border
-        if room < 0 or count < 1:
+            count -= 1  # a window begins inside the image or its left border; with ceil_mode it may be larger
+        if count < 1:
             raise wrong(f"{name}: a window of {kernel} does not fit into an image of {tuple(x.shape[2:])}")
         found.append(count)
     return found[0], found[1]

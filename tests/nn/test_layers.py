@@ -58,6 +58,7 @@ LAYERS = [
     *(Layer("max_pool2d", (WIDE,), options) for options in [
         {"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1}, {"kernel_size": (2, 3), "dilation": 2},
         {"kernel_size": 3, "stride": 2, "ceil_mode": True}, {"kernel_size": 2, "stride": 3, "ceil_mode": True},
+        {"kernel_size": 14, "ceil_mode": True},
     ]),
     *(Layer("avg_pool2d", (WIDE,), options) for options in [
         {"kernel_size": 2}, {"kernel_size": 3, "stride": 2, "padding": 1},
@@ -220,6 +221,12 @@ def test_dropout_takes_a_mask():
     np.testing.assert_array_equal(got, [[2, 0, 2]] * 2)
 
 
+def test_no_images():
+    x = np.ones((0, 6, 7, 5), "f4")
+    for layer in (partial(nn.group_norm, num_groups=3), partial(nn.max_pool2d, kernel_size=2), nn.softmax):
+        assert sparsec.jit(layer)(x).shape == layer(x).shape
+
+
 @pytest.mark.parametrize(("call", "words"), [
     (lambda x: nn.conv2d(x, np.ones((8, 5, 3, 3), "f4")), "channels"),
     (lambda x: nn.conv2d(x, np.ones((8, 6, 9, 3), "f4")), "does not fit"),
@@ -227,6 +234,7 @@ def test_dropout_takes_a_mask():
     (lambda x: nn.linear(x, np.ones((3, 4), "f4")), "linear takes"),
     (lambda x: nn.max_pool2d(x, 2, padding=2), "at most half"),
     (lambda x: nn.max_pool2d(x[0], 2), "N, C, H, W"),
+    (lambda x: nn.max_pool2d(x[:, :, :1], 2, 1, 1, 2), "outside the image"),
     (lambda x: nn.avg_pool2d(x, 9), "does not fit"),
     (lambda x: nn.dropout(x, training=True), "mask="),
     (lambda x: nn.interpolate(x), "size or scale_factor"),

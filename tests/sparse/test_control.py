@@ -104,7 +104,43 @@ def blurred(x, y, n):
     return x * y
 
 
-KEPT = (either, either_channels, early, repeated, summed, grows, swapped, until, nested, rows, joined, blurred)
+def written_channel(x, y, n):
+    z = x * 2
+    if n > 2:
+        z[:, 3:] += 1
+    return z
+
+
+def written_rows(x, y, n):
+    """Ways that leave other channels than there were, each its own."""
+    z = x * 2
+    if n > 2:
+        z[:, :, 0] = y[:, :, 0]
+        z[:, :, 1] *= 3
+    else:
+        z[:, 1, 0] = 1
+    return z
+
+
+def written_copy(x, y, n):
+    z, t = y * 1, x * 2
+    if n > 2:
+        z[...] = t
+        z[:, :, 0] *= 3
+    return z, t
+
+
+def known_outside(x, y, n):
+    """What a loop asks of an index first, others ask for behind it."""
+    z = y * 2
+    for _ in range(n):
+        z = np.abs(y)
+        z[:, 0:1] += y[:, 0:1]
+    return y + y * z
+
+
+KEPT = (either, either_channels, early, repeated, summed, grows, swapped, until, nested, rows, joined, blurred,
+        written_channel, written_rows, written_copy, known_outside)
 
 
 def offset(x, y, n):
@@ -135,7 +171,15 @@ def over_channels(x, y, n):
     return x
 
 
-WHOLE = (offset, one_way_whole, other_axis, over_channels)
+def written_whole(x, y, n):
+    z = x + 1
+    if n > 2:
+        z[:, :2] = 3
+        z *= x * 2
+    return z
+
+
+WHOLE = (offset, one_way_whole, other_axis, over_channels, written_whole)
 
 
 def arguments(a, b, seed=0):

@@ -32,7 +32,7 @@ def _array(x: np.ndarray, values: np.ndarray, columns: np.ndarray, rows: np.ndar
         for b in range(rows[o], rows[o + 1]):
             seen = x[:, columns[b] * width : (columns[b] + 1) * width]
             out[:, o] += seen.astype(np.float64) @ values[b].T.astype(np.float64)
-    return out.reshape(len(x), -1).astype(x.dtype)
+    return out.reshape(len(x), (len(rows) - 1) * height).astype(x.dtype)
 
 
 def _lower(nest: NestBuilder) -> None:
@@ -64,5 +64,6 @@ register(OpRecord(
         case((1, 6), (2, 16, 3), i32(0, 1), i32(0, 2), ulp=8),
         case((3, 4), (5, 1, 1), i32(0, 3, 1, 2, 3), i32(0, 2, 5), ulp=8),
         case((1, 4), (0, 2, 2), i32(), i32(0, 0, 0), dtypes="f4"),
+        case((0, 6), (2, 16, 3), i32(0, 1), i32(0, 2)),
     ),
 ))

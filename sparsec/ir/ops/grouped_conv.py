@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,16 @@ from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.conv import Pair
-from sparsec.ir.ops.plane_layout import OUTPUTS, VECTOR, VECTORS, i32_lists, lanes_of, sum_types, work
+from sparsec.ir.ops.plane_layout import (
+    OUTPUTS,
+    VECTOR,
+    VECTORS,
+    flat_images,
+    i32_lists,
+    lanes_of,
+    sum_types,
+    work,
+)
 from sparsec.ir.ops.record import Kind, OpRecord, case, i32, register
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import I64, TensorType
@@ -40,12 +50,12 @@ def _group_array(
     *lists: np.ndarray, size: Pair, outputs: int, extras: Sequence[str],
 ) -> np.ndarray:
     values = values[lists[-1]] if "order" in extras else values
-    flat, lanes = planes.reshape(len(planes), -1).astype(np.float64), lanes_of(size, planes.shape[-1], packed=True)
+    flat, lanes = flat_images(planes).astype(np.float64), lanes_of(size, planes.shape[-1], packed=True)
     out = np.zeros((len(planes), outputs, lanes))
     for (portion, group), first in np.ndenumerate(bounds[:, :-1]):
         channel, pattern = divmod(group, len(library))
         for k in range(first, bounds[portion, group + 1]):
-            for value, offset in zip(values[k], channel * planes[0, 0].size + library[pattern]):
+            for value, offset in zip(values[k], channel * math.prod(planes.shape[2:]) + library[pattern]):
                 out[:, filters[k]] += float(value) * flat[:, offset : offset + lanes]
     (height, width), pitch = size, planes.shape[-1]
     return out[:, :, : height * pitch].reshape(*out.shape[:2], height, pitch)[..., :width].astype(planes.dtype)
@@ -179,6 +189,7 @@ register(OpRecord(
              dtypes="f4", ulp=8, size=(4, 5), outputs=2),
         case((1, 1, 1, 3, 33, 7), (2, 1), i32(0, 129), i32([0, 1], [1, 2]), i32([3]),
              ulp=8, size=(30, 7), outputs=130),
+        case((0, 1, 1, 3, 33, 7), (2, 1), i32(0, 129), i32([0, 1], [1, 2]), i32([3]), size=(30, 7), outputs=130),
         case((1, 2, 1, 3, 7, 5), (3, 2), i32(0, 1, 1), i32([0, 1, 1, 2, 3]), i32([0, 40], [12, 50]),
              i32(0, 2, 3), i32(2, 0, 1), extras=("groups", "order"), dtypes="f4", ulp=8, size=(4, 5), outputs=2),
     ),

@@ -14,9 +14,12 @@ cache while every output adds its taps of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from sparsec.errors import DTypeError, ShapeError
 from sparsec.ir.dims import Dim, Poly
@@ -104,6 +107,11 @@ def lanes_of(size: Pair, pitch: int, *, packed: bool = False) -> int:
     if packed:
         return (-(-size[0] * pitch // VECTOR) | 1) * VECTOR
     return -(-size[0] * pitch // LANES) * LANES
+
+
+def flat_images(planes: np.ndarray) -> np.ndarray:
+    """The planes of each image in one row."""
+    return planes.reshape(len(planes), math.prod(planes.shape[1:]))
 
 
 def plane_layout(extent: Sequence[Dim], kernel: Sequence[int], attrs: Attrs) -> PlaneLayout:

@@ -17,7 +17,7 @@ from sparsec.ir.graph import Attrs
 from sparsec.ir.loops import Const, Expr
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.conv import Pair
-from sparsec.ir.ops.plane_layout import LANES, OUTPUTS, i32_lists, lanes_of, sum_types, work
+from sparsec.ir.ops.plane_layout import LANES, OUTPUTS, flat_images, i32_lists, lanes_of, sum_types, work
 from sparsec.ir.ops.record import Kind, OpRecord, case, i32, register
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.types import I64, TensorType
@@ -86,7 +86,7 @@ def _in_pieces(count: Expr, size: int) -> Expr:
 
 def _runs(planes: np.ndarray, size: Pair) -> Callable[[int], np.ndarray]:
     """The run of every image that begins at an offset, in float64."""
-    flat, lanes = planes.reshape(len(planes), -1).astype(np.float64), lanes_of(size, planes.shape[-1])
+    flat, lanes = flat_images(planes).astype(np.float64), lanes_of(size, planes.shape[-1])
     return lambda offset: flat[:, offset : offset + lanes]
 
 
@@ -134,6 +134,7 @@ register(OpRecord(
              **_SIZE),
         case((2, *_PLANES[1:]), (2,), i32(64, 864), i32([0, 1], [1, 2]), ulp=8, **_SIZE),
         case(_PLANES, (0,), i32(), i32([0, 0]), dtypes="f4", **_SIZE),
+        case((0, *_PLANES[1:]), (2,), i32(64, 864), i32([0, 1], [1, 2]), **_SIZE),
     ),
 ))
 

@@ -38,9 +38,8 @@ def _window_types(name: str, kinds: str) -> Callable[[Sequence[TensorType], Attr
         if min(*attrs["kernel"], *attrs["stride"], *attrs["dilation"]) < 1 or min(attrs["before"]) < 0:
             raise ShapeError(f"{name}: kernel, stride and dilation are positive, padding not negative")
         for axis in (0, 1):
-            last = (attrs["size"][axis] - 1) * attrs["stride"][axis] - attrs["before"][axis]
-            reach = attrs["dilation"][axis] * (attrs["kernel"][axis] - 1)
-            if attrs["before"][axis] > reach or last >= x.shape[2 + axis]:  # type: ignore[operator]
+            extent = int(x.shape[2 + axis])  # type: ignore[arg-type]
+            if not all(_taps(extent, axis, o, attrs) for o in range(attrs["size"][axis])):
                 raise ShapeError(f"{name}: a window lies outside the image {x.shape[2:]}")
         return [TensorType(x.dtype, (*x.shape[:2], *attrs["size"]))]
 

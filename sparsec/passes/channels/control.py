@@ -19,6 +19,7 @@ from typing import Any
 
 from sparsec.ir.graph import Op, Region, Value, free_values, walk
 from sparsec.ir.ops.control import FIXED_OPERANDS, control_op
+from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.types import TensorType
 from sparsec.passes.channels.flow import Flow
 from sparsec.passes.channels.live import Live, annotated
@@ -60,8 +61,33 @@ def control(flow: Flow, op: Op) -> None:
 
 
 def _branch(flow: Flow, op: Op) -> None:
-    flow.forget(op)
+    """Writes down a branch. A way that writes to an array from outside must leave that array. Where one leaves
+    another (of more channels, say), ways write to copies of what is compact; where that does not help, arrays stay
+    whole."""
     test = flow.dense(op.operands[0], "a branch needs its condition", op)
+    regions, carried = _ways(flow, op)
+    if any(map(_loses, regions)):
+        with flow.apart():
+            regions, carried = _ways(flow, op)
+    if any(map(_loses, regions)):
+        flow.fixed.update(v.storage for v in op.results if v.type.ref is not None)
+        regions, carried = _ways(flow, op)
+    _write(flow, op, (test,), regions, carried)
+
+
+def _loses(region: Region) -> bool:
+    """Whether the way of a branch writes to an array from outside of which it does not yield the last version."""
+    made = {r.name for op in region.ops for r in op.results}
+    kept = {v.storage for v in region.yields}
+    return any(
+        r.type.ref is not None and r.storage not in made and r.storage not in kept
+        for op in region.ops if record(op.name).kind in (Kind.UPDATE, Kind.CONTROL) for r in op.results
+    )
+
+
+def _ways(flow: Flow, op: Op) -> tuple[list[Region], list[_Carried]]:
+    """Both ways of a branch, and what may be said of what they leave."""
+    flow.forget(op)
     blocks: list[list[Op]] = []
     states = []
     for region in op.regions:
@@ -78,7 +104,7 @@ def _branch(flow: Flow, op: Op) -> None:
         with flow.block(ops):
             yields = tuple(_handed(flow, v, c, _WAYS, op) for v, c in zip(region.yields, carried, strict=True))
         regions.append(Region((), tuple(ops), yields))
-    _write(flow, op, (test,), regions, carried)
+    return regions, carried
 
 
 def _loop(flow: Flow, op: Op) -> None:

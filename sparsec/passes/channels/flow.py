@@ -83,6 +83,7 @@ class Flow:
         self._like: Op | None = None
         self._blocks: list[list[Op]] = [[]]  # the op lists that are open, from the function's own to the innermost
         self._at = 0  # which of them is written to
+        self._apart = False  # whether what lies outside of the innermost is copied before it is written
         self._home: dict[str, int] = {}  # which of them a value is of, old and new ones
         self._early = {p.name for p in params}
         self._spread: dict[str, Value] = {}
@@ -252,12 +253,14 @@ class Flow:
         return made.result
 
     def _emit_index(self, name: str, *operands: Value, **attrs: Any) -> Value:
-        """Index flow; it stands before all data flow where it can."""
+        """Index flow; it stands before all data flow where it can, and else where its operands are: it is kept, and
+        asked for behind the loop that needs it first."""
         rec = record(name)
         (type,) = infer_types(rec, operands, attrs)
         result = Value(self.names.fresh(name.removeprefix("index_")), type)
         early = all(v.name in self._early for v in operands)
-        self._append(Op(name, operands, (result,), attrs, (), self._loc()), first=early)
+        with self.at(self.home(*operands)):
+            self._append(Op(name, operands, (result,), attrs, (), self._loc()), first=early)
         if early:
             self._early.add(result.name)
         return result
@@ -415,13 +418,34 @@ class Flow:
         at = self.indexes.positions(index, live.index)
         key = (live.data.name, at.name, live.axis)
         if key not in self._taken:
-            fill = None if self.indexes.within(index, live.index) else live.element()
             with self.at(self.home(live.data, at)):
-                self._taken[key] = self.emit(
-                    "take_channels", live.data, at, axis=live.axis, fill=fill, stem=f"{live.data.name}.at",
-                    channels=replace(live, index=index),
-                )
+                self._taken[key] = self._take(live, index, at)
         return self._taken[key]
+
+    def _take(self, live: Live, index: Value, at: Value) -> Value:
+        fill = None if self.indexes.within(index, live.index) else live.element()
+        return self.emit("take_channels", live.data, at, axis=live.axis, fill=fill, stem=f"{live.data.name}.at",
+                         channels=replace(live, index=index))
+
+    def owned(self, live: Live, index: Value) -> Value:
+        """As `taken`, to be written: no argument's memory, and nothing that others read. Data with these channels are
+        written where they lie, as the old program does."""
+        if live.index.name != index.name and 0 not in live.data.type.shape:
+            return self._take(live, index, self.indexes.positions(index, live.index))
+        data = self.taken(live, index)
+        outside = self._apart and self.home(data) < self._at
+        if outside or data.storage in self.fixed or not whole(data):
+            return self.emit("copy", data, channels=replace(live, index=index))
+        return data
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """For now, blocks write to no memory from outside of them."""
+        before, self._apart = self._apart, True
+        try:
+            yield
+        finally:
+            self._apart = before
 
     def gathered(self, value: Value, index: Value, axis: int) -> Value:
         """The channels `index` of a value of the old program, along `axis`."""

@@ -24,7 +24,7 @@ from sparsec.ir.graph import Op, Value
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.types import I32
 from sparsec.passes.channels.fancy import at_live_channels, counted
-from sparsec.passes.channels.flow import Flow, Later, Refused, whole
+from sparsec.passes.channels.flow import Flow, Later, Refused
 from sparsec.passes.channels.live import Live
 from sparsec.passes.channels.views import carried_axis, with_axis
 
@@ -118,7 +118,9 @@ def write(flow: Flow, op: Op) -> Live | Later | Value:
     if not isinstance(base, Live) and not isinstance(state, Live):
         raise Refused("")
     if window is not None and not window.cut and value.type.shape == version.type.shape:
-        return state if isinstance(state, Live) else flow.emit("copy", state)
+        if not isinstance(state, Live):
+            return flow.emit("copy", state)
+        return replace(state, data=flow.emit("copy", state.data, channels=state))
     return _inside(flow, op, views, base, state)
 
 
@@ -231,7 +233,7 @@ def _inside(flow: Flow, op: Op, views: Sequence[Op], base: Any, state: Any) -> L
     index = lives[0].index if len(lives) == 1 else flow.indexes.union(base.index, state.index, full)
     goal = Live(version, index, axis, full, fill)
     if isinstance(base, Live):
-        before = _own(flow, flow.taken(base, index), goal)
+        before = flow.owned(base, index)
     elif _contents(flow, version)[0] is None:
         before = flow.emit("empty", channels=goal, dtype=version.type.dtype,
                            shape=with_axis(version.type.shape, axis, goal.count))
@@ -262,7 +264,7 @@ def _scattered(flow: Flow, op: Op) -> Live:
     goal = replace(base, fill=_same_fill(flow, version, base, state))
     if isinstance(state, Live):
         goal = replace(goal, index=flow.indexes.union(base.index, state.index, base.full))
-    before = _own(flow, flow.taken(base, goal.index), goal)
+    before = flow.owned(base, goal.index)
     at = at_live_channels(flow, indexes, inner, axis, goal.index)
     new = flow.taken(state, goal.index) if isinstance(state, Live) else state
     data = flow.emit("scatter", before, _again(flow, views, before, base.axis, goal.count), *at, new,
@@ -282,7 +284,7 @@ def _part(flow: Flow, op: Op, views: Sequence[Op], base: Any) -> Live:
         raise Refused("a part of the channels is written")
     chosen = flow.indexes.literal(_written_channels(views, base.axis))
     block = Live(base.data, chosen, base.axis, base.full, base.fill)
-    before = _own(flow, flow.taken(base, chosen), block)
+    before = flow.owned(base, chosen)
     region = _again(flow, views, before, base.axis, block.count)
     value = flow.dense(op.operands[2], "it is written to some of the channels", op)
     block = replace(block, data=flow.emit("update", before, region, value, channels=block))
@@ -295,11 +297,6 @@ def _part(flow: Flow, op: Op, views: Sequence[Op], base: Any) -> Live:
     mask = flow.emit("broadcast", flow.emit("reshape", written, shape=ones), shape=shape)
     data = flow.emit("where", mask, new, old, stem=f"{op.result.name}.live", channels=goal)
     return replace(goal, data=data)
-
-
-def _own(flow: Flow, data: Value, goal: Live) -> Value:
-    """An array that may be written: not an argument's, and all of its storage."""
-    return flow.emit("copy", data, channels=goal) if data.storage in flow.fixed or not whole(data) else data
 
 
 def _channels(version: Value, views: Sequence[Op], base: Any, state: Any) -> tuple[int, int]:
