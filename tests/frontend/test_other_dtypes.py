@@ -91,6 +91,31 @@ def test_numpys_rules_for_another_size(view):
     check(view, lambda: (np.arange(12.0).reshape(3, 4),), "interp", may_refuse=("UnsupportedError",))
 
 
+def of_run_time_length(x, n):
+    tail = x[n:, 0].view("u2")
+    tail[:1] = 7
+    return tail
+
+
+def test_the_run_says_whether_a_part_is_contiguous():
+    compiled = sparsec.jit(of_run_time_length, backend="cpu")
+    for n in (3, 2):  # of no element, and of one, there is nothing to be apart
+        x, y = np.arange(6).reshape(3, 2), np.arange(6).reshape(3, 2)
+        assert compiled(x, np.int64(n)).tolist() == of_run_time_length(y, np.int64(n)).tolist()
+        assert x.tolist() == y.tolist()
+    with pytest.raises(ValueError, match="last axis must be contiguous"):
+        compiled(np.arange(6).reshape(3, 2), np.int64(1))
+
+
+def of_scalars(x):
+    return x[0].view("i4"), (x[1] > 0).view("u1"), x[2].astype("u1").view(bool), (x[1] * 1j).astype("c8").view("f8")
+
+
+def test_views_of_scalars():
+    check(of_scalars, lambda: (np.arange(1, 5, dtype="f4"),), "cpu")
+    check(lambda x: x[0].view("f8"), lambda: (np.arange(4, dtype="f4"),), "interp")
+
+
 def test_what_begins_within_an_element_is_refused():
     with pytest.raises(UnsupportedError, match="not known to begin an element"):
         sparsec.jit(lambda x: x[:, 1:3].view("f8"), backend="interp")(np.zeros((3, 4), "f4"))

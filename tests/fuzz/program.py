@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tests.fuzz import data
-from tests.fuzz.grammar import control, rebinding  # noqa: F401  # they add their statements
+from tests.fuzz.grammar import byte_views, control, rebinding  # noqa: F401  # they add their statements
 from tests.fuzz.grammar.scope import Rejected, Scope
 from tests.fuzz.grammar.statements import STATEMENTS, WEIGHTS
 from tests.fuzz.recipe import Recipe

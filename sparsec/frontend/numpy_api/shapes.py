@@ -6,6 +6,7 @@ through a copy. Each function here gives a view exactly where NumPy does.
 
 from __future__ import annotations
 
+import functools
 import math
 import operator
 from collections.abc import Sequence
@@ -19,11 +20,13 @@ from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import implements, method
 from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.symbolic import length_dim
+from sparsec.frontend.symbolic import length_dim, value_of
 from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axis, refuse
 from sparsec.frontend.ufuncs import fresh_array
 from sparsec.ir.dims import Dim, Poly, product, quotient, shape_text
+from sparsec.ir.ops.view import LAST_CONTIGUOUS
 from sparsec.ir.remarks import Topic, remark_value
+from sparsec.ir.types import I64
 
 
 def same(x: Traced) -> Traced:
@@ -448,11 +451,13 @@ def view(x: Traced, dtype: Any = NO_VALUE, type: Any = NO_VALUE) -> Traced:
     if target == x.dtype:
         return same(x)
     if x.is_scalar:
-        if target.itemsize != x.itemsize or {target.kind, x.dtype.kind} & {"b", "c"}:
-            raise refuse(f"the view of a NumPy scalar of {x.dtype} as {target}")
-        return Traced.scalar(x.trace, x.trace.op("bitcast", x.value, dtype=target))
+        plain = target.itemsize == x.itemsize and not {target.kind, x.dtype.kind} & {"b", "c"}
+        read = x.trace.op("bitcast", x.value, dtype=target) if plain else view(x.as_array(), target).read()
+        return Traced.scalar(x.trace, read)
     if target.itemsize > x.itemsize and x.ndim and isinstance(x.type.shape[-1], Poly):
         raise refuse(f"ndarray.view as {target} of an axis whose length is known only at run time")
+    if target.itemsize != x.itemsize:
+        _check_contiguous(x)
     try:
         return x.view("reinterpret", of=x.dtype, dtype=target)
     except SparsecError:
@@ -460,3 +465,15 @@ def view(x: Traced, dtype: Any = NO_VALUE, type: Any = NO_VALUE) -> Traced:
     except ValueError:
         what = f"ndarray.view of {x.dtype} as {target} at a place that is not known to begin an element"
         raise refuse(what) from None
+
+
+def _check_contiguous(x: Traced) -> None:
+    """Where the run knows whether elements follow each other, because there are two at all, it says so."""
+    shape, ref, trace = x.type.shape, x.type.ref, x.trace
+    lengths = [d for d in shape if isinstance(d, Poly)]
+    if not lengths or ref is None or ref.strides[-1] == 1 or shape[-1] == 1 or 0 in shape:
+        return
+    few = [trace.op("equal", value_of(trace, d), trace.const(0, I64)) for d in lengths]
+    few.append(trace.op("equal", value_of(trace, shape[-1]), trace.const(1, I64)))
+    alone = functools.reduce(lambda a, b: trace.op("logical_or", a, b), few)
+    trace.ops("check", alone, kind="value", message=LAST_CONTIGUOUS)

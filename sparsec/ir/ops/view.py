@@ -200,8 +200,14 @@ register(
 )
 
 
+LAST_CONTIGUOUS = "To change to a dtype of a different size, the last axis must be contiguous"
+
+
 def _reinterpreted(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType]:
-    """NumPy's rules for `x.view(dtype)`: another size changes the last axis, which must be contiguous then."""
+    """NumPy's rules for `x.view(dtype)`: another size changes the last axis, which must be contiguous then.
+
+    Where that depends on lengths of the run, a `check` before has to say so.
+    """
     (x,), old, new = types, np.dtype(attrs["of"]).itemsize, np.dtype(attrs["dtype"]).itemsize
     if x.dtype != attrs["of"]:
         raise DTypeError(f"{dtype_name(x.dtype)} is not read as {dtype_name(np.dtype(attrs['of']))}")
@@ -209,8 +215,9 @@ def _reinterpreted(types: Sequence[TensorType], attrs: Attrs) -> list[TensorType
     if old != new:
         if not shape:
             raise ShapeError("Changing the dtype of a 0d array is only supported if the itemsize is unchanged")
-        if shape[-1] != 1 and 0 not in shape and x.ref is not None and x.ref.strides[-1] != 1:
-            raise ShapeError("To change to a dtype of a different size, the last axis must be contiguous")
+        apart = x.ref is not None and x.ref.strides[-1] != 1
+        if apart and shape[-1] != 1 and 0 not in shape and all(isinstance(d, int) for d in shape):
+            raise ShapeError(LAST_CONTIGUOUS)
         if old % new and new < old:
             raise ShapeError("When changing to a smaller dtype, its size must be a divisor of the size of original "
                              "dtype")

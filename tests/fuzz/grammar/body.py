@@ -365,6 +365,25 @@ def alias(body: Body) -> Lines:
                                 f"{name}[...] = {name}[::-1]", f"{name}[1:] = {name}[:-1]", f"{name} *= 2"))]
 
 
+def view_bytes(body: Body) -> Lines:
+    """Integers of another size at the place of an array's, then something through them."""
+    rng = body.rng
+    source = body.pick(lambda k: len(k.shape) > 0 and k.dtype.kind in "iu")
+    known = body.arrays[source]
+    text, shape = part(body, source, symbolic=0.2)
+    dtype = np.dtype(rng.choice(("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")))
+    name = body.scope.fresh("t")
+    lines = [f"{name} = {text}.view('{dtype.str[1:]}')"]
+    if shape:
+        length = shape[-1] * known.dtype.itemsize // dtype.itemsize
+        body.arrays[name] = Known((*shape[:-1], length), dtype, known.writable)
+    if shape == () or not known.writable:
+        return lines
+    return [*lines, rng.choice((f"{name}[...] = {rng.randint(0, 100)}", f"{name} += {rng.randint(1, 9)}",
+                                f"{name}[:1] = {rng.randint(0, 100)}", f"{name}[...] = {name}[::-1]",
+                                f"{name}[1:] = {name}[:-1]", f"{name} ^= 5"))]
+
+
 def branch(body: Body) -> Lines:
     """`if`, `elif`, `else`, perhaps leaving the loop."""
     rng = body.rng
@@ -392,7 +411,7 @@ def indented(lines: Lines) -> Lines:
 
 RULES: list[tuple[int, Callable[[Body], Lines]]] = [
     (14, write_element), (12, write_row), (14, write_slice), (4, write_mask), (14, update_scalar), (8, count),
-    (6, replace_array), (8, alias), (12, branch),
+    (6, replace_array), (8, alias), (4, view_bytes), (12, branch),
 ]
 
 
