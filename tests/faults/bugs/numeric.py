@@ -13,7 +13,8 @@ import numpy as np
 from sparsec.codegen import llvm_values
 from sparsec.config import settings
 from sparsec.errors import DTypeError
-from sparsec.frontend import convert, fastcall, specialisation, ufunc_methods, ufunc_rules, ufuncs
+from sparsec.frontend import convert, specialisation, ufunc_methods, ufunc_rules, ufuncs
+from sparsec.frontend.fastcall import attach
 from sparsec.ir.flags import MESSAGES, names
 from sparsec.ir.ops import bitwise, cast, rules, summation
 from sparsec.ir.ops.rules import like
@@ -269,5 +270,5 @@ def _(plant):
             warnings.warn(MESSAGES[flag], RuntimeWarning, stacklevel=level)
 
     plant.setattr(specialisation, "warn", always)
-    plant.setattr(fastcall, "warn", always)
+    plant.setattr(attach, "warn", always)
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from sparsec.frontend import arguments, fastcall, results, spec
+from sparsec.frontend import arguments, results, spec
 from sparsec.frontend.array import Traced
 from sparsec.frontend.dispatch import METHODS, TABLE
+from sparsec.frontend.fastcall import record
 from sparsec.frontend.indexing import write
 from sparsec.frontend.outcome import Outcome
 from sparsec.frontend.results import Argument, SameAs
@@ -178,4 +179,4 @@ def _(plant):
 
 @bug("a recorded call is not asked which arguments overlap", 20)
 def _(plant):
-    plant.setattr(fastcall, "_pairs", lambda w: iter(()))
+    plant.setattr(record, "pairs", lambda w: iter(()))

@@ -11,7 +11,6 @@ import numpy as np
 
 from sparsec import compiler
 from sparsec.frontend import (
-    fastcall,
     jit,
     outside,
     python_numbers,
@@ -23,6 +22,7 @@ from sparsec.frontend import (
 )
 from sparsec.frontend.array import Traced
 from sparsec.frontend.control import branches, expressions, turns
+from sparsec.frontend.fastcall import record
 from sparsec.frontend.indexing import masks, selection, views
 from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.python_numbers import operate
@@ -73,13 +73,13 @@ def _(plant):
 
 @bug("nobody asks whether what is outside has changed", 55)
 def _(plant):
-    guards = fastcall._guards
+    guards = record.guards
 
     def without(w: Any, backend: Any) -> Any:
         return guards(w, backend)[: 0 if backend else 3]
 
     plant.setattr(outside.Guard, "holds", lambda self: True)
-    plant.setattr(fastcall, "_guards", without)
+    plant.setattr(record, "guards", without)
 
 
 @bug("random numbers are drawn while tracing", 56, shows="array_equal|values differ")
