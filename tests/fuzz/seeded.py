@@ -120,6 +120,19 @@ def _broadcast_stride() -> Iterator[None]:
         yield
 
 
+@seeded("a view of another dtype begins at the number of the old element")
+def _unscaled() -> Iterator[None]:
+    def wrong(rule: Any) -> Any:
+        def view(ref: Any, *rest: Any) -> Any:
+            good = rule(ref, *rest)
+            return good and type(good)(good.storage, ref.offset, good.strides)
+
+        return view
+
+    with _rule("reinterpret", "view", wrong):
+        yield
+
+
 @seeded("a returned view is detached")
 def _detached() -> Iterator[None]:
     leaf = results._leaf
