@@ -8,6 +8,7 @@ more than one op.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -105,21 +106,18 @@ def apply_ufunc(
     constant = _out_of_range_comparison(ufunc, operands)
     dtypes = _wide_comparison(ufunc, operands, dtypes)
     shape = _shape(operands, outs, where)
-    arrays = [x for x in operands if isinstance(x, Traced)]
-    inner = shape if all(o is None for o in outs) or where is not True else _named(_shape(operands, [], True), outs)
-    layout = order_like(arrays, inner, order)
+    alone = all(o is None for o in outs)
+    inner = shape if alone or where is not True else _named(_shape(operands, [], True), outs)
+    loop = _Loop(trace, inner, order_like([x for x in operands if isinstance(x, Traced)], inner, order), where)
     if constant is None:
-        values = [_operand(trace, x, d, inner, layout) for x, d in zip(operands, dtypes, strict=False)]
-        if where is not True and ufunc.__name__ in _COMPLAINS_OF_SECOND:
-            values[1] = _where_used(trace, values[1], where, inner, layout)
-        results = compute(trace, ufunc, values, dtypes[ufunc.nin :], inner)
+        results = compute(trace, ufunc, loop.operands(ufunc, operands, dtypes), dtypes[ufunc.nin :], inner)
     else:
         results = [trace.const(constant, BOOL)]
-    scalar = shape == () and all(o is None for o in outs) and not as_array
-    finished = [
-        _deliver(trace, value, o, where, inner, layout, scalar, casting, d)
-        for value, o, d in zip(results, outs, dtypes[ufunc.nin :], strict=True)
-    ]
+    if shape == () and alone and where is True and not as_array:
+        finished = [Traced.scalar(trace, value) for value in results]
+    else:
+        made = zip(results, outs, dtypes[ufunc.nin :], strict=True)
+        finished = [loop.result(value, o, dtype, casting) for value, o, dtype in made]
     return finished[0] if len(finished) == 1 else tuple(finished)
 
 
@@ -169,8 +167,10 @@ def _operands_and_out(ufunc: np.ufunc, inputs: Sequence[Any], out: Any) -> tuple
     """The positional arguments of a call, of which those behind the operands are `out`."""
     operands = list(inputs[: ufunc.nin])
     if len(operands) != ufunc.nin:
-        error = TypeError(f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(operands)} were given")
-        raise wrap(error, user_loc()) or error
+        raise DTypeError(
+            f"{ufunc.__name__}() takes {ufunc.nin} positional arguments but {len(operands)} were given",
+            loc=user_loc(),
+        )
     return operands, tuple(inputs[ufunc.nin :]) or out
 
 
@@ -208,20 +208,6 @@ def resolve(
         if d.kind in "gGmMOSUV" or d.char in "gG":
             raise UnsupportedDtype(f"np.{ufunc.__name__} would compute in {d}", loc=user_loc())
     return list(found)
-
-
-#: Ufuncs that warn or raise for some second operands, but not where a mask leaves them out.
-_COMPLAINS_OF_SECOND = {"floor_divide", "remainder", "fmod", "divmod", "power"}
-#: Ufuncs whose float16 results float32 arithmetic does not give.
-_BITS_OF_HALF = {"nextafter", "spacing"}
-
-
-def _where_used(
-    trace: Trace, value: Value, where: Any, shape: tuple[int, ...], layout: tuple[int, ...] | None
-) -> Value:
-    """`value` with 1 in the place of elements that the mask leaves out."""
-    mask = _operand(trace, as_traced(where), BOOL, shape, layout)
-    return trace.op("where", mask, value, trace.const(1, value.type.dtype))
 
 
 _COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
@@ -272,21 +258,69 @@ def _shape(operands: Sequence[Any], outs: Sequence[Traced | None], where: Any) -
     return shape
 
 
-def _operand(
-    trace: Trace, x: Any, dtype: DType, shape: tuple[int, ...], layout: tuple[int, ...] | None
-) -> Value:
-    """An input as a value of `dtype`, broadcast to `shape` and permuted into memory order."""
-    if type(x) in PYTHON_NUMBERS:
-        return number(trace, x, dtype)
-    value = x.read()
-    if value.type.shape == ():
-        return weak_cast(trace, x, dtype) if x.weak is int else cast(trace, value, dtype)
-    if layout is not None:
-        value = trace.op("transpose", broadcast(trace, value, shape), perm=layout)
-        return cast(trace, value, dtype)
-    return broadcast(trace, cast(trace, value, dtype), shape)
+# --- the loop --------------------------------------------------------------------------------------------
+
+#: Ufuncs that warn or raise for some second operands, but not where a mask leaves them out.
+_COMPLAINS_OF_SECOND = {"floor_divide", "remainder", "fmod", "divmod", "power"}
 
 
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """What a call goes over: all of `shape` where `where` holds; axes lie in memory as `layout` lists them (None: in
+    C's order)."""
+
+    trace: Trace
+    shape: tuple[int, ...]
+    layout: tuple[int, ...] | None
+    where: Any
+
+    def operands(self, ufunc: np.ufunc, given: Sequence[Any], dtypes: Sequence[DType]) -> list[Value]:
+        """The inputs as values of the loop's dtypes."""
+        values = [self._operand(x, dtype) for x, dtype in zip(given, dtypes, strict=False)]
+        if self.where is not True and ufunc.__name__ in _COMPLAINS_OF_SECOND:
+            mask, one = self._operand(as_traced(self.where), BOOL), self.trace.const(1, values[1].type.dtype)
+            values[1] = self.trace.op("where", mask, values[1], one)
+        return values
+
+    def _operand(self, x: Any, dtype: DType) -> Value:
+        trace = self.trace
+        if type(x) in PYTHON_NUMBERS:
+            return number(trace, x, dtype)
+        value = x.read()
+        if value.type.shape == ():
+            return weak_cast(trace, x, dtype) if x.weak is int else cast(trace, value, dtype)
+        if self.layout is not None:
+            value = trace.op("transpose", broadcast(trace, value, self.shape), perm=self.layout)
+            return cast(trace, value, dtype)
+        return broadcast(trace, cast(trace, value, dtype), self.shape)
+
+    def result(self, value: Value, out: Traced | None, dtype: DType, casting: str) -> Traced:
+        """A result as a new array, or written into `out`."""
+        if out is None and self.where is True:
+            return self._new(value)
+        if self.layout is not None and value.type.shape != ():
+            value = self.trace.op("transpose", value, perm=inverse(self.layout))
+        if out is None:
+            out = Traced.fresh(self.trace, self.trace.op("empty", dtype=dtype, shape=self.shape))
+        if not np.can_cast(value.type.dtype, out.dtype, casting):  # type: ignore[arg-type]
+            raise DTypeError(
+                f"cannot cast ufunc output from {value.type.dtype} to {out.dtype} with casting rule '{casting}'",
+                loc=user_loc(),
+            )
+        store(self.trace, out, value, self.where)
+        return out
+
+    def _new(self, value: Value) -> Traced:
+        if value.type.shape == () and self.shape != ():  # of operands without axes: every element is this one
+            shape = self.shape if self.layout is None else tuple(self.shape[p] for p in self.layout)
+            value = self.trace.op("copy", self.trace.op("broadcast", value, shape=shape))
+        return fresh_array(self.trace, value, self.layout)
+
+
+# --- the elements ----------------------------------------------------------------------------------------
+
+#: Ufuncs whose float16 results float32 arithmetic does not give.
+_BITS_OF_HALF = {"nextafter", "spacing"}
 _EXTREMA = ("maximum", "minimum", "fmax", "fmin")
 
 
@@ -301,23 +335,9 @@ def compute(
     trace: Trace, ufunc: np.ufunc, values: list[Value], dtypes: list[DType], shape: tuple[int, ...]
 ) -> Sequence[Value]:
     """The op or composite of a ufunc on values of its loop's dtypes; float16 loops run in float32."""
-    if any(v.type.dtype == F16 for v in values):
-        if ufunc.__name__ in _BITS_OF_HALF:
-            raise UnsupportedError(
-                f"np.{ufunc.__name__} of float16 is not supported",
-                loc=user_loc(),
-                hint="cast to float32 where that is what you mean",
-            )
-        wide = [cast(trace, v, F32) if v.type.dtype == F16 else v for v in values]
-        if ufunc.__name__ in _EXTREMA:
-            return [cast(trace, _first_extremum(trace, ufunc.__name__, *wide), F16)]
-        if ufunc.__name__ == "clip":
-            x, low, high = wide
-            held = _first_extremum(trace, "minimum", _first_extremum(trace, "maximum", x, low), high)
-            return [cast(trace, held, F16)]
-        results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes], shape)
-        return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
     name = ufunc.__name__
+    if any(v.type.dtype == F16 for v in values):
+        return _compute_half(trace, ufunc, values, dtypes, shape)
     if name in _COMPARISONS and values[0].type.dtype != values[1].type.dtype:
         return [_compare_signs(trace, name, *values)]
     if name in COMPOSITE:
@@ -325,6 +345,26 @@ def compute(
     if name in OP_OF_UFUNC:
         return [trace.op(OP_OF_UFUNC[name], *values)]
     raise UnsupportedError(f"np.{name} is not supported yet", loc=user_loc())
+
+
+def _compute_half(
+    trace: Trace, ufunc: np.ufunc, values: list[Value], dtypes: list[DType], shape: tuple[int, ...]
+) -> Sequence[Value]:
+    name = ufunc.__name__
+    if name in _BITS_OF_HALF:
+        raise UnsupportedError(
+            f"np.{name} of float16 is not supported", loc=user_loc(),
+            hint="cast to float32 where that is what you mean",
+        )
+    wide = [cast(trace, v, F32) if v.type.dtype == F16 else v for v in values]
+    if name in _EXTREMA:
+        return [cast(trace, _first_extremum(trace, name, *wide), F16)]
+    if name == "clip":
+        x, low, high = wide
+        held = _first_extremum(trace, "minimum", _first_extremum(trace, "maximum", x, low), high)
+        return [cast(trace, held, F16)]
+    results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes], shape)
+    return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
 
 
 def _compare_signs(trace: Trace, name: str, a: Value, b: Value) -> Value:
@@ -337,42 +377,7 @@ def _compare_signs(trace: Trace, name: str, a: Value, b: Value) -> Value:
     return trace.op("where", negative, trace.const(answer, BOOL), plain)
 
 
-def _deliver(
-    trace: Trace,
-    value: Value,
-    out: Traced | None,
-    where: Any,
-    shape: tuple[int, ...],
-    layout: tuple[int, ...] | None,
-    scalar: bool,
-    casting: str,
-    dtype: DType,
-) -> Traced:
-    """The result as a new array, or written into `out` where `where` says so."""
-    if out is None and where is True:
-        if scalar:
-            return Traced.scalar(trace, value)
-        if value.type.shape != () or shape == ():
-            return fresh_array(trace, value, layout)
-        spread = tuple(shape[p] for p in layout) if layout is not None else shape
-        return fresh_array(trace, trace.op("copy", trace.op("broadcast", value, shape=spread)), layout)
-    if layout is not None and value.type.shape != ():
-        value = trace.op("transpose", value, perm=inverse(layout))
-    if out is None:
-        out = Traced.fresh(trace, trace.op("empty", dtype=dtype, shape=shape))
-    if not np.can_cast(value.type.dtype, out.dtype, casting):  # type: ignore[arg-type]
-        raise (
-            wrap(
-                TypeError(
-                    f"cannot cast ufunc output from {value.type.dtype} to {out.dtype} with casting rule "
-                    f"'{casting}'"
-                ),
-                user_loc(),
-            )
-            or RuntimeError
-        )
-    store(trace, out, value, where)
-    return out
+# --- arrays ----------------------------------------------------------------------------------------------
 
 
 def inverse(perm: Sequence[int]) -> tuple[int, ...]:
