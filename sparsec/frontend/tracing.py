@@ -85,29 +85,15 @@ def _trace_once(
     reached: dict[int, np.ndarray],
 ) -> TracedFunction:
     """known: captured arrays from an earlier attempt. reached: see `Captures`; it is filled here."""
-    trace = Trace(getattr(fn, "__name__", "function").strip("<>"))
+    trace, defined_at = Trace(getattr(fn, "__name__", "function").strip("<>")), _definition(fn)
     trace.captures = Captures(reached)
-    outside, defined_at = Outside(trace), _definition(fn)
     trace.running = False
-    specs = call.describe(known) if known else call.specs
+    outside = Outside(trace)
     with tracing(trace):
-        sizes = _size_names(trace, specs)
-        names = binder.leaf_names(call.tree)
-        arrays = _array_inputs(trace, specs, binder.array_names(call), call, known)
-        params = _array_params(trace, specs, arrays)
-        scalars = _scalar_params(trace, call, names, params)
-        for name in sizes:
-            trace.add_param(tensor(I64), name)
-            params.append(Param(size=f"%{name}", dtype=I64))
-        inputs = _inputs(trace, call, iter(arrays), iter(scalars), outside)
-        args, kwargs = unflatten(call.tree, lambda: next(inputs))
+        arrays, params, (args, kwargs) = _declared(trace, binder, call, known, outside)
         outside.enter((args, kwargs))
         try:
-            trace.running = True
-            result = Runtime(outside).stage_function(fn)(*args, **kwargs)
-            trace.running = False
-            outside.check_unchanged()
-            trace.captures.check_unchanged()
+            result = _run(fn, args, kwargs, trace, outside)
             results = collect(trace, result, arrays[: len(call.arrays)], outside.returned)
         except Exception as error:
             explained = _explained(error, defined_at)
@@ -129,6 +115,37 @@ def _trace_once(
         call.describe(trace.captures.arrays),
         (*outside.guards, *outside.contents),
     )
+
+
+def _declared(
+    trace: Trace, binder: Binder, call: Arguments, known: tuple[np.ndarray, ...], outside: Outside
+) -> tuple[list[Traced], list[Param], Any]:
+    """All that the function is given, as parameters of the trace: arrays, scalars, then dynamic sizes.
+
+    Gives the traced arrays, what each parameter is in a call, and the traced function's (args, kwargs).
+    """
+    specs = call.describe(known) if known else call.specs
+    sizes = _size_names(trace, specs)
+    names = binder.leaf_names(call.tree)
+    arrays = _array_inputs(trace, specs, binder.array_names(call), call, known)
+    params = _array_params(trace, specs, arrays)
+    scalars = _scalar_params(trace, call, names, params)
+    for name in sizes:
+        trace.add_param(tensor(I64), name)
+        params.append(Param(size=f"%{name}", dtype=I64))
+    inputs = _inputs(trace, call, iter(arrays), iter(scalars), outside)
+    return arrays, params, unflatten(call.tree, lambda: next(inputs))
+
+
+def _run(fn: Callable[..., Any], args: Any, kwargs: Any, trace: Trace, outside: Outside) -> Any:
+    """What the staged function returns. Raises if it has changed what it must not."""
+    trace.running = True
+    result = Runtime(outside).stage_function(fn)(*args, **kwargs)
+    trace.running = False
+    outside.check_unchanged()
+    assert trace.captures is not None
+    trace.captures.check_unchanged()
+    return result
 
 
 def _size_names(trace: Trace, specs: Sequence[ArraySpec]) -> list[str]:

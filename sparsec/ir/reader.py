@@ -16,9 +16,8 @@ from sparsec.ir.dims import Dim, Poly, Sym, symbols
 from sparsec.ir.graph import Attr, Func, Op, Placement, Region, Value
 from sparsec.ir.lexer import Lexer, Token
 from sparsec.ir.tensorref import TensorRef, contiguous_strides
-from sparsec.ir.types import DTYPES, Channels, TensorType
+from sparsec.ir.types import DTYPES, MAX_RANK, Channels, TensorType
 
-MAX_RANK = 64  # NumPy's own limit
 MAX_TERMS = 256  # of a dim, and of the product of a shape's dims
 MAX_DEGREE = 16
 MAX_BITS = 192  # of an integer: a product of MAX_RANK of them is still short enough to print

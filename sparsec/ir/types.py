@@ -30,6 +30,9 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 BOOL, I32, I64, F16, F32, F64 = (DTYPES[n] for n in ("bool", "i32", "i64", "f16", "f32", "f64"))
 
+#: Axes that a type may have: NumPy's own limit.
+MAX_RANK = 64
+
 
 def dtype_name(dtype: DType) -> str:
     """`f32` for float32. Raises UnsupportedDtype for a dtype that no value can have."""

@@ -22,9 +22,7 @@ from sparsec.ir.ops.control import FIXED_OPERANDS, REGIONS
 from sparsec.ir.ops.record import REGISTRY, Kind, OpRecord
 from sparsec.ir.tensorref import span
 from sparsec.ir.text import OP_MARK, op_error
-from sparsec.ir.types import BOOL, I32, I64, TensorType, is_supported
-
-MAX_RANK = 64
+from sparsec.ir.types import BOOL, I32, I64, MAX_RANK, TensorType, is_supported
 
 
 def verify(func: Func) -> None:

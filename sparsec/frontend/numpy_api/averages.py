@@ -1,11 +1,10 @@
-"""Mean, variance, median and average, step by step as NumPy computes them.
+"""Mean, variance and weighted average, step by step as NumPy computes them.
 
 NumPy divides by a count that is an int64 scalar, not a Python number, so a float32 sum is divided in float64.
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,12 +13,10 @@ from sparsec.errors import DivisionByZero, ShapeError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, cast, np_dtype
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.numpy_api.shapes import copied, moveaxis, transposed
+from sparsec.frontend.numpy_api.shapes import transposed
 from sparsec.frontend.symbolic import value_of
-from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out, with_axes
-from sparsec.frontend.ufuncs import inverse
+from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out
 from sparsec.ir.dims import Poly, product
 from sparsec.ir.types import BOOL, F16, F32, F64, DType
 
@@ -197,65 +194,3 @@ def _weights(x: Traced, weights: Traced, axis: Any) -> Traced:
         )
     turned = transposed(weights, [int(k) for k in np.argsort(axes)])
     return turned.reshape(tuple(d if k in axes else 1 for k, d in enumerate(x.shape)))  # type: ignore[no-any-return]
-
-
-# --- order statistics --------------------------------------------------------------------------------------
-
-
-def last_axis_of(x: Traced, axis: Any) -> tuple[Traced, tuple[int, ...]]:
-    """`x` with the axes to fold merged into its last one, and which they were."""
-    axes = normalize_axes(axis, x.ndim)
-    kept = [k for k in range(x.ndim) if k not in axes]
-    shape = tuple(x.shape[k] for k in kept)
-    return moveaxis(x, kept, list(range(len(kept)))).reshape(
-        (*shape, math.prod(x.shape[k] for k in axes))
-    ), axes
-
-
-def sorted_rows(x: Traced) -> Traced:
-    """Sorted along the last axis, in a new array; NaN last."""
-    trace = x.trace
-    value = x.read()
-    wide = cast(trace, value, F32) if value.type.dtype == F16 else value
-    ordered, _ = trace.ops("sort", wide)
-    return Traced.fresh(trace, cast(trace, ordered, value.type.dtype))
-
-
-@implements(np.median)
-def median(
-    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False
-) -> Any:
-    """The mean of the middle one or two; NaN if an element is."""
-    x = as_traced(a)
-    source, axes = last_axis_of(x.as_array(), axis)
-    rows, n = source, source.shape[-1]
-    if 0 in rows.shape:
-        middle = rows
-    else:
-        rows = sorted_rows(rows)
-        middle = rows[..., n // 2 : n // 2 + 1] if n % 2 else rows[..., n // 2 - 1 : n // 2 + 1]
-    result = mean(middle, axis=-1)
-    if x.dtype.kind in "fc" and 0 not in rows.shape:
-        last = rows[..., -1]
-        result = (
-            np.where(np.isnan(last), last, result) if result.ndim else _choose(np.isnan(last), last, result)
-        )
-    result = _laid_like(result, source)
-    result = with_axes(x, axes, result, keepdims)
-    return into(result, result.dtype, out)
-
-
-def _laid_like(result: Traced, rows: Traced) -> Traced:
-    """The result in the memory order of the rows it was made from, as NumPy's partition keeps it."""
-    perm = order_of_copy(rows)
-    layout = [k for k in perm or () if k != result.ndim]
-    if layout == sorted(layout):
-        return result
-    return transposed(copied(result, layout), inverse(layout))
-
-
-def _choose(cond: Traced, x: Traced, y: Traced) -> Traced:
-    """A scalar: `x` where `cond` holds, else `y`."""
-    return Traced.scalar(
-        x.trace, x.trace.op("where", cond.read(), cast(x.trace, x.read(), y.dtype), y.read())
-    )

@@ -1,4 +1,4 @@
-"""Making arrays: zeros, full, arange, array, copies and their `_like` forms."""
+"""Making arrays: zeros, full, array, copies and their `_like` forms."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ import numpy as np
 
 from sparsec.errors import TOO_BIG, ShapeError, UnsupportedError
 from sparsec.frontend.array import Traced
-from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_dtype, number, operand
 from sparsec.frontend.dispatch import holds_traced, implements
-from sparsec.frontend.layout import order_like, order_of_copy
+from sparsec.frontend.layout import MAX_RANK, order_like, order_of_copy
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.ranges import TracedRange
 from sparsec.frontend.symbolic import broadcast_shapes, length_dim
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array
 from sparsec.ir.dims import upper_bound
 from sparsec.ir.graph import Value
-from sparsec.ir.types import I64, DType
+from sparsec.ir.types import DType
 
 Shape = int | Sequence[int]
 
@@ -41,8 +39,8 @@ def static_shape(shape: Any) -> tuple[Any, ...]:
 
 def check_size(dims: Sequence[Any], itemsize: int) -> None:
     """Raises ShapeError for element counts that no address space holds, as NumPy does."""
-    if len(dims) > 32:
-        raise ShapeError(f"arrays of rank {len(dims)} are not supported (at most 32)", loc=user_loc())
+    if len(dims) > MAX_RANK:
+        raise ShapeError(f"arrays of rank {len(dims)} are not supported (at most {MAX_RANK})", loc=user_loc())
     if math.prod(upper_bound(d) or 1 for d in dims) * itemsize >= 1 << 63:
         raise ShapeError(TOO_BIG, loc=user_loc())
 
@@ -174,71 +172,6 @@ def full_like(
     made = _new_like(a, None, dtype, order, shape)
     copyto(made, fill_value, "unsafe")
     return made
-
-
-@implements(np.arange, creates=True)
-def arange(
-    *args: Any,
-    dtype: Any = None,
-    start: Any = None,
-    stop: Any = None,
-    step: Any = None,
-    device: Any = None,
-    like: Any = None,
-) -> Traced:
-    """The values are static; integer ranges become index arithmetic, float ones NumPy's own values."""
-    given = {k: v for k, v in (("start", start), ("stop", stop), ("step", step)) if v is not None}
-    args = tuple(_known_number(a) for a in args)
-    given = {k: _known_number(v) for k, v in given.items()}
-    if any(isinstance(a, Traced) for a in (*args, *given.values())):
-        return _traced_range(args, given, dtype)
-    bounds = list(args)
-    if dtype is None and len(bounds) > 3:
-        dtype = bounds.pop()
-    trace = require_trace("np.arange")
-    ints = all(
-        isinstance(b, (int, np.integer)) and not isinstance(b, bool) for b in (*bounds, *given.values())
-    )
-    target = None if dtype is None else np_dtype(dtype)
-    if not ints or (target is not None and target.kind not in "iu"):
-        return literal(trace, np.arange(*bounds, dtype=dtype, **given))
-    target = target or I64
-    span = range(*_range_bounds(bounds, given))
-    values: Value = trace.op("iota", dtype=target, shape=(len(span),), axis=0)
-    if span.step != 1:
-        values = trace.op("mul", values, number(trace, span.step, target))
-    if span.start != 0 and len(span):
-        values = trace.op("add", values, number(trace, span.start, target))
-    return fresh_array(trace, values, None)
-
-
-def _known_number(x: Any) -> Any:
-    """A traced bound whose value is known now, as that value."""
-    known = concrete_value(x) if isinstance(x, Traced) else None
-    return x if known is None else known.item()
-
-
-def _traced_range(args: tuple[Any, ...], given: dict[str, Any], dtype: Any) -> Traced:
-    """Integers with bounds known only at run time."""
-    every = (*args, *given.values())
-    whole = all(x.dtype.kind in "iu" if isinstance(x, Traced) else isinstance(x, (int, np.integer)) for x in every)
-    if given or len(args) > 3 or not whole:
-        raise UnsupportedError("np.arange with run-time bounds takes up to three integers", loc=user_loc())
-    span = TracedRange.make(*args)
-    trace = require_trace("np.arange")
-    values = trace.op("iota", dtype=I64, shape=(length_dim(span.count()),), axis=0)
-    if span.step != 1:
-        values = trace.op("mul", values, trace.const(span.step, I64))
-    values = trace.op("add", values, span.values(trace)[0])
-    return fresh_array(trace, values if dtype is None else cast(trace, values, np_dtype(dtype)), None)
-
-
-def _range_bounds(bounds: list[Any], given: dict[str, Any]) -> tuple[int, int, int]:
-    names = ["stop"] if len(bounds) == 1 and "stop" not in given else ["start", "stop", "step"]
-    found = {"start": 0, "step": 1, **dict(zip(names, bounds, strict=False)), **given}
-    if "stop" not in found:
-        found = {"start": 0, "step": found["step"], "stop": found["start"]}
-    return int(found["start"]), int(found["stop"]), int(found["step"])
 
 
 def literal(trace: Trace, values: np.ndarray) -> Traced:

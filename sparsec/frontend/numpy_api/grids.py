@@ -10,7 +10,8 @@ import numpy as np
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced, broadcast, cast
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.numpy_api.creation import arange, literal
+from sparsec.frontend.numpy_api.creation import literal
+from sparsec.frontend.numpy_api.ranges import arange
 from sparsec.frontend.numpy_api.selecting import check_range, cycled, nonzero, where
 from sparsec.frontend.numpy_api.support import (
     along,

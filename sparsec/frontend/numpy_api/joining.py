@@ -42,13 +42,10 @@ def concatenate(
         raise ValueError("need at least one array to concatenate")
     if out is not None and dtype is not None:
         raise TypeError("concatenate() only takes `out` or `dtype` as an argument, but both were provided.")
-    target = (
-        np_dtype(dtype)
-        if dtype is not None
-        else as_traced(out).dtype
-        if out is not None
-        else (result_dtype(*given))
-    )
+    if dtype is not None:
+        target = np_dtype(dtype)
+    else:
+        target = result_dtype(*given) if out is None else as_traced(out).dtype
     parts = [flattened(strong(a)) if axis is None else a for a in given]
     axis = 0 if axis is None else _join_axis(parts, axis)
     for part in parts:
@@ -58,9 +55,8 @@ def concatenate(
             )
     shape, where = _joined_shape(parts, axis)
     if out is None:
-        joined = new_array(
-            parts[0].trace, shape, target, order_of(np.concatenate([stand_in(p) for p in parts], axis))
-        )
+        layout = order_of(np.concatenate([stand_in(p) for p in parts], axis))
+        joined = new_array(parts[0].trace, shape, target, layout)
     else:
         joined = as_traced(out)
         if joined.shape != shape:

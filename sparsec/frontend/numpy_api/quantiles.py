@@ -1,4 +1,4 @@
-"""Quantiles and their kin: rows are sorted, and elements beside the wanted place are joined as NumPy joins them."""
+"""Median and quantiles: rows are sorted, and elements beside the wanted place are joined as NumPy joins them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,79 @@ from typing import Any
 import numpy as np
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.convert import as_traced
+from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.numpy_api.averages import last_axis_of, sorted_rows, warn_where
+from sparsec.frontend.layout import order_of_copy
+from sparsec.frontend.numpy_api.averages import into, mean, warn_where
+from sparsec.frontend.numpy_api.shapes import copied, moveaxis, transposed
 from sparsec.frontend.numpy_api.support import axis_index, deliver, known_array, unsupported_argument
-from sparsec.frontend.ufunc_methods import NO_VALUE
-from sparsec.ir.types import F64, I64
+from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, with_axes
+from sparsec.frontend.ufuncs import inverse
+from sparsec.ir.types import F16, F32, F64, I64
+
+# --- sorted rows ----------------------------------------------------------------------------------------
+
+
+def _last_axis_of(x: Traced, axis: Any) -> tuple[Traced, tuple[int, ...]]:
+    """`x` with the axes to fold merged into its last one, and which they were."""
+    axes = normalize_axes(axis, x.ndim)
+    kept = [k for k in range(x.ndim) if k not in axes]
+    shape = tuple(x.shape[k] for k in kept)
+    return moveaxis(x, kept, list(range(len(kept)))).reshape(
+        (*shape, math.prod(x.shape[k] for k in axes))
+    ), axes
+
+
+def _sorted_rows(x: Traced) -> Traced:
+    """Sorted along the last axis, in a new array; NaN last."""
+    trace = x.trace
+    value = x.read()
+    wide = cast(trace, value, F32) if value.type.dtype == F16 else value
+    ordered, _ = trace.ops("sort", wide)
+    return Traced.fresh(trace, cast(trace, ordered, value.type.dtype))
+
+
+@implements(np.median)
+def median(
+    a: Any, axis: Any = None, out: Any = None, overwrite_input: bool = False, keepdims: Any = False
+) -> Any:
+    """The mean of the middle one or two; NaN if an element is."""
+    x = as_traced(a)
+    source, axes = _last_axis_of(x.as_array(), axis)
+    rows, n = source, source.shape[-1]
+    if 0 in rows.shape:
+        middle = rows
+    else:
+        rows = _sorted_rows(rows)
+        middle = rows[..., n // 2 : n // 2 + 1] if n % 2 else rows[..., n // 2 - 1 : n // 2 + 1]
+    result = mean(middle, axis=-1)
+    if x.dtype.kind in "fc" and 0 not in rows.shape:
+        last = rows[..., -1]
+        result = (
+            np.where(np.isnan(last), last, result) if result.ndim else _choose(np.isnan(last), last, result)
+        )
+    result = _laid_like(result, source)
+    result = with_axes(x, axes, result, keepdims)
+    return into(result, result.dtype, out)
+
+
+def _laid_like(result: Traced, rows: Traced) -> Traced:
+    """The result in the memory order of the rows it was made from, as NumPy's partition keeps it."""
+    perm = order_of_copy(rows)
+    layout = [k for k in perm or () if k != result.ndim]
+    if layout == sorted(layout):
+        return result
+    return transposed(copied(result, layout), inverse(layout))
+
+
+def _choose(cond: Traced, x: Traced, y: Traced) -> Traced:
+    """A scalar: `x` where `cond` holds, else `y`."""
+    return Traced.scalar(
+        x.trace, x.trace.op("where", cond.read(), cast(x.trace, x.read(), y.dtype), y.read())
+    )
+
+
+# --- quantiles -------------------------------------------------------------------------------------------
 
 #: Method -> the place among n sorted elements, counted from 0. Between two of them, what lies there is interpolated.
 _PLACES: dict[str, Callable[[Any, Any], Any]] = {
@@ -42,14 +109,14 @@ def _quantile(a: Any, q: Any, axis: Any, out: Any, method: str, keepdims: Any, w
     if axis is not None:
         for k in axis if isinstance(axis, tuple) else (axis,):
             axis_index(k, x.ndim)  # an array of no axis has none to name
-    source, axes = last_axis_of(x.as_array(), axis)
+    source, axes = _last_axis_of(x.as_array(), axis)
     if x.dtype.kind == "b":
         raise TypeError("numpy boolean subtract, the `-` operator, is not supported")
     if skip_nan and x.size == 0:
         return np.nanmean(x, axis=axis, out=out, keepdims=keepdims)  # type: ignore[call-overload]
     if source.shape[-1] == 0:
         raise IndexError("index -1 is out of bounds for axis 0 with size 0")
-    rows = source if 0 in source.shape else sorted_rows(source)
+    rows = source if 0 in source.shape else _sorted_rows(source)
     at = _each_present if skip_nan and x.dtype.kind == "f" else _each
     found = [at(rows, p, _PLACES[method], method, weak) for p in part.ravel()]
     keep = keepdims is not NO_VALUE and keepdims

@@ -1,4 +1,4 @@
-"""Ranges with bounds known at run time (linspace and its kin), vander, and the static grids of np.mgrid."""
+"""Evenly spaced numbers: arange, linspace and its kin, vander, and the static grids of np.mgrid."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import numpy as np
 
 from sparsec.errors import UnsupportedError
 from sparsec.frontend.array import Traced
-from sparsec.frontend.convert import as_traced, np_dtype
+from sparsec.frontend.concrete import concrete_value
+from sparsec.frontend.convert import as_traced, cast, np_dtype, number
 from sparsec.frontend.dispatch import SUBSCRIPTS, holds_traced, implements
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.numpy_api.creation import arange, literal
+from sparsec.frontend.numpy_api.creation import literal
 from sparsec.frontend.numpy_api.support import (
     along,
     axis_index,
@@ -26,8 +27,82 @@ from sparsec.frontend.numpy_api.support import (
     strong,
     unsupported_argument,
 )
+from sparsec.frontend.ranges import TracedRange
+from sparsec.frontend.symbolic import length_dim
 from sparsec.frontend.trace import require_trace
+from sparsec.frontend.ufuncs import fresh_array
+from sparsec.ir.graph import Value
 from sparsec.ir.types import I64
+
+# --- arange ----------------------------------------------------------------------------------------------
+
+
+@implements(np.arange, creates=True)
+def arange(
+    *args: Any,
+    dtype: Any = None,
+    start: Any = None,
+    stop: Any = None,
+    step: Any = None,
+    device: Any = None,
+    like: Any = None,
+) -> Traced:
+    """The values are static; integer ranges become index arithmetic, float ones NumPy's own values."""
+    given = {k: v for k, v in (("start", start), ("stop", stop), ("step", step)) if v is not None}
+    args = tuple(_known_number(a) for a in args)
+    given = {k: _known_number(v) for k, v in given.items()}
+    if any(isinstance(a, Traced) for a in (*args, *given.values())):
+        return _traced_range(args, given, dtype)
+    bounds = list(args)
+    if dtype is None and len(bounds) > 3:
+        dtype = bounds.pop()
+    trace = require_trace("np.arange")
+    ints = all(
+        isinstance(b, (int, np.integer)) and not isinstance(b, bool) for b in (*bounds, *given.values())
+    )
+    target = None if dtype is None else np_dtype(dtype)
+    if not ints or (target is not None and target.kind not in "iu"):
+        return literal(trace, np.arange(*bounds, dtype=dtype, **given))
+    target = target or I64
+    span = range(*_range_bounds(bounds, given))
+    values: Value = trace.op("iota", dtype=target, shape=(len(span),), axis=0)
+    if span.step != 1:
+        values = trace.op("mul", values, number(trace, span.step, target))
+    if span.start != 0 and len(span):
+        values = trace.op("add", values, number(trace, span.start, target))
+    return fresh_array(trace, values, None)
+
+
+def _known_number(x: Any) -> Any:
+    """A traced bound whose value is known now, as that value."""
+    known = concrete_value(x) if isinstance(x, Traced) else None
+    return x if known is None else known.item()
+
+
+def _traced_range(args: tuple[Any, ...], given: dict[str, Any], dtype: Any) -> Traced:
+    """Integers with bounds known only at run time."""
+    every = (*args, *given.values())
+    whole = all(x.dtype.kind in "iu" if isinstance(x, Traced) else isinstance(x, (int, np.integer)) for x in every)
+    if given or len(args) > 3 or not whole:
+        raise UnsupportedError("np.arange with run-time bounds takes up to three integers", loc=user_loc())
+    span = TracedRange.make(*args)
+    trace = require_trace("np.arange")
+    values = trace.op("iota", dtype=I64, shape=(length_dim(span.count()),), axis=0)
+    if span.step != 1:
+        values = trace.op("mul", values, trace.const(span.step, I64))
+    values = trace.op("add", values, span.values(trace)[0])
+    return fresh_array(trace, values if dtype is None else cast(trace, values, np_dtype(dtype)), None)
+
+
+def _range_bounds(bounds: list[Any], given: dict[str, Any]) -> tuple[int, int, int]:
+    names = ["stop"] if len(bounds) == 1 and "stop" not in given else ["start", "stop", "step"]
+    found = {"start": 0, "step": 1, **dict(zip(names, bounds, strict=False)), **given}
+    if "stop" not in found:
+        found = {"start": 0, "step": found["step"], "stop": found["start"]}
+    return int(found["start"]), int(found["stop"]), int(found["step"])
+
+
+# --- linspace and its kin ---------------------------------------------------------------------------------
 
 
 def _numbers(*bounds: Any) -> tuple[list[Any], np.dtype[Any]]:
