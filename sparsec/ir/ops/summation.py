@@ -12,6 +12,7 @@ subtrees below the first cuts (`cuts`) can be summed by a parallel loop: the tre
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from sparsec.ir.loops import Const, Expr, Var
 from sparsec.ir.nest import NestBuilder
@@ -94,52 +95,69 @@ def pairwise_sums(
 ) -> str:
     """As `pairwise_sum`, `width` sums of `element(position, which)` abreast, at most `most`. Gives the name of
     the scratch memory where they are."""
-    lanes = _lanes(dtype)
-    totals = nest.scratch(dtype, most, "totals")
-    parts = nest.scratch(dtype, lanes * most, "parts")  # accumulators, a row of `most` for each
-    sums = nest.scratch(dtype, _DEPTH * most, "sums")
+    sums = _Abreast(nest, width, most, element, dtype)
+    if isinstance(count, Const) and 0 < count.value.real <= 16 * sums.lanes:
+        sums.run(index(0), count)
+    else:
+        sums.set_totals(lambda which: const(0, dtype))
+        _walk(nest, count, sums.lanes, sums.run, sums.add_left, sums.keep)
+    sums.set_totals(lambda which: S.add(const(0, dtype), sums.total(which)))
+    return sums.totals
 
-    def place(row: Expr, which: Expr) -> Expr:
-        return S.add(S.mul(row, index(most)), which)
 
-    def part(k: int, which: Expr) -> Expr:
-        return nest.load(parts, place(index(k), which), dtype)
+class _Abreast:
+    """The steps of several sums of equal length, each a loop over the sums."""
 
-    def finished_run(start: Expr, size: Expr) -> None:
-        whole = nest.let(S.logical_and(size, index(-lanes)))
-        with nest.loop(index(lanes)) as k, nest.loop(width, bind="parallel") as which:
-            nest.store(parts, place(k, which), const(0, dtype))
-        with nest.loop(whole, step=lanes) as at, nest.loop(index(lanes)) as k:
+    def __init__(
+        self, nest: NestBuilder, width: Expr, most: int, element: Callable[[Expr, Expr], Expr], dtype: DType
+    ) -> None:
+        self.nest, self.width, self.most, self.element, self.dtype = nest, width, most, element, dtype
+        self.lanes = _lanes(dtype)
+        self.totals = nest.scratch(dtype, most, "totals")
+        self.parts = nest.scratch(dtype, self.lanes * most, "parts")  # accumulators, a row of `most` for each
+        self.sums = nest.scratch(dtype, _DEPTH * most, "sums")  # of left halves, a row for each depth
+
+    def total(self, which: Expr) -> Expr:
+        return self.nest.load(self.totals, which, self.dtype)
+
+    def set_totals(self, value: Callable[[Expr], Expr]) -> None:
+        with self._each() as which:
+            self.nest.store(self.totals, which, value(which))
+
+    def run(self, start: Expr, size: Expr) -> None:
+        """As `_run`: the sums of a run become the totals."""
+        nest = self.nest
+        whole = nest.let(S.logical_and(size, index(-self.lanes)))
+        with nest.loop(index(self.lanes)) as k, self._each() as which:
+            nest.store(self.parts, self._place(k, which), const(0, self.dtype))
+        with nest.loop(whole, step=self.lanes) as at, nest.loop(index(self.lanes)) as k:
             here = nest.let(S.add(S.add(start, at), k))
-            with nest.loop(width, bind="parallel") as which:
-                old = nest.load(parts, place(k, which), dtype)
-                nest.store(parts, place(k, which), S.add(old, element(here, which)))
-        with nest.loop(width, bind="parallel") as which:
-            nest.store(totals, which, _tree([part(k, which) for k in range(lanes)]))
+            with self._each() as which:
+                old = self._part(k, which)
+                nest.store(self.parts, self._place(k, which), S.add(old, self.element(here, which)))
+        self.set_totals(lambda which: _tree([self._part(index(k), which) for k in range(self.lanes)]))
         with nest.loop(size, whole) as at:
             here = nest.let(S.add(start, at))
-            with nest.loop(width, bind="parallel") as which:
-                old = nest.load(totals, which, dtype)
-                nest.store(totals, which, S.add(old, element(here, which)))
+            self.set_totals(lambda which: S.add(self.total(which), self.element(here, which)))
 
-    def add_left(depth: Expr) -> None:
-        with nest.loop(width, bind="parallel") as which:
-            left = nest.load(sums, place(depth, which), dtype)
-            nest.store(totals, which, S.add(left, nest.load(totals, which, dtype)))
+    def add_left(self, depth: Expr) -> None:
+        """Adds what `keep` kept at this depth."""
+        with self._each() as which:
+            left = self.nest.load(self.sums, self._place(depth, which), self.dtype)
+            self.nest.store(self.totals, which, S.add(left, self.total(which)))
 
-    def keep(depth: Expr) -> None:
-        with nest.loop(width, bind="parallel") as which:
-            nest.store(sums, place(depth, which), nest.load(totals, which, dtype))
+    def keep(self, depth: Expr) -> None:
+        with self._each() as which:
+            self.nest.store(self.sums, self._place(depth, which), self.total(which))
 
-    if isinstance(count, Const) and 0 < count.value.real <= 16 * lanes:
-        finished_run(index(0), count)
-    else:
-        with nest.loop(width, bind="parallel") as which:
-            nest.store(totals, which, const(0, dtype))
-        _walk(nest, count, lanes, finished_run, add_left, keep)
-    with nest.loop(width, bind="parallel") as which:
-        nest.store(totals, which, S.add(const(0, dtype), nest.load(totals, which, dtype)))
-    return totals
+    def _each(self) -> AbstractContextManager[Expr]:
+        return self.nest.loop(self.width, bind="parallel")
+
+    def _place(self, row: Expr, which: Expr) -> Expr:
+        return S.add(S.mul(row, index(self.most)), which)
+
+    def _part(self, row: Expr, which: Expr) -> Expr:
+        return self.nest.load(self.parts, self._place(row, which), self.dtype)
 
 
 def _lanes(dtype: DType) -> int:
