@@ -180,9 +180,10 @@ def _lower(
     _, channels, *_, height, width = nest.shape(0)
     if extent:
         height, width = map(index, extent)
+    form = _Columns if columns else _Phases if extent else _Image
+    image = form(height, width, stride, padding, dilation)
     rows, inner, *kernel = nest.shape(1)
     images, made, *size = nest.result_shape()
-    dtype = nest.result_dtype()
     per_group = _quotient(index(out_channels) if out_channels else rows, groups)
     together = groups > 1 and not {"rows", "outputs"} & set(where)
 
@@ -201,22 +202,11 @@ def _lower(
             first, last = base, nest.let(S.add(base, inner))
             if "inputs" in where:
                 first, last = (_lower_bound(nest, where["inputs"], channels, bound) for bound in (first, last))
-        total = nest.mut(const(0, dtype), "total")
+        total = nest.mut(const(0, nest.result_dtype()), "total")
         with nest.loop(last, first) as p:
             channel = nest.let(S.sub(listed("inputs", p), base), "c")
             with nest.loop(kernel[0]) as r, nest.loop(kernel[1]) as s:
-                iy = _tap(y, stride[0], r, dilation[0], padding[0][0])
-                ix = _tap(x, stride[1], s, dilation[1], padding[1][0])
-                inside = _all(_within(iy, height, padding[0]), _within(ix, width, padding[1]))
-                place: tuple[Expr, ...] = (iy, ix)
-                if columns:
-                    a, row_of = _in_phase(y, stride[0], r, dilation[0], 0)
-                    inside, place = None, (a, s, row_of, x)
-                elif extent:
-                    a, row_of = _in_phase(y, stride[0], r, dilation[0], padding[0][0])
-                    b, column_of = _in_phase(x, stride[1], s, dilation[1], padding[1][0])
-                    place = (a, b, row_of, column_of)
-                element = _guarded(nest, inside, (n, p, *place))
+                element = _guarded(nest, image.holds(y, x, r, s), (n, p, *image.place(y, x, r, s)))
                 weight = nest.read(1, row, channel, r, s)
                 nest.assign(total, S.fma(element, weight, total))
         nest.write(0, (n, j, y, x), total)
@@ -226,6 +216,47 @@ def _quotient(count: Expr, by: int) -> Expr:
     if isinstance(count, Const):
         return index(int(count.value.real) // by)
     return S.quo(count, index(by))  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    """Where tap (r, s) of output (y, x) finds its element in a channel of the input."""
+
+    height: Expr
+    width: Expr
+    stride: Pair
+    padding: tuple[Pair, Pair]
+    dilation: Pair
+
+    def holds(self, y: Expr, x: Expr, r: Expr, s: Expr) -> Expr | None:
+        """What must be asked to know that the tap lies in the image."""
+        row, column = _Image.place(self, y, x, r, s)
+        return _all(_within(row, self.height, self.padding[0]), _within(column, self.width, self.padding[1]))
+
+    def place(self, y: Expr, x: Expr, r: Expr, s: Expr) -> tuple[Expr, ...]:
+        (top, _), (left, _) = self.padding
+        return _tap(y, self.stride[0], r, self.dilation[0], top), _tap(x, self.stride[1], s, self.dilation[1], left)
+
+
+class _Phases(_Image):
+    """The same where the input is given as the `phases` of the stride."""
+
+    def place(self, y: Expr, x: Expr, r: Expr, s: Expr) -> tuple[Expr, ...]:
+        (top, _), (left, _) = self.padding
+        a, row = _in_phase(y, self.stride[0], r, self.dilation[0], top)
+        b, column = _in_phase(x, self.stride[1], s, self.dilation[1], left)
+        return a, b, row, column
+
+
+class _Columns(_Image):
+    """The same where the input is given as the `tap_columns` of the window, margins included."""
+
+    def holds(self, y: Expr, x: Expr, r: Expr, s: Expr) -> Expr | None:
+        return None
+
+    def place(self, y: Expr, x: Expr, r: Expr, s: Expr) -> tuple[Expr, ...]:
+        a, row = _in_phase(y, self.stride[0], r, self.dilation[0], 0)
+        return a, s, row, x
 
 
 def _tap(at: Expr, stride: int, tap: Expr, dilation: int, before: int) -> Expr:
