@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from sparsec.codegen.gemm import gemm_loops
 from sparsec.errors import CompileError
 from sparsec.ir.loop_rewrite import post_order
 from sparsec.ir.loops import (
@@ -25,24 +24,19 @@ from sparsec.ir.loops import (
     Body,
     Const,
     Expr,
-    Extern,
     For,
-    If,
     Kernel,
-    Launch,
     Let,
     Load,
     Mut,
-    Program,
     Stmt,
     Store,
     Var,
-    While,
     walk_stmts,
 )
 from sparsec.ir.scalar import S, index, var
 
-__all__ = ["Part", "outline_externs", "parts", "trip_count"]
+__all__ = ["Part", "parts", "trip_count"]
 
 
 #: The number of a work-item. No name of the loop IR has a space.
@@ -61,7 +55,7 @@ class Part:
 
 def parts(kernel: Kernel) -> tuple[Part, ...]:
     """The launches that a kernel becomes, in order."""
-    body = _spell_externs(kernel.body)
+    body = kernel.body
     written = {stmt.buffer for stmt in walk_stmts(body) if isinstance(stmt, Store)}
     whole = (Part(body, None, index(1)),)
     if not any(_is_parallel(stmt) for stmt in body):
@@ -167,68 +161,3 @@ def _inline(expr: Expr, known: dict[str, Expr]) -> Expr | None:
             found = tuple(arg for arg in inner if arg is not None)
             return replace(expr, args=found) if len(found) == len(args) else None
     return expr
-
-
-def _spell_externs(body: Body) -> Body:
-    """Library calls as loops."""
-    result: list[Stmt] = []
-    for stmt in body:
-        match stmt:
-            case Extern(name="gemm"):
-                result.extend(gemm_loops(stmt))
-            case For() | While():
-                result.append(replace(stmt, body=_spell_externs(stmt.body)))
-            case If():
-                then, orelse = _spell_externs(stmt.then), _spell_externs(stmt.orelse)
-                result.append(replace(stmt, then=then, orelse=orelse))
-            case _:
-                result.append(stmt)
-    return tuple(result)
-
-
-def outline_externs(program: Program) -> Program:
-    """Library calls of the host body, moved into kernels of their own: a device has no library.
-
-    gemm %c, %a, %b (…)   ->   kernel @gemm_0 { gemm … }   and   launch @gemm_0(%c, %a, %b)
-    """
-    kernels = list(program.kernels)
-    slots = {slot.buffer.name: slot.buffer for slot in program.slots}
-
-    def outline(body: Body) -> Body:
-        return tuple(move(stmt) for stmt in body)
-
-    def move(stmt: Stmt) -> Stmt:
-        match stmt:
-            case For() | While():
-                return replace(stmt, body=outline(stmt.body))
-            case If():
-                return replace(stmt, then=outline(stmt.then), orelse=outline(stmt.orelse))
-            case Extern():
-                return into_kernel(stmt)
-        return stmt
-
-    def into_kernel(stmt: Extern) -> Launch:
-        name = f"{stmt.name}_{len(kernels)}"
-        while any(kernel.name == name for kernel in kernels):
-            name += "_"
-        scalars: list[Var] = []
-        values: list[Expr] = []
-
-        def operand(expr: Expr) -> Expr:
-            if isinstance(expr, Const):
-                return expr
-            scalars.append(var(f"n{len(scalars)}"))
-            values.append(expr)
-            return scalars[-1]
-
-        buffers = tuple((f"x{n}", operand(first)) for n, (_, first) in enumerate(stmt.buffers))
-        inner = replace(stmt, buffers=buffers, args=tuple(operand(arg) for arg in stmt.args))
-        params = tuple(
-            replace(slots[outer], name=f"x{n}", access="rw" if n == 0 else "r", space="global")
-            for n, (outer, _) in enumerate(stmt.buffers)
-        )
-        kernels.append(Kernel(name, params, tuple(scalars), (inner,)))
-        return Launch(name, tuple(outer for outer, _ in stmt.buffers), tuple(values))
-
-    body = outline(program.body)
-    return replace(program, kernels=tuple(kernels), body=body)

@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from sparsec.codegen.device_parts import outline_externs, trip_count
-from sparsec.codegen.gemm import gemm_loops, part_dtype
+from sparsec.codegen.device_calls import without_calls
+from sparsec.codegen.device_parts import trip_count
+from sparsec.codegen.gemm import part_dtype
 from sparsec.codegen.target import Target
 from sparsec.codegen.vector_math import expand_math
 from sparsec.errors import CompileError, DeviceError, SparsecError
@@ -60,17 +61,12 @@ _HALF_FNS = ("cast", "select", "bitcast")  # what may touch a float16: nothing t
 
 def legalize(program: Program, target: Target) -> Program:
     """The program such that `check_legal(program, target)` holds. Raises as `check_legal` does."""
-    count = len(program.kernels)
     if not target.has_blas:
-        program = outline_externs(program)
+        program = without_calls(program)
     kernels = []
-    for k, kernel in enumerate(program.kernels):
-        body = kernel.body if target.has_blas else map_body(kernel.body, _spell_externs)
-        buffers = tuple(map(_real_buffer, kernel.buffers))
-        if k >= count:  # a library call of the host body: its result's slot may be write-only
-            buffers = (replace(buffers[0], access="w"), *buffers[1:])
-        body = _own_math(_legal_body(body, kernel.scalars, target), kernel.scalars, target)
-        kernels.append(replace(kernel, buffers=buffers, body=body))
+    for kernel in program.kernels:
+        body = _own_math(_legal_body(kernel.body, kernel.scalars, target), kernel.scalars, target)
+        kernels.append(replace(kernel, buffers=tuple(map(_real_buffer, kernel.buffers)), body=body))
     slots = tuple(replace(slot, buffer=_real_buffer(slot.buffer)) for slot in program.slots)
     host = _legal_body(program.body, (), target)
     program = replace(program, slots=slots, kernels=tuple(kernels), body=host)
@@ -89,10 +85,6 @@ def _own_math(body: Body, scalars: tuple[Var, ...], target: Target) -> Body:
         return body
     taken = (*(v.name for v in scalars), *declared_names(body))
     return expand_math(body, taken, blocks=target.kind == "cpu")
-
-
-def _spell_externs(stmt: Stmt) -> Iterable[Stmt]:
-    return gemm_loops(stmt) if isinstance(stmt, Extern) and stmt.name == "gemm" else (stmt,)
 
 
 def _clamp(stmt: Stmt, target: Target) -> Stmt:

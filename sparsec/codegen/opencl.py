@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from sparsec.codegen.device_parts import outline_externs, parts
+from sparsec.codegen.device_parts import parts
 from sparsec.codegen.gemm import part_dtype
 from sparsec.codegen.opencl_builder import OpenClBuilder
 from sparsec.codegen.opencl_text import memory_type, value_type
@@ -24,7 +24,6 @@ __all__ = ["opencl_source"]
 
 def opencl_source(program: Program) -> DeviceSource:
     """The kernels of a program. Raises CompileError for a node that an earlier pass should have removed."""
-    program = outline_externs(program)
     module = _Module(program)
     kernels = tuple((kernel.name, module.kernel(kernel)) for kernel in program.kernels)
     return DeviceSource(module.text(), program, kernels, module.fp64)

@@ -39,7 +39,7 @@ from sparsec.ir.types import I64
 
 __all__ = [
     "affine", "declared_names", "index_step", "map_body", "map_expr", "map_exprs", "nodes", "post_order",
-    "reads", "rename", "simplify", "substitute", "with_exprs", "writes",
+    "reads", "rename", "simplify", "substitute", "with_bodies", "with_exprs", "writes",
 ]  # fmt: skip
 
 ExprFn = Callable[[Expr], Expr]
@@ -226,15 +226,17 @@ def map_exprs(body: Body, fn: Callable[[Expr], Expr]) -> Body:
 
 def map_body(body: Body, fn: Callable[[Stmt], Iterable[Stmt]]) -> Body:
     """Rewrites bottom-up: each statement, its bodies already rewritten, becomes what `fn` gives."""
-    result: list[Stmt] = []
-    for stmt in body:
-        match stmt:
-            case For() | While():
-                stmt = replace(stmt, body=map_body(stmt.body, fn))
-            case If():
-                stmt = replace(stmt, then=map_body(stmt.then, fn), orelse=map_body(stmt.orelse, fn))
-        result.extend(fn(stmt))
-    return tuple(result)
+    return tuple([new for stmt in body for new in fn(with_bodies(stmt, lambda inner: map_body(inner, fn)))])
+
+
+def with_bodies(stmt: Stmt, fn: Callable[[Body], Body]) -> Stmt:
+    """The statement with `fn` of each body directly inside it."""
+    match stmt:
+        case For() | While():
+            return replace(stmt, body=fn(stmt.body))
+        case If():
+            return replace(stmt, then=fn(stmt.then), orelse=fn(stmt.orelse))
+    return stmt
 
 
 def with_exprs(stmt: Stmt, fn: Callable[[Expr], Expr]) -> Stmt:

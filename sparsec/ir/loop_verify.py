@@ -53,8 +53,6 @@ from sparsec.ir.types import BOOL, I64, DType, dtype_name, is_supported
 
 __all__ = ["EXTERNS", "verify_kernel", "verify_program"]
 
-#: Bindings whose iterations may run in any order.
-
 #: Library calls: number of buffers (the first is written, the others are read), of scalars, and the dtypes.
 EXTERNS = {"gemm": (3, 9, ("f32", "f64", "c64", "c128"))}
 

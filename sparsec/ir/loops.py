@@ -122,9 +122,10 @@ class Store:
     value: Expr
 
 
-#: What a loop's iterations become. All but "seq" and "unroll" promise that they are independent; those of "vector"
-#: are lanes of vectors where their number is known and they can go in lockstep.
+#: What a loop's iterations become. Those of "vector" are lanes of vectors where their number is known and they can go
+#: in lockstep.
 BINDINGS = ("seq", "parallel", "vector", "unroll", "group", "local")
+#: Bindings that promise that the iterations may run in any order.
 INDEPENDENT = ("parallel", "vector", "group", "local")
 
 

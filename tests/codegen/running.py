@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+from sparsec.codegen.device_calls import without_calls
 from sparsec.codegen.llvm import LlvmTarget, llvm_text
 from sparsec.codegen.opencl import opencl_source
 from sparsec.ir.loop_interp import run as interpret
@@ -67,7 +68,7 @@ def run_cpu(program: Program, memory: Memory, level: int = 2) -> tuple[int, int]
 def run_opencl(program: Program, memory: Memory) -> tuple[int, int]:
     device = pocl()
     views = [view.reshape(-1).view(np.uint8) for view in memory]
-    return OpenClExecutable(opencl_source(program), device).run(views)
+    return OpenClExecutable(opencl_source(without_calls(program)), device).run(views)
 
 
 def run_interp(program: Program, memory: Memory) -> tuple[int, int]:

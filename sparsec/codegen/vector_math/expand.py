@@ -26,7 +26,7 @@ from sparsec.codegen.vector_math import (
     root,
 )
 from sparsec.codegen.vector_math.number import Number, magnitude
-from sparsec.ir.loop_rewrite import map_expr, nodes, post_order, with_exprs
+from sparsec.ir.loop_rewrite import map_expr, nodes, post_order, with_bodies, with_exprs
 from sparsec.ir.loops import (
     Apply,
     Assign,
@@ -112,10 +112,7 @@ class Expander:
                 return self._while(stmt)
             case For() if self._blocks and not self._near and (loop := far_blocks.split(stmt, self)):
                 return [loop]
-            case For() | While():
-                stmt = replace(stmt, body=self.body(stmt.body))
-            case If(cond, then, orelse):
-                stmt = If(cond, self.body(then), self.body(orelse))
+        stmt = with_bodies(stmt, self.body)
         outer, self._before = self._before, []
         if any(expandable(node) for expr in exprs(stmt) for node in nodes(expr)):
             stmt = with_exprs(stmt, self.expr)

@@ -13,10 +13,10 @@ hand values on that way. A scalar that is overwritten, or memory that is reserve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from sparsec.ir.loop_rewrite import nodes
+from sparsec.ir.loop_rewrite import nodes, with_bodies
 from sparsec.ir.loops import (
     Alloc,
     Assign,
@@ -297,14 +297,5 @@ class _Slice:
         kept: list[Stmt] = []
         for stmt in body:
             if id(stmt) in self.kept:
-                kept.append(_over_bodies(stmt, self.body))
+                kept.append(with_bodies(stmt, self.body))
         return tuple(kept)
-
-
-def _over_bodies(stmt: Stmt, fn: Callable[[Body], Body]) -> Stmt:
-    match stmt:
-        case For() | While():
-            return replace(stmt, body=fn(stmt.body))
-        case If():
-            return replace(stmt, then=fn(stmt.then), orelse=fn(stmt.orelse))
-    return stmt

@@ -9,10 +9,8 @@ Only in one list of statements, and only across statements that neither branch n
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-from sparsec.ir.loop_rewrite import nodes
-from sparsec.ir.loops import Assign, Body, Expr, For, If, Let, Load, Mut, Stmt, Store, While, exprs
+from sparsec.ir.loop_rewrite import nodes, with_bodies
+from sparsec.ir.loops import Assign, Body, Expr, Let, Load, Mut, Stmt, Store, exprs
 
 __all__ = ["without_dead_stores"]
 
@@ -22,7 +20,7 @@ def without_dead_stores(body: Body) -> Body:
     kept: list[Stmt] = []
     later: dict[tuple[str, Expr], int] = {}  # places that are stored to below, with the size of the element
     for stmt in reversed(body):
-        stmt = _inside(stmt)
+        stmt = with_bodies(stmt, without_dead_stores)
         if not isinstance(stmt, Let | Mut | Assign | Store):
             later.clear()
         elif isinstance(stmt, Store):
@@ -37,12 +35,3 @@ def without_dead_stores(body: Body) -> Body:
         later = {place: size for place, size in later.items() if place[0] not in read}
         kept.append(stmt)
     return tuple(reversed(kept))
-
-
-def _inside(stmt: Stmt) -> Stmt:
-    match stmt:
-        case For() | While():
-            return replace(stmt, body=without_dead_stores(stmt.body))
-        case If():
-            return replace(stmt, then=without_dead_stores(stmt.then), orelse=without_dead_stores(stmt.orelse))
-    return stmt

@@ -28,6 +28,7 @@ from sparsec.ir.loop_rewrite import (
     rename,
     simplify,
     substitute,
+    with_bodies,
     writes,
 )
 from sparsec.ir.loops import (
@@ -36,7 +37,6 @@ from sparsec.ir.loops import (
     Const,
     Expr,
     For,
-    If,
     Kernel,
     Launch,
     Let,
@@ -46,7 +46,6 @@ from sparsec.ir.loops import (
     Stmt,
     Store,
     Var,
-    While,
     exprs,
     walk_stmts,
 )
@@ -101,12 +100,7 @@ class _Joining:
                 continue
             result += [self._launch(item) for item in run]
             run = []
-            match stmt:
-                case For() | While():
-                    stmt = replace(stmt, body=self.body(stmt.body))
-                case If():
-                    stmt = replace(stmt, then=self.body(stmt.then), orelse=self.body(stmt.orelse))
-            result.append(stmt)
+            result.append(with_bodies(stmt, self.body))
         return (*result, *(self._launch(item) for item in run))
 
     def _add(self, run: list[_Group | Launch], launch: Launch) -> None:
