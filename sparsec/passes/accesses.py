@@ -7,7 +7,7 @@ iterations read, or a gather, is not.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sparsec.ir.dims import Dim
@@ -134,7 +134,15 @@ def _alike(a: Access, b: Access) -> bool:
     return a.pointwise and b.pointwise and same_mapping(replace(a, ref=replace(a.ref, storage=b.storage)), b)
 
 
-def symbol_reads(op: Op, values: Mapping[str, Value]) -> list[Access]:
-    """The SSA integers that dims of the op, and of what it reads, depend on."""
-    names = dict.fromkeys((*symbol_uses(op), *value_symbols(*op.operands)))
+def symbol_reads(op: Op, values: Mapping[str, Value], views: Mapping[str, Op]) -> list[Access]:
+    """The SSA integers that dims of the op, and of what it reads, depend on. values, views: those of the function."""
+    names = dict.fromkeys((*symbol_uses(op), *value_symbols(*with_views(op.operands, views))))
     return [access(values[n], write=False, pointwise=False) for n in names if n in values]
+
+
+def with_views(values: Iterable[Value], views: Mapping[str, Op]) -> Iterator[Value]:
+    """Values, and the views that they are views of: they are written down with them."""
+    for value in values:
+        yield value
+        while value.name in views and (value := views[value.name].operands[0]).name in views:
+            yield value

@@ -18,10 +18,10 @@ from typing import ClassVar
 
 from sparsec.ir.builder import Names
 from sparsec.ir.forms import Form
-from sparsec.ir.graph import Func, Op, Region, Value, touched_storages, value_symbols, walk
+from sparsec.ir.graph import Func, Op, Region, Value, free_values, touched_storages, value_symbols, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.remarks import Topic, remark
-from sparsec.passes.accesses import accesses, is_kernel, symbol_reads
+from sparsec.passes.accesses import accesses, is_kernel, symbol_reads, with_views
 from sparsec.passes.base import Pass
 from sparsec.passes.groups import Decision, Group, Grouping, is_metadata, summed_only
 from sparsec.passes.parameters_first import parameters_first
@@ -76,12 +76,12 @@ class _Fuser:
     ) -> tuple[tuple[Op, ...], tuple[Value, ...]]:
         """Fused `ops`, and `ends` under their new names; `versions` are block arguments by storage."""
         ops = [op if is_kernel(op) else self._inside(op) for op in ops]
-        grouping = Grouping(self._params, self._values, self._max_ops, summed_only(ops, ends))
-        for op in parameters_first([op for op in ops if not is_metadata(op)], self._values):
+        grouping = Grouping(self._params, self._values, self._views, self._max_ops, summed_only(ops, ends))
+        for op in parameters_first([op for op in ops if not is_metadata(op)], self._values, self._views):
             grouping.add(op)
         self.decisions += grouping.decisions
         definitions = {r.name: op for op in ops for r in op.results}
-        visible = _visible(grouping.groups, ends, self._values)
+        visible = _visible(grouping.groups, ends, self._values, self._views)
         scope = Scope(dict(versions or {}))
         return Regroup(definitions, self._views, self._names).emit(grouping.groups, ends, scope, visible)
 
@@ -94,23 +94,23 @@ class _Fuser:
         return replace(region, ops=ops, yields=yields)
 
 
-def _storages(op: Op, values: Mapping[str, Value]) -> set[str]:
+def _storages(op: Op, values: Mapping[str, Value], views: Mapping[str, Op]) -> set[str]:
     if record(op.name).kind is Kind.CONTROL:
-        return touched_storages(op)
-    return {a.storage for a in (*accesses(op), *symbol_reads(op, values))}
+        return touched_storages(op) | set(value_symbols(*with_views(free_values(op), views)))
+    return {a.storage for a in (*accesses(op), *symbol_reads(op, values, views))}
 
 
 def _visible(
-    groups: Sequence[Group], ends: Sequence[Value], values: Mapping[str, Value]
+    groups: Sequence[Group], ends: Sequence[Value], values: Mapping[str, Value], views: Mapping[str, Op]
 ) -> dict[int, set[str]]:
     """For each group, the storages of its own that anything outside it touches."""
     touched: dict[str, set[int]] = {}
     for number, group in enumerate(groups):
         for op in group.ops:
-            for storage in _storages(op, values):
+            for storage in _storages(op, values, views):
                 touched.setdefault(storage, set()).add(number)
     for value in ends:
-        for storage in (value.storage, *value_symbols(value)):
+        for storage in (value.storage, *value_symbols(*with_views((value,), views))):
             touched.setdefault(storage, set()).add(-1)
     visible: dict[int, set[str]] = {number: set() for number in range(len(groups))}
     for storage, where in touched.items():

@@ -101,12 +101,14 @@ class Grouping:
     """The groups of one op list, built op by op."""
 
     def __init__(
-        self, params: frozenset[str], values: Mapping[str, Value], max_ops: int, summed: frozenset[str] = frozenset()
+        self, params: frozenset[str], values: Mapping[str, Value], views: Mapping[str, Op], max_ops: int,
+        summed: frozenset[str] = frozenset(),
     ) -> None:
-        """summed: the values that only a pairwise sum asks for (`summed_only`)."""
+        """values, views: those of the function, by name. summed: the values that only a pairwise sum asks for
+        (`summed_only`)."""
         self.groups: list[Group] = []
         self.decisions: list[Decision] = []
-        self._params, self._values, self._max_ops = params, values, max_ops
+        self._params, self._values, self._views, self._max_ops = params, values, views, max_ops
         self._summed = summed
         self._history = History()
         self._makers: dict[str, int] = {}  # the group that makes a storage
@@ -120,7 +122,7 @@ class Grouping:
         """Puts `op` into the earliest group that may hold it, or into a new one."""
         once = record(op.name).once
         shape = op.result.type.shape if once else None if self._alone(op) else domain(op)
-        touched = [*accesses(op), *symbol_reads(op, self._values)]
+        touched = [*accesses(op), *symbol_reads(op, self._values, self._views)]
         first, reason = self._earliest(op, touched)
         at, against = None, first - 1
         if shape is not None and shape in self._by_shape and not once:

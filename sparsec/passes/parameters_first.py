@@ -25,14 +25,14 @@ _MOVED = (Kind.ELEMENTWISE, Kind.MAP, Kind.REDUCE, Kind.NEST, Kind.INDEX)
 _STAYS = (Kind.CONTROL, Kind.CHECK)
 
 
-def parameters_first(ops: Sequence[Op], values: Mapping[str, Value]) -> Sequence[Op]:
-    """The ops (without metadata) in an order that means the same. values: by name, for symbols."""
+def parameters_first(ops: Sequence[Op], values: Mapping[str, Value], views: Mapping[str, Op]) -> Sequence[Op]:
+    """The ops (without metadata) in an order that means the same. values, views: by name, for symbols."""
     if not any(record(op.name).once for op in ops):
         return ops
     out: list[Op] = []
     touched: list[tuple[set[str], set[str]]] = []  # storages that are read, and written
     for op in ops:
-        mine = _touched(op, values)
+        mine = _touched(op, values, views)
         at = len(out)
         if record(op.name).kind in _MOVED:
             for k in range(len(out) - 1, -1, -1):
@@ -45,8 +45,8 @@ def parameters_first(ops: Sequence[Op], values: Mapping[str, Value]) -> Sequence
     return out
 
 
-def _touched(op: Op, values: Mapping[str, Value]) -> tuple[set[str], set[str]]:
-    found = [*accesses(op), *symbol_reads(op, values)]
+def _touched(op: Op, values: Mapping[str, Value], views: Mapping[str, Op]) -> tuple[set[str], set[str]]:
+    found = [*accesses(op), *symbol_reads(op, values, views)]
     return {a.storage for a in found if not a.write}, {a.storage for a in found if a.write}
 
 

@@ -68,7 +68,14 @@ def parts_written_twice(x):
     return x
 
 
-PROGRAMS = [inverse_square_root, signs, smaller, larger, masks, literals, in_a_loop, branched, parts_written_twice]
+def of_parts_of_run_time_length(x):
+    for k in range(int(x[1])):
+        x[:k].view("u1")[:1] += 1
+    return x
+
+
+PROGRAMS = [inverse_square_root, signs, smaller, larger, masks, literals, in_a_loop, branched, parts_written_twice,
+            of_parts_of_run_time_length]
 
 
 @pytest.mark.parametrize("backend", backends("interp", "cpu"))
