@@ -157,7 +157,7 @@ def _numpy(case: Case) -> Callable[[int], None]:
 
 def _compilers(case: Case) -> dict[str, Callable[[int], None]]:
     """Every tool that is installed and right, after its first calls."""
-    found = {}
+    found: dict[str, Callable[[int], None]] = {}
     for name, prepare in (("sparsec", _sparsec), ("numba", _numba), ("torch", _torch)):
         made = prepare(case)
         if made is None:
@@ -167,8 +167,12 @@ def _compilers(case: Case) -> dict[str, Callable[[int], None]]:
         _check(case, name, function, convert)
         for _ in range(3):
             function(*args)
-        found[name] = lambda n, f=function, a=args: case.loop(n, f, *a)
+        found[name] = _calls(case, function, args)
     return found
+
+
+def _calls(case: Case, function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[int], None]:
+    return lambda n: case.loop(n, function, *args)
 
 
 def _check(case: Case, name: str, function: Callable[..., Any], convert: Callable[[Any], Any]) -> None:

@@ -125,7 +125,8 @@ def layer_run(layer: Layer, live: float) -> tuple[Run, float]:
     shape = (layer.outputs, layer.inputs // layer.groups, layer.kernel, layer.kernel)
     x = rng.uniform(-1, 1, (1, counts[0], layer.size, layer.size)).astype(np.float32)
     w = rng.uniform(-1, 1, shape).astype(np.float32)
-    b, args = Builder(), [x, w]
+    b = Builder()
+    args: list[np.ndarray] = [x, w]
     if live == 1:
         operands = [b.param(tensor(F32, *a.shape)) for a in args]
     else:
@@ -141,7 +142,9 @@ def layer_run(layer: Layer, live: float) -> tuple[Run, float]:
         args += lists
         attrs |= {"extras": ("inputs", "rows"), "in_channels": layer.inputs, "out_channels": layer.outputs}
     func = b.func("layer", (b.op("conv2d", *operands, **attrs),))
-    want = record("conv2d").ref(*args, **{**record("conv2d").defaults, **attrs})
+    conv2d = record("conv2d")
+    assert conv2d.ref is not None
+    want = conv2d.ref(*args, **{**conv2d.defaults, **attrs})
     result = np.zeros((layer.outputs, *want.shape[2:]), np.float32)
     memory = args if live == 1 else [*(np.array(c) for c in counts), *args]
     run = _Call(Compilation(func, "cpu").runner, memory, result)

@@ -20,6 +20,7 @@ is. The second table gives the density below which unstructured weights win.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -66,12 +67,12 @@ def layer_times(
     for a wrong value."""
     x = np.random.default_rng(1).uniform(-1, 1, (1, channels, size, size)).astype(np.float32)
     conv = _layer("")
-    runs: dict[str, Callable[[], Any]] = {"dense": lambda: conv(x, dense)}
+    runs: dict[str, Callable[[], Any]] = {"dense": functools.partial(conv, x, dense)}
     for name, (weight, choices) in weights.items():
         want, layer = conv(x, weight.to_dense()), _layer(choices)
         for _ in range(3):  # the third call is native
             np.testing.assert_allclose(layer(x, weight), want, rtol=1e-4, atol=1e-4 * float(np.abs(want).max()))
-        runs[name] = lambda weight=weight, layer=layer: layer(x, weight)
+        runs[name] = functools.partial(layer, x, weight)
     return measure(runs, rounds)
 
 

@@ -107,7 +107,9 @@ class _Onnx:
     """Writes nodes; values are names with the index of their channels. Pruned channels are left out."""
 
     def __init__(self, onnx: Any) -> None:
-        self.onnx, self.nodes, self.constants, self.count = onnx, [], [], 0
+        self.onnx, self.count = onnx, 0
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
 
     def node(self, kind: str, *inputs: str, **attrs: Any) -> str:
         self.count += 1
@@ -121,7 +123,8 @@ class _Onnx:
 
     def conv_bn(self, value: Any, layer: Any, stride: int, padding: int) -> Any:
         x, live = value
-        weight, rows = layer["weight"], slice(None)
+        weight: Any = layer["weight"]
+        rows: Any = slice(None)
         if isinstance(weight, sparsec.sparse.ChannelSparse):
             weight, rows = weight.data, weight.index
         y = self.node("Conv", x, self.constant(weight[:, live]), strides=[stride] * 2, pads=[padding] * 4)

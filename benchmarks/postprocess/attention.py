@@ -45,8 +45,8 @@ def swin_mask(height, width, window, shift):
             regions[rows, cols] = label
             label += 1
     tiles = regions.reshape(height // window, window, width // window, window)
-    tiles = tiles.transpose(0, 2, 1, 3).reshape(-1, window * window)
-    mask = tiles[:, None, :] - tiles[:, :, None]
+    flat = tiles.transpose(0, 2, 1, 3).reshape(-1, window * window)
+    mask = flat[:, None, :] - flat[:, :, None]
     mask[mask != 0] = -100.0
     return mask
 
