@@ -72,8 +72,9 @@ def test_there_are_blocks():
 
 def test_all_passes_and_settings_are_listed():
     passes = (ROOT / "docs" / "passes.md").read_text(encoding="utf-8")
-    listed = set(re.findall(r"^\| `([a-z-]+)[`{]", passes, re.MULTILINE))
-    assert listed == {p.name for p in DEFAULT}
+    listed = re.findall(r"^\| `([a-z-]+)(?:{[^`]*})?` \| `(\w+)` \| (?:`(\w+)`)?", passes, re.MULTILINE)
+    in_order = {p.name: (p.requires.name, p.ensures.name if p.ensures else "") for p in DEFAULT}
+    assert listed == [(name, *forms) for name, forms in in_order.items()]
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `SPARSEC_([A-Z_]+)`", readme, re.MULTILINE)) == {
         name.upper() for name, switch in vars(Settings).items() if isinstance(switch, Switch)}

@@ -43,8 +43,8 @@ from sparsec.ir.remarks import Topic, remark
 from sparsec.ir.scalar import S, const, index
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.types import F64, I64, DType
-from sparsec.passes.access import SymbolExpr, address, dim_expr
 from sparsec.passes.accesses import is_kernel
+from sparsec.passes.address import SymbolExpr, address, dim_expr
 from sparsec.passes.lower_kernel import KernelWriter, Place, Surroundings
 from sparsec.passes.lower_loops import lower_loops
 from sparsec.passes.lower_nest import lower_nest

@@ -30,7 +30,7 @@ from sparsec.ir.loops import (
 from sparsec.ir.nest import NestBuilder
 from sparsec.ir.scalar import const
 from sparsec.ir.types import I64
-from sparsec.passes.access import address, dim_expr
+from sparsec.passes.address import address, dim_expr
 from sparsec.passes.schedule.dead_stores import without_dead_stores
 
 
