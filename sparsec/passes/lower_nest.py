@@ -17,8 +17,8 @@ from sparsec.ir.nest import NestBuilder
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.scalar import index
 from sparsec.ir.types import DType
+from sparsec.passes.lower_elements import elements_after
 from sparsec.passes.lower_kernel import KernelWriter
-from sparsec.passes.lower_loops import elements_after
 
 
 def lower_nest(k: KernelWriter, op: Op, after: Sequence[Op], shown: Mapping[str, Value]) -> None:

@@ -19,7 +19,7 @@ from sparsec.ir.flags import MESSAGES, names
 from sparsec.ir.ops import bitwise, cast, rules, summation
 from sparsec.ir.ops.rules import like
 from sparsec.ir.scalar import S
-from sparsec.passes import lower_loops
+from sparsec.passes import lower_reductions
 from sparsec.runtime.cpu import CpuExecutable
 from tests.faults.bugs import bug, change_op
 
@@ -207,7 +207,7 @@ def _(plant):
             nest.assign(total, S.add(total, element(k)))
         return total
 
-    plant.setattr(lower_loops, "pairwise_sum", one_by_one)
+    plant.setattr(lower_reductions, "pairwise_sum", one_by_one)
 
 
 @bug("each thread has a partial sum", 47, shows="assert 2 == 1")
