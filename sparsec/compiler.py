@@ -59,6 +59,201 @@ class Compilation:
         if self.backend not in BACKENDS:
             raise ConfigError(f"backend {self.backend!r} is not one of {', '.join(BACKENDS)}")
 
+    # --- from the trace to loops ---
+
+    @lazy
+    def planned(self) -> Func:
+        """The graph after all passes."""
+        from sparsec.passes.base import run_pipeline
+        from sparsec.passes.pipeline import UNOPTIMISED
+
+        planned = run_pipeline(self.func, self.chosen.pipeline(self.packs) if self.optimise else UNOPTIMISED)
+        if {p.offset for p in planned.plan if p.space == "made"} != self.made:
+            raise UnsupportedError("the size of a result has no upper bound after all passes", loc=self.func.loc)
+        return planned
+
+    @lazy
+    def program(self) -> Program:
+        """Loop IR, for any target; reductions are written for vector units where those are not work-items."""
+        from sparsec.passes.lower import lower_program
+
+        return lower_program(self.planned, self.alignments, lanes=self.backend != "opencl" and self.chosen.lanes)
+
+    @lazy
+    def safe(self) -> Program | None:
+        """The program that leaves parameters as they were if it fails; None where its runner has to see to that."""
+        from sparsec.passes.schedule.all_or_nothing import all_or_nothing
+
+        program = self.program
+        if not program.failures or not (may_fail_late(self.func) or reserves_late(program)):
+            return program
+        return all_or_nothing(program) if self.backend == "cpu" else None
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        return self.program.kernels
+
+    @lazy
+    def made(self) -> frozenset[int]:
+        """Numbers of the result storages whose size only the program can tell."""
+        return made_results(self.func)
+
+    # --- loops for the target ---
+
+    @property
+    def target(self) -> Target:
+        """What is known of the machine."""
+        from sparsec.codegen.target import TARGETS
+
+        target = TARGETS[BACKENDS[self.backend]]
+        if target.kind != "cpu":
+            return target
+        from sparsec.runtime.cpu import host_cpu
+
+        host = host_cpu()
+        return replace(
+            target, own_math=target.own_math and host.has_fma, vector_bytes=host.vector_bytes,
+            vector_registers=host.vector_registers,
+        )
+
+    @lazy
+    def _packed(self) -> tuple[Program, tuple[Packing, ...]]:
+        """The program with its constant weights in the order in which they are read best."""
+        from sparsec.passes.plan_memory import memory_report
+        from sparsec.passes.schedule.packed_weights import pack_weights
+        from sparsec.passes.schedule.same_kernels import same_kernels
+
+        program = same_kernels(self.safe or self.program)
+        if not self.packs:
+            return program, ()
+        limit, plan = self.chosen.limit, memory_report(self.planned)
+        return pack_weights(program, self._registers, max(limit - plan.peak - plan.results, 0) if limit else -1)
+
+    @lazy
+    def scheduled(self) -> Program:
+        """Loop IR in the order that suits the target."""
+        from sparsec.passes.schedule.few_streams import few_streams
+        from sparsec.passes.schedule.register_block import register_blocks
+        from sparsec.passes.schedule.short_rows import short_rows
+        from sparsec.passes.schedule.side_by_side import side_by_side
+
+        program, _ = self._packed
+        if self.target.kind != "cpu":
+            return register_blocks(program, self._registers)
+        return few_streams(side_by_side(register_blocks(short_rows(program), self._registers)))
+
+    @property
+    def _registers(self) -> Registers:
+        """What blocks of sums may use."""
+        from sparsec.passes.schedule.register_block import Registers
+
+        target = self.target
+        registers = min(self.chosen.registers or target.vector_registers, target.vector_registers)
+        return Registers(target.vector_bytes if registers else 0, registers)
+
+    @lazy
+    def legal(self) -> Program:
+        """Loop IR that the backend's target can express."""
+        from sparsec.codegen.legalize import legalize
+
+        return legalize(self.scheduled, self.target)
+
+    # --- code ---
+
+    @lazy
+    def opencl(self) -> Any:
+        """The OpenCL C source with what a device needs to launch it."""
+        from sparsec.codegen.opencl import opencl_source
+
+        return opencl_source(self.legal)
+
+    @lazy
+    def llvm(self) -> tuple[str, ...]:
+        """The LLVM modules of the CPU backend."""
+        return tuple(self._written())
+
+    def _written(self) -> Iterator[str]:
+        """The LLVM text of the CPU backend, module by module."""
+        from sparsec.codegen.llvm import LlvmTarget, llvm_modules
+        from sparsec.runtime.blas import find_blas
+        from sparsec.runtime.cpu import host_cpu
+        from sparsec.runtime.threads import has_threads
+
+        host, blas = host_cpu(), find_blas()
+        target = LlvmTarget(
+            host.triple, host.data_layout, host.cpu, host.features,
+            vector_bits=self.chosen.vector_bits or host.vector_bits, vector_bytes=host.vector_bytes,
+            blas_bits=blas.bits if blas else 0, slow_gather=host.slow_gather, threads=has_threads(),
+        )
+        return llvm_modules(self.legal, target)
+
+    @lazy
+    def stored(self) -> StoredCode:
+        """Native code for this machine and what a call needs beside it; from the disk if it has been made
+        before from the same traced function, and then no stage in between is."""
+        from sparsec.runtime.stored import cache_key, load_or_make
+
+        key = cache_key("cpu", *self._identity, str(self.optimise), str(self.chosen))
+        return load_or_make(key, self._make_stored)
+
+    def _make_stored(self) -> StoredCode:
+        from sparsec.codegen.pool import SHARE
+        from sparsec.ir.work import statements
+        from sparsec.runtime.compiling import compile_objects
+        from sparsec.runtime.stored import StoredCode
+
+        program = self.legal
+        objects = compile_objects(self._written())
+        return StoredCode(
+            objects, program.arena_bytes, program.failures, statements(program), late=self.safe is None,
+            threads=any(SHARE.encode() in code for code in objects),
+            packed=tuple((slot.position, (slot.columns, slot.block)) for slot in program.slots if slot.block),
+        )
+
+    @lazy
+    def executable(self) -> Any:
+        """The native code of the CPU backend, loaded."""
+        from sparsec.runtime.blas import find_blas
+        from sparsec.runtime.cpu import CpuExecutable
+
+        blas = find_blas()
+        symbols = {**(blas.symbols if blas else {}), **(thread_pool().symbols if self.stored.threads else {})}
+        return CpuExecutable(self.stored.objects, symbols)
+
+    # --- running it ---
+
+    @lazy
+    def runner(self) -> Runner:
+        """The executable form. Compiles it. Where `made` says so, a result's address is that of an `ir.block`."""
+        began = perf_counter()
+        made = self._make_runner()
+        if settings.debug:
+            params = ", ".join(str(p.type) for p in self.func.params)
+            seconds = perf_counter() - began
+            say(1, f"sparsec: {self.func.name}({params}) for {self.backend}: {1e3 * seconds:.1f} ms")
+        if settings.debug >= 4:
+            for stage in self.own_stages[2:]:
+                say(4, f"// ---- {stage} ----\n{self.text(stage)}")
+        return made
+
+    def _make_runner(self) -> Runner:
+        if self.backend == "interp":
+            return GraphRunner(self.func, self.made)
+        if not may_have_sizes(self.func):
+            return self._runner
+        return SizedRunner(self._runner, self.func, pointer_bytes(self.planned))
+
+    @property
+    def _runner(self) -> Runner:
+        match self.backend:
+            case "loops":
+                return LoopRunner(self.program)
+            case "opencl":
+                return OpenClRunner(self.legal, self.opencl)
+        return CpuRunner(self.stored, self.executable)
+
+    # --- what a search may decide ---
+
     @lazy
     def chosen(self) -> Choices:
         """What is decided of what a search may decide."""
@@ -86,74 +281,7 @@ class Compilation:
 
         return to_text(self.func), ", ".join(f"{name}: {self.alignments[name]}" for name in sorted(self.alignments))
 
-    @lazy
-    def planned(self) -> Func:
-        """The graph after all passes."""
-        from sparsec.passes.base import run_pipeline
-        from sparsec.passes.pipeline import UNOPTIMISED
-
-        planned = run_pipeline(self.func, self.chosen.pipeline(self.packs) if self.optimise else UNOPTIMISED)
-        if {p.offset for p in planned.plan if p.space == "made"} != self.made:
-            raise UnsupportedError("the size of a result has no upper bound after all passes", loc=self.func.loc)
-        return planned
-
-    @lazy
-    def program(self) -> Program:
-        """Loop IR, for any target; reductions are written for vector units where those are not work-items."""
-        from sparsec.passes.lower import lower_program
-
-        return lower_program(self.planned, self.alignments, lanes=self.backend != "opencl" and self.chosen.lanes)
-
-    @property
-    def target(self) -> Target:
-        """What is known of the machine."""
-        from sparsec.codegen.target import TARGETS
-
-        target = TARGETS[BACKENDS[self.backend]]
-        if target.kind != "cpu":
-            return target
-        from sparsec.runtime.cpu import host_cpu
-
-        host = host_cpu()
-        return replace(
-            target, own_math=target.own_math and host.has_fma, vector_bytes=host.vector_bytes,
-            vector_registers=host.vector_registers,
-        )
-
-    @lazy
-    def scheduled(self) -> Program:
-        """Loop IR in the order that suits the target."""
-        from sparsec.passes.schedule.few_streams import few_streams
-        from sparsec.passes.schedule.register_block import register_blocks
-        from sparsec.passes.schedule.short_rows import short_rows
-        from sparsec.passes.schedule.side_by_side import side_by_side
-
-        program, _ = self._packed
-        if self.target.kind != "cpu":
-            return register_blocks(program, self._registers)
-        return few_streams(side_by_side(register_blocks(short_rows(program), self._registers)))
-
-    @property
-    def _registers(self) -> Registers:
-        """What blocks of sums may use."""
-        from sparsec.passes.schedule.register_block import Registers
-
-        target = self.target
-        registers = min(self.chosen.registers or target.vector_registers, target.vector_registers)
-        return Registers(target.vector_bytes if registers else 0, registers)
-
-    @lazy
-    def _packed(self) -> tuple[Program, tuple[Packing, ...]]:
-        """The program with its constant weights in the order in which they are read best."""
-        from sparsec.passes.plan_memory import memory_report
-        from sparsec.passes.schedule.packed_weights import pack_weights
-        from sparsec.passes.schedule.same_kernels import same_kernels
-
-        program = same_kernels(self.safe or self.program)
-        if not self.packs:
-            return program, ()
-        limit, plan = self.chosen.limit, memory_report(self.planned)
-        return pack_weights(program, self._registers, max(limit - plan.peak - plan.results, 0) if limit else -1)
+    # --- constants in a second order ---
 
     @property
     def packs(self) -> bool:
@@ -181,121 +309,7 @@ class Compilation:
                 total += packed_elements(rows, slot.columns, slot.block) * slot.buffer.dtype.itemsize
         return total
 
-    @lazy
-    def safe(self) -> Program | None:
-        """The program that leaves parameters as they were if it fails; None where its runner has to see to that."""
-        from sparsec.passes.schedule.all_or_nothing import all_or_nothing
-
-        program = self.program
-        if not program.failures or not (may_fail_late(self.func) or reserves_late(program)):
-            return program
-        return all_or_nothing(program) if self.backend == "cpu" else None
-
-    @lazy
-    def legal(self) -> Program:
-        """Loop IR that the backend's target can express."""
-        from sparsec.codegen.legalize import legalize
-
-        return legalize(self.scheduled, self.target)
-
-    @property
-    def kernels(self) -> tuple[Kernel, ...]:
-        return self.program.kernels
-
-    @lazy
-    def runner(self) -> Runner:
-        """The executable form. Compiles it. Where `made` says so, a result's address is that of an `ir.block`."""
-        began = perf_counter()
-        made = self._make_runner()
-        if settings.debug:
-            params = ", ".join(str(p.type) for p in self.func.params)
-            seconds = perf_counter() - began
-            say(1, f"sparsec: {self.func.name}({params}) for {self.backend}: {1e3 * seconds:.1f} ms")
-        if settings.debug >= 4:
-            for stage in self.own_stages[2:]:
-                say(4, f"// ---- {stage} ----\n{self.text(stage)}")
-        return made
-
-    def _make_runner(self) -> Runner:
-        if self.backend == "interp":
-            return GraphRunner(self.func, self.made)
-        if not may_have_sizes(self.func):
-            return self._runner
-        return SizedRunner(self._runner, self.func, pointer_bytes(self.planned))
-
-    @lazy
-    def made(self) -> frozenset[int]:
-        """Numbers of the result storages whose size only the program can tell."""
-        return made_results(self.func)
-
-    @property
-    def _runner(self) -> Runner:
-        match self.backend:
-            case "loops":
-                return LoopRunner(self.program)
-            case "opencl":
-                return OpenClRunner(self.legal, self.opencl)
-        return CpuRunner(self.stored, self.executable)
-
-    @lazy
-    def opencl(self) -> Any:
-        """The OpenCL C source with what a device needs to launch it."""
-        from sparsec.codegen.opencl import opencl_source
-
-        return opencl_source(self.legal)
-
-    @lazy
-    def stored(self) -> StoredCode:
-        """Native code for this machine and what a call needs beside it; from the disk if it has been made
-        before from the same traced function, and then no stage in between is."""
-        from sparsec.runtime.stored import cache_key, load_or_make
-
-        key = cache_key("cpu", *self._identity, str(self.optimise), str(self.chosen))
-        return load_or_make(key, self._make_stored)
-
-    def _make_stored(self) -> StoredCode:
-        from sparsec.codegen.pool import SHARE
-        from sparsec.ir.work import statements
-        from sparsec.runtime.compiling import compile_objects
-        from sparsec.runtime.stored import StoredCode
-
-        program = self.legal
-        objects = compile_objects(self._written())
-        return StoredCode(
-            objects, program.arena_bytes, program.failures, statements(program), self.safe is None,
-            any(SHARE.encode() in code for code in objects),
-            tuple((slot.position, (slot.columns, slot.block)) for slot in program.slots if slot.block),
-        )
-
-    def _written(self) -> Iterator[str]:
-        """The LLVM text of the CPU backend, module by module."""
-        from sparsec.codegen.llvm import LlvmTarget, llvm_modules
-        from sparsec.runtime.blas import find_blas
-        from sparsec.runtime.cpu import host_cpu
-        from sparsec.runtime.threads import has_threads
-
-        host, blas = host_cpu(), find_blas()
-        target = LlvmTarget(
-            host.triple, host.data_layout, host.cpu, host.features, self.chosen.vector_bits or host.vector_bits,
-            host.vector_bytes,
-            blas.bits if blas else 0, host.slow_gather, has_threads(),
-        )
-        return llvm_modules(self.legal, target)
-
-    @lazy
-    def llvm(self) -> tuple[str, ...]:
-        """The LLVM modules of the CPU backend."""
-        return tuple(self._written())
-
-    @lazy
-    def executable(self) -> Any:
-        """The native code of the CPU backend, loaded."""
-        from sparsec.runtime.blas import find_blas
-        from sparsec.runtime.cpu import CpuExecutable
-
-        blas = find_blas()
-        symbols = {**(blas.symbols if blas else {}), **(thread_pool().symbols if self.stored.threads else {})}
-        return CpuExecutable(self.stored.objects, symbols)
+    # --- its text ---
 
     def text(self, stage: str) -> str:
         """The text of a stage; `all` gives every one that this backend has. Raises ConfigError."""

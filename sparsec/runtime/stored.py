@@ -21,16 +21,15 @@ __all__ = ["StoredCode", "cache_key", "cached_object", "load_or_make"]
 
 @dataclass(frozen=True)
 class StoredCode:
-    """Sealed object files (`runtime.cpu`), bytes for temporaries, what its failures mean, how much it does
-    (`ir.work`), whether it may fail after its first write, whether threads share some of its loops, and which
-    parameters it gets packed: number, columns, and rows in a block (`runtime.constants`)."""
+    """Native code, and what a call needs to know of it."""
 
-    objects: tuple[bytes, ...]
-    arena_bytes: int
-    failures: tuple[Failure, ...]
-    statements: int
-    late: bool
-    threads: bool = False
+    objects: tuple[bytes, ...]  # sealed object files (`runtime.cpu`)
+    arena_bytes: int  # for temporaries
+    failures: tuple[Failure, ...]  # what the codes mean that it may return
+    statements: int  # how much it does (`ir.work`)
+    late: bool  # whether it may fail after its first write
+    threads: bool = False  # whether threads share some of its loops
+    #: Parameters that it gets packed (`runtime.constants`): number, (columns, rows in a block).
     packed: tuple[tuple[int, tuple[int, int]], ...] = ()
 
     def to_bytes(self) -> bytes:
