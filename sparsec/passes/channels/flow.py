@@ -15,24 +15,24 @@ spread or a selection, is written down where the value is: in a loop, once befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from sparsec.ir.builder import Names, infer_types
-from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Op, Value, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import contiguous_strides
 from sparsec.ir.types import I32, TensorType
+from sparsec.passes.channels.construction import Construction
 from sparsec.passes.channels.index_flow import IndexFlow
-from sparsec.passes.channels.live import Live, annotated
+from sparsec.passes.channels.live import Live
 from sparsec.passes.rebuild import retyped
 
 __all__ = ["Flow", "Later", "Refused", "Rule", "Rules", "State", "channels_of", "whole"]
+
 
 @dataclass(frozen=True, slots=True)
 class Later:
@@ -65,27 +65,19 @@ class Refused(Exception):
     """No rule keeps this op compact; the words say why."""
 
 
-class Flow:
-    """The new program under construction. `out` are its ops."""
+class Flow(Construction):
+    """The walk: what every value of the old program is in the new one."""
 
     def __init__(self, names: Names, rules: Rules, params: Iterable[Value] = (), fixed: Iterable[str] = ()) -> None:
+        super().__init__(names, params)
         self.rules = rules
-        self.head: list[Op] = []  # index flow that needs no data: it stands first
-        self.made: dict[str, Op] = {}  # the op behind each value of the new program
         self.env: dict[str, State] = {}
-        self.names = names
         self.reasons: dict[str, tuple[Op, str]] = {}  # spread -> the op that needs it, and why
         self.views: dict[str, Op] = {}  # views of the old program
         self.fixed = set(fixed)  # storages that stay whole: arguments, and what loops carry whole
         self.partial: dict[str, Op] = {}  # writes to live channels of arrays that may have elements without a value
         self.mixed: dict[str, Op] = {}  # dense results of elementwise ops on live operands -> the op
         self.indexes = IndexFlow(self._emit_index, self._emit_literal)
-        self._like: Op | None = None
-        self._blocks: list[list[Op]] = [[]]  # the op lists that are open, from the function's own to the innermost
-        self._at = 0  # which of them is written to
-        self._apart = False  # whether what lies outside of the innermost is copied before it is written
-        self._home: dict[str, int] = {}  # which of them a value is of, old and new ones
-        self._early = {p.name for p in params}
         self._spread: dict[str, Value] = {}
         self._taken: dict[tuple[str, str, int], Value] = {}
 
@@ -152,7 +144,7 @@ class Flow:
         view = self.views.get(value.name)
         if view is not None:  # of the storage that it was taken of: what it lies in is seen elsewhere, too
             again = retyped(view, (self.rooted(view.operands[0], why, user),))
-            self._append(again)
+            self.write_down(again)
             return again.result
         if value.name in self.partial:
             return self._written_again(self.partial[value.name], why, user)
@@ -166,7 +158,7 @@ class Flow:
         version, region, value = op.operands
         placed = self.rooted(version, why, user), self.rooted(region, why, user)
         made = retyped(op, (*placed, self.dense(value, why, user)))
-        self._append(made)
+        self.write_down(made)
         return made.result
 
     def _written_out(self, value: Value, live: Live) -> Value:
@@ -174,111 +166,8 @@ class Flow:
         name = value.name if value.type.ref is None else self.names.fresh(f"{value.name}.full")
         result = Value(name, type)
         attrs = {"axis": live.axis, "full": live.full, "fill": live.element()}
-        self._append(Op("spread", (live.data, live.index), (result,), attrs, (), self._loc()))
+        self.write_down(Op("spread", (live.data, live.index), (result,), attrs, (), self._loc()))
         return result
-
-    # --- building ----------------------------------------------------------------------------------------
-
-    def _loc(self) -> Any:
-        return self._like.loc if self._like is not None else None
-
-    @property
-    def ops(self) -> tuple[Op, ...]:
-        """The new program."""
-        return (*self.head, *self._blocks[0])
-
-    def home(self, *values: Value) -> int:
-        """The innermost of the blocks that values are of."""
-        return max(self._home.get(v.name, 0) for v in values)
-
-    @contextmanager
-    def at(self, block: int) -> Iterator[None]:
-        """Ops go into that block for now, one that is open."""
-        before, self._at = self._at, block
-        try:
-            yield
-        finally:
-            self._at = before
-
-    @contextmanager
-    def block(self, ops: list[Op], params: Iterable[Value] = ()) -> Iterator[None]:
-        """The op list of a region, for now the innermost."""
-        self._blocks.append(ops)
-        self._home.update((p.name, len(self._blocks) - 1) for p in params)
-        with self.at(len(self._blocks) - 1):
-            yield
-        self._blocks.pop()
-
-    def define(self, value: Value, state: State) -> None:
-        """Says what a value of the old program is in the new one."""
-        self.env[value.name] = state
-
-    def write_down(self, op: Op) -> None:
-        """Appends an op of the new program."""
-        self._append(op)
-
-    def forget(self, op: Op) -> None:
-        """Regions of `op` are walked again: nothing is known of what they make."""
-        inside = [r for part in walk([op]) for r in (*part.results, *(p for x in part.regions for p in x.params))]
-        names = {r.name for r in inside} - self._early
-        for table in (self.env, self.made, self.views, self.mixed, self.partial, self._spread):
-            for name in names & table.keys():
-                del table[name]  # type: ignore[attr-defined]
-        self._taken = {key: value for key, value in self._taken.items() if key[0] not in names}
-
-    def _append(self, op: Op, *, first: bool = False) -> None:
-        (self.head if first else self._blocks[self._at]).append(op)
-        self.made.update((r.name, op) for r in op.results)
-        self._home.update((r.name, 0 if first else self._at) for r in op.results)
-
-    def emit(self, name: str, *operands: Value, stem: str = "", channels: Live | None = None, **attrs: Any) -> Value:
-        """Appends an op; `channels`: the result has the channels of this value, along its axis."""
-        rec = record(name)
-        full = {**rec.defaults, **attrs}
-        (type,) = infer_types(rec, operands, full)
-        if rec.kind is Kind.VIEW and (type.shape, type.ref) == (operands[0].type.shape, operands[0].ref):
-            return operands[0]
-        if 0 in type.shape and rec.kind not in (Kind.VIEW, Kind.UPDATE):  # no channel is live: nothing is computed
-            name, operands, full = "empty", (), {"dtype": type.dtype, "shape": type.shape}
-        if channels is not None:
-            type = annotated(type, channels.axis, channels.full, channels.index)
-        result = Value(self.names.fresh(stem), type)
-        self._append(Op(name, operands, (result,), full, (), self._loc()))
-        return result
-
-    def emit_for(self, op: Op, name: str, *operands: Value, **attrs: Any) -> Value:
-        """Another op for `op`, whose result is dense and keeps its name."""
-        made = Op(name, operands, (Value(op.result.name, op.result.type),), attrs, (), op.loc)
-        self._append(made)
-        return made.result
-
-    def _emit_index(self, name: str, *operands: Value, **attrs: Any) -> Value:
-        """Index flow; it stands before all data flow where it can, and else where its operands are: it is kept, and
-        asked for behind the loop that needs it first."""
-        rec = record(name)
-        (type,) = infer_types(rec, operands, attrs)
-        result = Value(self.names.fresh(name.removeprefix("index_")), type)
-        early = all(v.name in self._early for v in operands)
-        with self.at(self.home(*operands)):
-            self._append(Op(name, operands, (result,), attrs, (), self._loc()), first=early)
-        if early:
-            self._early.add(result.name)
-        return result
-
-    def _emit_literal(self, entries: np.ndarray[Any, Any]) -> Value:
-        result = Value(self.names.fresh("channels"), TensorType(I32, (len(entries),)))
-        attrs = {"value": tuple(entries.tolist()), "dtype": I32, "shape": (len(entries),)}
-        self._append(Op("const", (), (result,), attrs, (), self._loc()), first=True)
-        self._early.add(result.name)
-        return result
-
-    def constant(self, value: Any, dtype: Any, shape: tuple[Dim, ...] = ()) -> Value:
-        """A number, or fresh storage that is full of it."""
-        type = TensorType(np.dtype(dtype), ())
-        result = Value(self.names.fresh("c"), type)
-        attrs = {"value": np.asarray(value, dtype).item(), "dtype": type.dtype, "shape": ()}
-        self._append(Op("const", (), (result,), attrs, (), self._loc()))
-        return result if shape == () else self.emit("copy", self.emit("broadcast", result, shape=shape))
 
     # --- one op after the other --------------------------------------------------------------------------
 
@@ -286,14 +175,14 @@ class Flow:
         """Takes over an op that needs no look (literals, index flow of the program)."""
         is_index = op.name != "const" or (op.result.type.dtype == I32 and op.result.type.rank == 1)
         if self._at and not is_index:
-            self._append(op)
+            self.write_down(op)
             return
         known = self.indexes.known(op) if self._at else None
         if known is not None:
             self.env[op.result.name] = known
             return
         early = all(v.name in self._early for v in op.operands)
-        self._append(op, first=early)
+        self.write_down(op, first=early)
         if early:
             self._early.update(r.name for r in op.results)
         if op.name == "const" and op.result.type.dtype == I32 and op.result.type.rank == 1:
@@ -379,7 +268,7 @@ class Flow:
             for v in op.operands if v.name in self.env
         }
         new = self._renamed(op, swapped)
-        self._append(new)
+        self.write_down(new)
         for old, result in zip(op.results, new.results):
             if old != result:
                 self.env[old.name] = result
@@ -390,6 +279,19 @@ class Flow:
         if not swapped:
             return op
         return retyped(op, tuple(swapped.get(v.name, v) for v in op.operands))
+
+    def define(self, value: Value, state: State) -> None:
+        """Says what a value of the old program is in the new one."""
+        self.env[value.name] = state
+
+    def forget(self, op: Op) -> None:
+        """Regions of `op` are walked again: nothing is known of what they make."""
+        inside = [r for part in walk([op]) for r in (*part.results, *(p for x in part.regions for p in x.params))]
+        names = {r.name for r in inside} - self._early
+        for table in (self.env, self.made, self.views, self.mixed, self.partial, self._spread):
+            for name in names & table.keys():
+                del table[name]  # type: ignore[attr-defined]
+        self._taken = {key: value for key, value in self._taken.items() if key[0] not in names}
 
     # --- what rules ask for ------------------------------------------------------------------------------
 
@@ -437,15 +339,6 @@ class Flow:
         if outside or data.storage in self.fixed or not whole(data):
             return self.emit("copy", data, channels=replace(live, index=index))
         return data
-
-    @contextmanager
-    def apart(self) -> Iterator[None]:
-        """For now, blocks write to no memory from outside of them."""
-        before, self._apart = self._apart, True
-        try:
-            yield
-        finally:
-            self._apart = before
 
     def gathered(self, value: Value, index: Value, axis: int) -> Value:
         """The channels `index` of a value of the old program, along `axis`."""
