@@ -24,8 +24,12 @@ def kind(message: str) -> str:
     return message.split(":")[0]
 
 
+def _sort(message: str) -> list[str]:
+    return message.split(":")[: 2 if kind(message) == "error" else 1]
+
+
 def shrink(program: Program, way: Config, message: str, workshop: Workshop, seconds: float = 30.0) -> Program:
-    """The smallest program found in time whose difference is of the same kind."""
+    """The smallest program found in time whose difference is of the same kind, an error of the same class."""
     raises = workshop.check(program, ()).raised
     crashes = kind(message) == "crash"
 
@@ -35,7 +39,7 @@ def shrink(program: Program, way: Config, message: str, workshop: Workshop, seco
         except Exception:  # a candidate need not even be a program
             return False
         found = outcome.mismatches.get(way, "")
-        return kind(found) == kind(message) and (crashes or outcome.raised == raises)
+        return _sort(found) == _sort(message) and (crashes or outcome.raised == raises)
 
     return minimise(program, differs, time.monotonic() + seconds)
 
