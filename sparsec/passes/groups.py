@@ -184,8 +184,10 @@ class Grouping:
         if record(op.name).kind is Kind.CONTROL:
             return len(self.groups), "control flow"
         for new in touched:
-            # Not even an array without elements is named before the op that makes it.
-            first = max(first, self._makers.get(new.storage, 0))
+            # Not even an array without elements is named before the op that makes it, nor as another dtype beside it.
+            if new.storage in self._makers:
+                other = new.dtype != self._values[new.storage].type.dtype
+                first = max(first, self._makers[new.storage] + other)
             for number, old in self._history.near(new):
                 if number < first or not ordered(old, new):
                     continue

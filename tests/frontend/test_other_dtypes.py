@@ -104,6 +104,10 @@ def of_run_time_length(x, n):
     return tail
 
 
+def test_a_view_of_nothing():
+    check(lambda x: (x.copy().view("i1") & 3).astype("u1"), lambda: (np.zeros(0, bool),), "cpu")
+
+
 def test_the_run_says_whether_a_part_is_contiguous():
     compiled = sparsec.jit(of_run_time_length, backend="cpu")
     for n in (3, 2):  # of no element, and of one, there is nothing to be apart
