@@ -134,13 +134,14 @@ class Compilation:
         """Loop IR in the order that suits the target."""
         from sparsec.passes.schedule.few_streams import few_streams
         from sparsec.passes.schedule.register_block import register_blocks
+        from sparsec.passes.schedule.shared_rows import shared_rows
         from sparsec.passes.schedule.short_rows import short_rows
         from sparsec.passes.schedule.side_by_side import side_by_side
 
         program, _ = self._packed
         if self.target.kind != "cpu":
             return register_blocks(program, self._registers)
-        return few_streams(side_by_side(register_blocks(short_rows(program), self._registers)))
+        return shared_rows(few_streams(side_by_side(register_blocks(short_rows(program), self._registers))))
 
     @property
     def _registers(self) -> Registers:

@@ -81,18 +81,18 @@ def _leaves(chain: Sequence[Op], reads: Reads) -> list[Value]:
     values = [chain[0].operands[0], *(op.operands[1] for op in chain)]
     kept = values[:1]
     for value, after in zip(values[1:], [*values[2:], None]):
-        if after is None or _origin(value, reads) != _origin(kept[-1], reads):
+        if after is None or _origin(value, reads).name != _origin(kept[-1], reads).name:
             kept.append(value)
     return kept
 
 
-def _origin(value: Value, reads: Reads) -> str:
+def _origin(value: Value, reads: Reads) -> Value:
     """What a value is a copy of."""
     made = reads.definitions.get(value.name)
     while made is not None and is_identity(made):
         value = made.operands[0]
         made = reads.definitions.get(value.name)
-    return value.name
+    return value
 
 
 def _overwritten(chain: Sequence[Op], number: int, reads: Reads) -> bool:
@@ -102,19 +102,34 @@ def _overwritten(chain: Sequence[Op], number: int, reads: Reads) -> bool:
 
 
 def _tree(leaves: Sequence[Value], last: Op, reads: Reads) -> list[Op]:
-    """Ops that make the result of `last` of the leaves, two by two."""
+    """Ops that make the result of `last` of the leaves: of each row of a window by itself, two by two."""
     out: list[Op] = []
-    level = list(leaves)
-    while len(level) > 1:
-        pairs = [level[k : k + 2] for k in range(0, len(level), 2)]
-        level = []
-        for pair in pairs:
-            if len(pair) == 1:
-                level += pair
-                continue
-            root = len(pairs) == 1
-            name = reads.names.fresh(f"{last.result.name}.of") if not root else ""
-            result = last.result if root else Value(name, last.result.type.fresh())
-            out.append(Op(last.name, tuple(pair), (result,), dict(last.attrs), (), last.loc))
-            level.append(result)
+
+    def one(level: Sequence[Value], result: Value | None) -> Value:
+        if len(level) == 1:
+            return level[0]
+        if length := _row_length([_origin(value, reads) for value in level]):
+            rows = [level[k : k + length] for k in range(0, len(level), length)]
+            return one([one(row, None) for row in rows], result)
+        while len(level) > 2:
+            level = [one(level[k : k + 2], None) for k in range(0, len(level), 2)]
+        made = result or Value(reads.names.fresh(f"{last.result.name}.of"), last.result.type.fresh())
+        out.append(Op(last.name, tuple(level), (made,), dict(last.attrs), (), last.loc))
+        return made
+
+    one(leaves, last.result)
     return out
+
+
+def _row_length(leaves: Sequence[Value]) -> int:
+    """Where views of one array are those of a window: how many lie in a row, so that the next row repeats them
+    further on. 0: they do not."""
+    refs = [value.type.ref for value in leaves]
+    if len({(ref.storage, ref.strides) if ref is not None else None for ref in refs}) > 1:
+        return 0
+    places = [ref.offset for ref in refs if ref is not None and isinstance(ref.offset, int)]
+    for length in range(3, len(leaves) // 2 + 1) if len(places) == len(leaves) else ():
+        steps = {after - before for before, after in zip(places, places[length:])}
+        if len(leaves) % length == 0 and len(steps) == 1:
+            return length
+    return 0

@@ -41,8 +41,17 @@ def seen(*arrays):
     return np.maximum(np.maximum(one, arrays[3]), arrays[4]), one
 
 
+def windows(*arrays):
+    x = np.concatenate(arrays).reshape(40, 50)
+    top = x[:-2, :-2].copy()
+    for row in range(3):
+        for column in range(3):
+            np.maximum(top, x[row : row + 38, column : column + 48], out=top)
+    return top
+
+
 #: The longest way from an operand to the result, in ops.
-DEPTHS = {chained: 3, mixed: 4, in_place: 3, overwritten: 4, seen: 4}
+DEPTHS = {chained: 3, mixed: 4, in_place: 3, overwritten: 4, seen: 4, windows: 4}
 
 
 @pytest.mark.parametrize("fn", DEPTHS)
