@@ -234,6 +234,11 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
         if value in trace.builder.params:
             value = trace.op("copy", value)
         return Scalar(found.storage(value, (), item.dtype), item.weak)
+    return _view(trace, item, found)
+
+
+def _view(trace: Trace, item: Traced, found: Results) -> View:
+    """An array in the storage of a parameter or a result."""
     ref, storage = item.type.ref, item.storage
     assert ref is not None and storage is not None
     value = item.read()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sparsec.frontend.control.choices import Choice
-from sparsec.frontend.control.merge import Kind, is_array, is_scalar, join, kind_of, same
+from sparsec.frontend.control.merge import is_array, is_scalar, join, kind_of, same
 from sparsec.frontend.control.refuse import CannotStage
 from sparsec.frontend.tree import Tree, flatten, unflatten
 from sparsec.ir.dims import symbols
@@ -103,27 +103,29 @@ def return_shape(
         flat.append(leaves)
     if any(t != trees[0] for t in trees):
         raise CannotStage("the paths return values of different structure")
-    kinds: list[Kind | None] = []
-    for position, column in enumerate(zip(*flat)):
-        first = column[0]
-        alike = all(same(first, other) for other in column[1:])
-        if alike and (not (is_scalar(first) or is_array(first)) or _stands_outside(first)):
-            kinds.append(None)
-        elif all(is_array(x) for x in column) and (found := by_reference(column)) is not None:
-            kinds.append(found)
-        elif all(is_scalar(x) or is_array(x) for x in column):
-            if any(is_array(x) and isinstance(x.storage, Choice) for x in column):
-                raise CannotStage("it returns one of several arrays, as run-time values decide", hint="return a copy")
-            if any(is_array(x) and x.storage.param >= 0 for x in column):
-                raise CannotStage("one path gives an argument itself (or a view of it), another something else",
-                                  hint="give copies (`.copy()`) on both paths, or use np.where")
-            kind = kind_of(first)
-            for other in column[1:]:
-                kind = join(f"return value {position}", kind, kind_of(other))
-            kinds.append(kind)
-        else:
-            raise CannotStage("the paths return different Python objects")
+    kinds = [_common_kind(f"return value {n}", column, by_reference) for n, column in enumerate(zip(*flat))]
     return ReturnShape(trees[0], tuple(kinds), tuple(flat[0]))
+
+
+def _common_kind(what: str, column: Sequence[Any], by_reference: Callable[[Sequence[Any]], Any]) -> Any:
+    """What a leaf is on all paths, each of which returns one of `column`; None where it is the same object."""
+    first, *others = column
+    plain = not (is_scalar(first) or is_array(first))
+    if (plain or _stands_outside(first)) and all(same(first, other) for other in others):
+        return None
+    if all(map(is_array, column)) and (found := by_reference(column)) is not None:
+        return found
+    if not all(is_scalar(x) or is_array(x) for x in column):
+        raise CannotStage("the paths return different Python objects")
+    if any(is_array(x) and isinstance(x.storage, Choice) for x in column):
+        raise CannotStage("it returns one of several arrays, as run-time values decide", hint="return a copy")
+    if any(is_array(x) and x.storage.param >= 0 for x in column):
+        raise CannotStage("one path gives an argument itself (or a view of it), another something else",
+                          hint="give copies (`.copy()`) on both paths, or use np.where")
+    kind = kind_of(first)
+    for other in others:
+        kind = join(what, kind, kind_of(other))
+    return kind
 
 
 def _stands_outside(x: Any) -> bool:

@@ -53,14 +53,7 @@ def einsum(
     if len(parts) == 1 and out is None and set(parts[0].labels) == set(result) and found == arrays[0].dtype:
         view = parts[0].ordered(result)
         return returned(view if view is not arrays[0] else view[...])
-    sizes: dict[Label, Any] = {}
-    for part in parts:
-        for label, size in zip(part.labels, part.array.shape):
-            if size != 1 and sizes.setdefault(label, size) != 1:
-                message = f"operands could not be broadcast together: index {label!r} has two sizes"
-                sizes[label] = agreed(part.array.trace, sizes[label], size, message)
-            elif size != 1 or label not in sizes:
-                sizes[label] = size
+    sizes = _sizes(parts)
     parts = [p.astype(found).without_ones(sizes) for p in parts]
     total = parts[0].summed(set(result).union(*(p.labels for p in parts[1:])))
     for k, part in enumerate(parts[1:], 1):
@@ -77,6 +70,19 @@ def einsum(
 Label = str | int  # a letter, or the number of an axis below the ellipsis
 
 
+def _sizes(parts: Sequence[_Part]) -> dict[Label, Any]:
+    """The size of each label, where axes of length 1 broadcast. Raises where there are two others."""
+    sizes: dict[Label, Any] = {}
+    for part in parts:
+        for label, size in zip(part.labels, part.array.shape):
+            if size != 1 and sizes.setdefault(label, size) != 1:
+                message = f"operands could not be broadcast together: index {label!r} has two sizes"
+                sizes[label] = agreed(part.array.trace, sizes[label], size, message)
+            elif size != 1 or label not in sizes:
+                sizes[label] = size
+    return sizes
+
+
 def parse_einsum(operands: Sequence[Any]) -> tuple[list[list[Label]], list[Label], list[Traced]]:
     """The labels of every operand and of the result, ellipses written out."""
     if isinstance(operands[0], str):
@@ -86,29 +92,29 @@ def parse_einsum(operands: Sequence[Any]) -> tuple[list[list[Label]], list[Label
         inputs = [_split_labels(t) for t in left.split(",")]
         output = _split_labels(right) if arrow else None
     else:
-        arrays = (
-            [strong(a) for a in operands[:-1:2]] if len(operands) % 2 else [strong(a) for a in operands[::2]]
-        )
-        inputs = [_named(t) for t in operands[1::2]][: len(arrays)]
+        pairs = len(operands) // 2 * 2
+        arrays = [strong(a) for a in operands[:pairs:2]]
+        inputs = [_named(t) for t in operands[1:pairs:2]]
         output = _named(operands[-1]) if len(operands) % 2 else None
     if len(inputs) != len(arrays):
-        raise ValueError(
-            "fewer operands provided to einstein sum function than specified in the subscripts string"
-            if len(inputs) > len(arrays)
-            else "more operands provided to einstein sum function than specified in the subscripts string"
-        )
+        word = "fewer" if len(inputs) > len(arrays) else "more"
+        raise ValueError(f"{word} operands provided to einstein sum function than specified in the subscripts string")
     terms = [_expand(t, a.ndim - (len(t) - (... in t))) for t, a in zip(inputs, arrays)]
     for term, array in zip(terms, arrays):
         if len(term) != array.ndim:
             raise ValueError(
                 f"einstein sum subscripts have {len(term)} labels for an operand with {array.ndim} dimensions"
             )
+    return terms, _result_labels(terms, output), arrays
+
+
+def _result_labels(terms: Sequence[Sequence[Label]], output: list[Any] | None) -> list[Label]:
+    """The labels of the result; without `output` those of the ellipses, then those that occur once, sorted."""
     dots = sorted({x for t in terms for x in t if isinstance(x, int)})
     if output is None:
         flat = [x for t in terms for x in t if isinstance(x, str)]
-        result: list[Label] = [*dots, *sorted(x for x in set(flat) if flat.count(x) == 1)]
-    else:
-        result = _expand(output, len(dots))
+        return [*dots, *sorted(x for x in set(flat) if flat.count(x) == 1)]
+    result = _expand(output, len(dots))
     if len(result) != len(set(result)):
         raise ValueError("einstein sum subscripts string includes output subscript multiple times")
     if unknown := [x for x in result if not any(x in t for t in terms)]:
@@ -118,7 +124,7 @@ def parse_einsum(operands: Sequence[Any]) -> tuple[list[list[Label]], list[Label
         )
     if set(dots) - set(result):
         raise ValueError("output has no ellipsis for the axes that the operands' ellipses broadcast")
-    return terms, result, arrays
+    return result
 
 
 def _split_labels(text: str) -> list[Any]:
@@ -208,12 +214,7 @@ class _Part:
         def size(part: _Part, labels: Sequence[Label]) -> tuple[int, ...]:
             return tuple(part.array.shape[part.labels.index(x)] for x in labels)
 
-        batch, rows, depth, columns = (
-            size(self, both),
-            size(self, mine),
-            size(self, shared),
-            size(other, others),
-        )
+        batch, rows, depth, columns = size(self, both), size(self, mine), size(self, shared), size(other, others)
         a = reshaped(self.ordered([*both, *mine, *shared]), (*batch, math.prod(rows), math.prod(depth)))
         b = reshaped(
             other.ordered([*both, *shared, *others]),
