@@ -16,7 +16,7 @@ from sparsec.frontend.dispatch import implements
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.shapes import transposed
 from sparsec.frontend.symbolic import value_of
-from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce, single_out
+from sparsec.frontend.ufunc_reduce import NO_VALUE, normalize_axes, reduce, single_out
 from sparsec.ir.dims import Poly, product
 from sparsec.ir.types import BOOL, F16, F32, F64, DType
 

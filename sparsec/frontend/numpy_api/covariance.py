@@ -13,7 +13,7 @@ from sparsec.frontend.numpy_api.averages import warn_where
 from sparsec.frontend.numpy_api.creation import array
 from sparsec.frontend.numpy_api.joining import concatenate
 from sparsec.frontend.numpy_api.support import unsupported_argument
-from sparsec.frontend.ufunc_methods import NO_VALUE
+from sparsec.frontend.ufunc_reduce import NO_VALUE
 
 
 @implements(np.cov)

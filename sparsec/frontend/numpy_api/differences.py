@@ -12,7 +12,7 @@ from sparsec.frontend.convert import as_traced
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.creation import array
-from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, normalize_axis, refuse
+from sparsec.frontend.ufunc_reduce import NO_VALUE, normalize_axes, normalize_axis, refuse
 from sparsec.ir.types import F64
 
 

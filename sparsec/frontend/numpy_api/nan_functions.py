@@ -10,7 +10,7 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.numpy_api.averages import degrees, into, over, warn_where
-from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, reduce
+from sparsec.frontend.ufunc_reduce import NO_VALUE, normalize_axes, reduce
 from sparsec.ir.types import I64
 
 

@@ -15,7 +15,7 @@ from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.numpy_api.averages import into, mean, warn_where
 from sparsec.frontend.numpy_api.shapes import copied, moveaxis, transposed
 from sparsec.frontend.numpy_api.support import axis_index, deliver, known_array, unsupported_argument
-from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axes, with_axes
+from sparsec.frontend.ufunc_reduce import NO_VALUE, normalize_axes, with_axes
 from sparsec.frontend.ufuncs import inverse
 from sparsec.ir.types import F16, F32, F64, I64
 

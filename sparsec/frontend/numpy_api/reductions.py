@@ -13,9 +13,9 @@ from sparsec.frontend.convert import as_traced, cast
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import check_not_empty
-from sparsec.frontend.ufunc_methods import (
+from sparsec.frontend.ufunc_methods import accumulate
+from sparsec.frontend.ufunc_reduce import (
     NO_VALUE,
-    accumulate,
     delivered,
     normalize_axes,
     normalize_axis,

@@ -12,7 +12,7 @@ from sparsec.frontend.convert import as_traced
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.numpy_api.averages import into
 from sparsec.frontend.numpy_api.creation import array
-from sparsec.frontend.ufunc_methods import NO_VALUE, refuse, single_out
+from sparsec.frontend.ufunc_reduce import NO_VALUE, refuse, single_out
 from sparsec.frontend.ufuncs import apply_ufunc
 from sparsec.ir.types import I64
 

@@ -19,7 +19,7 @@ from sparsec.frontend.numpy_api.support import (
     unsupported_argument,
 )
 from sparsec.frontend.programs import loop, staged
-from sparsec.frontend.ufunc_methods import reduction_dtypes, single_out
+from sparsec.frontend.ufunc_reduce import reduction_dtypes, single_out
 from sparsec.ir.types import I64
 
 #: Ufuncs whose NumPy loops take the elements one after the other (np.power's, for one, does not).

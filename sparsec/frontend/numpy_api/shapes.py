@@ -21,7 +21,7 @@ from sparsec.frontend.dispatch import implements, method
 from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import length_dim, value_of
-from sparsec.frontend.ufunc_methods import NO_VALUE, normalize_axis, refuse
+from sparsec.frontend.ufunc_reduce import NO_VALUE, normalize_axis, refuse
 from sparsec.frontend.ufuncs import fresh_array
 from sparsec.ir.dims import Dim, Poly, product, quotient, shape_text
 from sparsec.ir.ops.view import LAST_CONTIGUOUS

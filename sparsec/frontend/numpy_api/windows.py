@@ -15,7 +15,7 @@ from sparsec.frontend.convert import as_traced
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.numpy_api.support import unsupported_argument
-from sparsec.frontend.ufunc_methods import normalize_axis
+from sparsec.frontend.ufunc_reduce import normalize_axis
 from sparsec.ir.dims import lower_bound
 from sparsec.ir.tensorref import TensorRef, self_overlaps, span
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from sparsec.codegen.llvm_builder import LlvmBuilder
-from sparsec.frontend import arguments, spec, specialisation, ufunc_methods, ufuncs
+from sparsec.frontend import arguments, spec, specialisation, ufunc_reduce, ufuncs
 from sparsec.frontend.arguments import Arguments, Binder, Static
 from sparsec.frontend.indexing import keys, read, views, write
 from sparsec.ir.tensorref import contiguous_strides
@@ -30,17 +30,17 @@ def _(plant):
 
 @bug("the maximum of nothing is 0", 22, shows="NumPy raises ValueError")
 def _(plant):
-    exact = ufunc_methods._empty_value
+    exact = ufunc_reduce._empty_value
 
     def wrong(trace: Any, ufunc: np.ufunc, start: Any, loop: Any) -> Any:
         return trace.const(0, loop) if ufunc.identity is None else exact(trace, ufunc, start, loop)
 
-    plant.setattr(ufunc_methods, "_empty_value", wrong)
+    plant.setattr(ufunc_reduce, "_empty_value", wrong)
 
 
 @bug("the product of nothing is 0", 22)
 def _(plant):
-    plant.setattr(ufunc_methods, "_empty_value", lambda trace, ufunc, start, loop: trace.const(0, loop))
+    plant.setattr(ufunc_reduce, "_empty_value", lambda trace, ufunc, start, loop: trace.const(0, loop))
 
 
 @bug("an empty slice has an element", 23, shows="NumPy gives float64.0.")

@@ -13,7 +13,7 @@ import numpy as np
 from sparsec.codegen import llvm_values
 from sparsec.config import settings
 from sparsec.errors import DTypeError
-from sparsec.frontend import convert, specialisation, ufunc_methods, ufunc_rules, ufuncs
+from sparsec.frontend import convert, specialisation, ufunc_reduce, ufunc_rules, ufuncs
 from sparsec.frontend.fastcall import attach
 from sparsec.ir.flags import MESSAGES, names
 from sparsec.ir.ops import bitwise, cast, rules, summation
@@ -83,12 +83,12 @@ def _(plant):
 
 @bug("sums of int32 are made in int64", 39, shows="NumPy gives int32")
 def _(plant):
-    dtypes = ufunc_methods.reduction_dtypes
+    dtypes = ufunc_reduce.reduction_dtypes
 
     def wide(ufunc: Any, x: Any, dtype: Any, out: Any) -> Any:
         return dtypes(ufunc, x, np.int64 if dtype == np.int32 else dtype, out)
 
-    plant.setattr(ufunc_methods, "reduction_dtypes", wide)
+    plant.setattr(ufunc_reduce, "reduction_dtypes", wide)
 
 
 @bug("the machine shifts by the low bits of the amount", 40)
