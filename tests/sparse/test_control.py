@@ -179,7 +179,17 @@ def written_whole(x, y, n):
     return z
 
 
-WHOLE = (offset, one_way_whole, other_axis, over_channels, written_whole)
+def replaced(x, y, n):
+    z = x * 1
+    if n > 2:
+        z[:, :, 1:] += 2
+    else:
+        z *= 0.5
+        z = x + 3
+    return z
+
+
+WHOLE = (offset, one_way_whole, other_axis, over_channels, written_whole, replaced)
 
 
 def arguments(a, b, seed=0):

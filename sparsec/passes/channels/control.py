@@ -66,22 +66,25 @@ def _branch(flow: Flow, op: Op) -> None:
     whole."""
     test = flow.dense(op.operands[0], "a branch needs its condition", op)
     regions, carried = _ways(flow, op)
-    if any(map(_loses, regions)):
+    if _loses(regions):
         with flow.apart():
             regions, carried = _ways(flow, op)
-    if any(map(_loses, regions)):
+    if _loses(regions):
         flow.fixed.update(v.storage for v in op.results if v.type.ref is not None)
         regions, carried = _ways(flow, op)
     _write(flow, op, (test,), regions, carried)
 
 
-def _loses(region: Region) -> bool:
-    """Whether the way of a branch writes to an array from outside of which it does not yield the last version."""
-    made = {r.name for op in region.ops for r in op.results}
-    kept = {v.storage for v in region.yields}
+def _loses(regions: Sequence[Region]) -> bool:
+    """Whether a way of a branch writes to an array from outside that is no result of the branch."""
+    kept = {a.storage for a, *others in zip(*(r.yields for r in regions), strict=True)
+            if all(b.storage == a.storage for b in others)}
+    for region in regions:
+        kept |= {r.name for op in region.ops for r in op.results}  # made inside
     return any(
-        r.type.ref is not None and r.storage not in made and r.storage not in kept
-        for op in region.ops if record(op.name).kind in (Kind.UPDATE, Kind.CONTROL) for r in op.results
+        r.type.ref is not None and r.storage not in kept
+        for region in regions for op in region.ops if record(op.name).kind in (Kind.UPDATE, Kind.CONTROL)
+        for r in op.results
     )
 
 
