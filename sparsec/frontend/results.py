@@ -18,6 +18,7 @@ from sparsec.frontend.mixed import Mixed
 from sparsec.frontend.support import Channels
 from sparsec.frontend.trace import MADE_UNSEEN, Trace
 from sparsec.frontend.tree import Tree, flatten
+from sparsec.frontend.undefined import Undefined
 from sparsec.ir.dims import Dim, evaluate, symbols
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, I64, DType, tensor
@@ -173,6 +174,8 @@ def collect(
             found.leaves.append(SameAs(earlier))
         elif isinstance(item, (Traced, np.ndarray)):
             found.leaves.append(_array_or_either(trace, item, items, arguments, found))
+        elif isinstance(item, Undefined):
+            raise item.error(item.loc)
         else:
             found.leaves.append(Constant(constant(item)))
     found.leaves += [_leaf(trace, part, arguments, found) for part in found.behind]

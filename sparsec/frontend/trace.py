@@ -46,7 +46,8 @@ class Storage:
     elements, would not see it. maybe: storages of arrays of which this is a copy, made
     where control flow joins, while for the user it may be one of them.
     stands_for: those among them that others can see, and the line that makes it so. written: whether the user's
-    function has written to it.
+    function has written to it. copied: storages and their versions of which this is a copy, while for some lengths
+    it is a view.
     """
 
     newest: Value
@@ -58,6 +59,7 @@ class Storage:
     maybe: frozenset[Storage] = frozenset()
     stands_for: dict[Storage, Loc | None] = field(default_factory=dict)
     written: bool = False
+    copied: tuple[tuple[Storage, Value], ...] = ()
 
     @property
     def name(self) -> str:
@@ -65,6 +67,8 @@ class Storage:
 
     def read(self, trace: Trace, array: Traced) -> Value:
         """The value of a view of this storage now."""
+        if self.conflict and any(source.newest is not version for source, version in self.copied):
+            raise AliasError(self.conflict.why, loc=user_loc(), hint=self.conflict.hint)
         value = self.newest
         for k in range(len(array.steps)):
             key = (self.newest.name, array.steps[: k + 1])

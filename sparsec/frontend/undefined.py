@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from sparsec.errors import ConcretizationError
+from sparsec.errors import ConcretizationError, Loc
 from sparsec.frontend.locate import user_loc
 
 
 class Undefined:
-    """No value (yet), which is Python's own error; or, with `why`, none that tracing can express."""
+    """No value (yet), which is Python's own error; or, with `why`, none that tracing can express, since `loc`."""
 
     name: str
     why: str
+    loc: Loc | None
 
     def __init__(self, name: str = "", why: str = "") -> None:
-        self.__dict__.update(name=name, why=why)
+        self.__dict__.update(name=name, why=why, loc=user_loc() if why else None)
 
-    def refuse(self, *args: Any, **kwargs: Any) -> Any:
-        """Raises UnboundLocalError, or ConcretizationError that says why."""
+    def error(self, loc: Loc | None) -> Exception:
+        """What using it at `loc` raises: UnboundLocalError, or ConcretizationError that says why."""
         if self.why:
-            raise ConcretizationError(
+            return ConcretizationError(
                 f"variable `{self.name}` {self.why}",
-                loc=user_loc(),
+                loc=loc,
                 hint="give it one kind of value on all paths, before the loop or in both branches",
             )
-        raise UnboundLocalError(
+        return UnboundLocalError(
             f"cannot access local variable '{self.name}' where it is not associated with a value"
         )
+
+    def refuse(self, *args: Any, **kwargs: Any) -> Any:
+        raise self.error(user_loc())
 
     __getattr__ = __getitem__ = __setitem__ = __call__ = __iter__ = __len__ = __bool__ = __array__ = refuse
     __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = refuse

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsec.ir.dims import Dim, Poly, product, upper_bound
+from sparsec.ir.dims import Dim, Poly, lower_bound, product, quotient, upper_bound
 
 Shape = tuple[Dim, ...]
 
@@ -95,7 +95,7 @@ def reshape_ref(ref: TensorRef, shape: Shape, target: Shape) -> TensorRef | None
     if product(shape) == 0:
         return TensorRef(ref.storage, ref.offset, contiguous_strides(target))
     new = [d for d in target if d != 1]
-    strides = _match(old, new)
+    strides, _ = _match(old, new)
     if strides is None:
         return None
     # Axes of length 1 have no say; give them the stride that C order would.
@@ -111,27 +111,48 @@ def reshape_ref(ref: TensorRef, shape: Shape, target: Shape) -> TensorRef | None
     return TensorRef(ref.storage, ref.offset, tuple(full))
 
 
-def _match(old: list[tuple[Dim, Dim]], new: list[Dim]) -> list[Dim] | None:
-    """Strides for `new` axes by pairing runs of old axes that merge with runs of new ones."""
+def surely_copied(ref: TensorRef, shape: Shape, target: Shape) -> bool:
+    """Whether NumPy copies to reshape, whatever the lengths that are not known are: an axis of length 1 merges with
+    any other."""
+    if any(isinstance(d, Poly) and (lower_bound(d) or 0) < 2 for d in (*shape, *target)):
+        return False
+    old = [(d, s) for d, s in zip(shape, ref.strides, strict=True) if d != 1]
+    strides, sure = _match(old, [d for d in target if d != 1])
+    return strides is None and sure
+
+
+def _match(old: list[tuple[Dim, Dim]], new: list[Dim]) -> tuple[list[Dim] | None, bool]:
+    """Strides for `new` axes by pairing runs of old axes that merge with runs of new ones; None where they do not.
+    And whether that is so for all lengths."""
     strides: list[Dim] = []
     i = j = 0
     while i < len(old) and j < len(new):
         have, want = old[i][0], new[j]
         i_end, j_end = i + 1, j + 1
         while have != want:
-            if isinstance(have, Poly) or isinstance(want, Poly):
-                return None
-            if have < want:
+            less = _is_less(have, want)
+            if less is None or (i_end == len(old) if less else j_end == len(new)):
+                return None, False
+            if less:
                 have, i_end = have * old[i_end][0], i_end + 1
             else:
                 want, j_end = want * new[j_end], j_end + 1
         for k in range(i, i_end - 1):
-            if old[k][1] != old[k + 1][1] * old[k + 1][0]:
-                return None
+            gap = old[k][1] - old[k + 1][1] * old[k + 1][0]
+            if gap != 0:
+                low, high = lower_bound(gap), upper_bound(gap)
+                return None, (low is not None and low > 0) or (high is not None and high < 0)
         inner = contiguous_strides(new[j:j_end])
         strides.extend(old[i_end - 1][1] * s for s in inner)
         i, j = i_end, j_end
-    return strides
+    return strides, True
+
+
+def _is_less(a: Dim, b: Dim) -> bool | None:
+    """Whether the first of two different sizes is less; symbolic ones are compared where one divides the other."""
+    if not isinstance(a, Poly) and not isinstance(b, Poly):
+        return bool(a < b)
+    return True if quotient(b, a) is not None else False if quotient(a, b) is not None else None
 
 
 def span(ref: TensorRef, shape: Sequence[int]) -> tuple[int, int]:

@@ -33,7 +33,21 @@ def left_by_break_with_other_kinds(x):
     return label
 
 
-CASES = (returns_of_different_structure, different_dicts, left_by_break_with_other_kinds)
+def counter_of_no_turn(x):
+    for i in range(x[0].astype(int)):
+        if x[i] > 1:
+            break
+    return x, i
+
+
+def set_on_one_path(x):
+    if x[0] > 1:
+        y = x + 1
+    return [y, x]
+
+
+CASES = (returns_of_different_structure, different_dicts, left_by_break_with_other_kinds, counter_of_no_turn,
+         set_on_one_path)
 
 
 @pytest.mark.parametrize("fn", CASES, ids=lambda f: f.__name__)

@@ -26,6 +26,23 @@ def three_best(x, m):
     return kept[order], np.take(x, kept[order]), m[kept[order] % 3]
 
 
+def flipped_pairs(x, m):
+    """A view, which is written through."""
+    pairs = x[::-1].reshape(np.count_nonzero(x > 2), 2)
+    pairs[:, 1] = 7
+    return pairs.sum(axis=0)
+
+
+def copied_for_some(x, m):
+    """Reading is fine, and so is what is written before."""
+    m[0] = 1
+    k = np.count_nonzero(x > 2)
+    flat, whole = m[:, :k].reshape(-1), np.ascontiguousarray(m[:, :k])
+    own = (m * 2)[:, :k].ravel()
+    own += 1  # nobody sees what it may be a view of
+    return flat.sum(), whole @ whole.T, own
+
+
 PROGRAMS = {
     "nonzero": lambda x, m: np.nonzero(m),
     "nonzero twice": lambda x, m: (np.nonzero(x), x.nonzero()),
@@ -69,7 +86,20 @@ PROGRAMS = {
     "cross": lambda x, m: np.cross(rows(m)[:, :3], [1, 2, 3]),
     "norm": lambda x, m: np.linalg.norm(rows(m), axis=1),
     "einsum": lambda x, m: np.einsum("ij,ij->i", rows(m), rows(m)),
+    "roll": lambda x, m: np.roll(x[x > 0], 2),
+    "roll by what the run knows": lambda x, m: np.roll(x[x > 0], int(x[4])),
+    "roll by several": lambda x, m: np.roll(m, m[:2, 0].astype(int), axis=(0, 1)),
+    "reshape": lambda x, m: (np.flatnonzero(x > 0).reshape(-1, 2), x[x > 0].reshape(2, -1, 1)),
+    "reshape to nothing": lambda x, m: x[x > 9].reshape(-1, 2),
+    "reshape into lengths": lambda x, m: x.reshape(np.count_nonzero(x > 2), -1),
+    "reshape of what does not fit": lambda x, m: x[x > 1].reshape(-1, 2),
+    "squeeze": lambda x, m: np.squeeze(x[None, x > 0, None]),
+    "squeeze one": lambda x, m: np.squeeze(x[x > 4], 0),
+    "squeeze of several": lambda x, m: np.squeeze(x[x > 0], 0),
+    "broadcast_to": lambda x, m: np.broadcast_to(m[m[:, 0] > -9], (2, 3, 4)),
     "three best": three_best,
+    "a view of symbolic size": flipped_pairs,
+    "a copy for some lengths": copied_for_some,
     "lengths that differ": lambda x, m: np.stack((x[x > 0], x[x > 1])),
 }
 
@@ -106,7 +136,6 @@ def test_compiled(name, backend):
 @pytest.mark.parametrize(
     "program",
     [
-        lambda x, m: np.roll(x[x > 0], 1),
         lambda x, m: np.insert(x[x > 0], 0, 1),
         lambda x, m: np.delete(x[x > 0], 0),
     ],
@@ -114,3 +143,29 @@ def test_compiled(name, backend):
 def test_a_rule_that_needs_the_length_says_so(program):
     error = check_refused(program, args, "interp", "UnsupportedError")
     assert "length is known only at run time" in str(error)
+
+
+def write_copy(x, k):
+    flat = x[:, :k].reshape(-1)
+    flat += 1
+
+
+def write_source(x, k):
+    flat = x[:, :k].ravel()
+    x[0] = 5
+    return flat.sum()
+
+
+def write_contiguous(x, k):
+    laid = np.ascontiguousarray(x[:k].T)
+    laid[0] = 5
+
+
+@pytest.mark.parametrize("program", [write_copy, write_source, write_contiguous])
+def test_what_is_a_view_for_some_lengths_only_is_not_written(program):
+    """With k = 4, or 1, NumPy makes a view."""
+    check_refused(program, lambda: (M.copy(), np.int64(4)), "interp", "AliasError")
+
+
+def test_an_axis_that_the_run_finds_to_be_one():
+    check_refused(lambda x: np.squeeze(x[x > 4]), lambda: (X.copy(),), "interp", "ShapeError")

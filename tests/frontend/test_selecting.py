@@ -315,3 +315,23 @@ def clipped_below(x):
 @pytest.mark.parametrize("program", [chosen_numbers, clipped, where_number, clipped_above, clipped_below])
 def test_python_ints_of_the_run_fit_where_known_ones_do(program, turns):
     check(program, lambda: (np.array([turns, -1, 2], "i2"),), "interp")
+
+
+def put_lists(x):
+    """Lists become what the array holds, whatever that is; NumPy scalars too, but arrays must fit."""
+    np.putmask(x, x > 1, [7, 8, 2.5])
+    np.putmask(x, x < 1, np.float64(9))
+    np.place(x, x > 8, [4.5])
+    return np.insert(x, 1, [2, 100])
+
+
+@pytest.mark.parametrize("dtype", ["f4", "u1", "i8"])
+@pytest.mark.parametrize("program", [
+    put_lists,
+    lambda x: np.put(x, [0], [300]),
+    lambda x: np.insert(x, 0, [2, 300]),
+    lambda x: np.putmask(x, x > 1, np.array([2.5])),
+    lambda x: (np.intersect1d(x, [1, 2, 9]), np.intersect1d([1.0, 2.5], x), np.intersect1d(x, [])),
+])
+def test_values_of_another_kind(program, dtype):
+    check(program, lambda: (np.array([3, 1, 0, 2], dtype),), "interp")

@@ -95,6 +95,7 @@ PROGRAMS = {
     "digitize disorder": lambda a, k, c: np.digitize(k, [1, 3, 2]),
     "digitize scalar": lambda a, k, c: np.digitize(a[0, 0], [0, 1]),
     "bincount": lambda a, k, c: np.bincount(k, minlength=10),
+    "bincount of narrow ones": lambda a, k, c: (np.bincount(k.astype("u1")), np.bincount(k.astype("?"))),
     "bincount of all there are": lambda a, k, c: (np.bincount(k), np.bincount(k, k * 0.5), np.bincount(k[k > 3])),
     "bincount weights": lambda a, k, c: np.bincount(k % 4, weights=k * 0.5, minlength=4),
     "bincount static": lambda a, k, c: np.bincount(np.array([0, 1, 1, 3]), weights=a[0]),

@@ -28,6 +28,8 @@ _ITERATORS = ("builtins", "itertools")  # whose iterators tell the garbage colle
 #: Stands for a variable's name where it is a value that may be several arrays.
 RESULT = "return"
 
+_NOBODY = " "  # the name of no variable
+
 _DEPTH = 8  # of containers in one another
 
 
@@ -90,6 +92,17 @@ def mark_choice(made: Traced, name: str, others: Sequence[Traced]) -> None:
     refuse_writes(name, others)
 
 
+def mark_copy(made: Traced, x: Traced) -> None:
+    """`made` is a copy where NumPy has a view of `x` for some lengths, which only the run knows. If others can see
+    `x`, it is not written any more, nor read after `x` is."""
+    if made.storage is not None and shared(x, _NOBODY):
+        made.storage.conflict = Conflict(
+            "lengths that only the run knows decide whether NumPy makes a view here, in which what is written to one "
+            "of the two arrays is seen in the other, or a copy",
+            "make a copy of what is reshaped (`.copy()`), or write before that")
+        made.storage.copied = tuple((storage, storage.newest) for storage in storages_of(x))
+
+
 def inherit(made: Any, *parts: Any) -> None:
     """`made` is a copy of one of some values: what they stand for, it stands for too."""
     if not isinstance(made, Traced) or made.storage is None:
@@ -97,6 +110,7 @@ def inherit(made: Any, *parts: Any) -> None:
     for storage in (s for x in parts if isinstance(x, Traced) for s in storages_of(x)):
         made.storage.conflict = made.storage.conflict or storage.conflict
         made.storage.stands_for |= storage.stands_for
+        made.storage.copied += storage.copied
 
 
 def refuse_writes(name: str, others: Sequence[Traced]) -> None:

@@ -288,7 +288,7 @@ class Carrier:
             if position not in self.made:
                 made = self.made[position] = Traced.fresh(self.trace, got[position])
                 assert made.storage is not None
-                made.storage.conflict = storage.conflict
+                made.storage.conflict, made.storage.copied = storage.conflict, storage.copied
                 made.storage.stands_for = storage.stands_for | ({storage: user_loc()} if storage.conflict else {})
             return _stepped(self.made[position], x)
 

@@ -120,7 +120,7 @@ def var(
     count = count_of(x, axes, keepdims, where)
     warn_where(count <= ddof)
     work = _sum_dtype(x, dtype)
-    if mean is NO_VALUE:
+    if mean is NO_VALUE or mean is None:
         total = reduce(np.add, x, axes, work, None, True, NO_VALUE, where)
         spread = count.reshape(total.shape) if isinstance(count, Traced) and total.ndim else count
         mean = over(total, spread, total.dtype)

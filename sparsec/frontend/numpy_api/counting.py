@@ -94,7 +94,7 @@ def bincount(x: Any, /, weights: Any = None, minlength: Any = 0) -> Traced:
         raise ValueError("'minlength' must not be negative")
     if values.ndim != 1:
         raise ValueError("object too deep for desired array" if values.ndim else "object of too small depth")
-    if values.dtype.kind not in "iub" or not np.can_cast(values.dtype, I64, "safe"):
+    if values.dtype.kind not in "iub":
         raise TypeError(
             f"Cannot cast array data from {values.dtype!r} to dtype('int64') according to the rule 'safe'"
         )

@@ -16,6 +16,7 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, cast, full, np_d
 from sparsec.frontend.dispatch import holds_traced, implements
 from sparsec.frontend.layout import MAX_RANK, order_like, order_of_copy
 from sparsec.frontend.locate import user_loc
+from sparsec.frontend.numpy_api.shapes import note_copy
 from sparsec.frontend.symbolic import broadcast_shapes, length_dim
 from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufuncs import fresh_array
@@ -314,12 +315,18 @@ def astype(
     if layout is not None:
         value = x.trace.op("transpose", value, perm=layout)
     value = x.trace.op("copy", value) if target == x.dtype else cast(x.trace, value, target)
-    return fresh_array(x.trace, value, layout)
+    made = fresh_array(x.trace, value, layout)
+    if not copy and target == x.dtype:
+        note_copy(made, _laid(x, layout), (x.size,))
+    return made
 
 
 def _has_layout(x: Traced, layout: tuple[int, ...] | None) -> bool:
-    laid = x if layout is None else x.view("transpose", perm=layout)
-    return laid.c_contiguous
+    return _laid(x, layout).c_contiguous
+
+
+def _laid(x: Traced, layout: tuple[int, ...] | None) -> Traced:
+    return x if layout is None else x.view("transpose", perm=layout)
 
 
 @implements(np.copy, creates=True)

@@ -14,6 +14,7 @@ from sparsec.frontend.concrete import concrete_value
 from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.numpy_api.creation import empty_like, zeros
+from sparsec.frontend.numpy_api.selecting import take
 from sparsec.frontend.numpy_api.splitting import along_or_flat
 from sparsec.frontend.numpy_api.support import (
     ALL,
@@ -33,6 +34,7 @@ from sparsec.frontend.numpy_api.support import (
 )
 from sparsec.frontend.programs import staged
 from sparsec.frontend.ufuncs import store
+from sparsec.ir.dims import Poly
 from sparsec.ir.types import I64
 
 # --- repetition ------------------------------------------------------------------------------------------
@@ -116,28 +118,51 @@ def roll(a: Any, shift: Any, axis: Any = None) -> Traced:
     x = strong(a)
     if axis is None:
         return reshaped(roll(flattened(x), shift, 0), x.shape)
-    shifts = known_array(shift, "np.roll", "shift")
+    shifts = _shifts(shift)
     axes = [axis_index(k, x.ndim) for k in (axis if isinstance(axis, (tuple, list)) else [axis])]
     if len(axes) != len(set(axes)) and not isinstance(axis, (tuple, list)):
         raise ValueError("repeated axis")
-    pairs = np.broadcast(shifts, axes)
-    if pairs.ndim > 1:
-        raise ValueError("'shift' and 'axis' should be scalars or 1D sequences")
-    total = dict.fromkeys(range(x.ndim), 0)
-    for by, k in pairs:
-        total[int(k)] += int(by)
-    pieces = [_rolled(x.shape[k], by) for k, by in total.items()]
+    total: dict[int, Any] = dict.fromkeys(range(x.ndim), 0)
+    for by, k in np.broadcast(range(len(shifts)), axes):
+        total[int(k)] += shifts[int(by)]
     result = empty_like(x)
+    for k, by in total.items():
+        if isinstance(by, Traced) or (by and isinstance(x.shape[k], Poly)):
+            x, total[k] = take(x, _turned(x, k, by), k), 0
+    pieces = [_rolled(x.shape[k], by) for k, by in total.items()]
     for parts in itertools.product(*pieces):
         store(x.trace, result[tuple(t for _, t in parts)], x[tuple(s for s, _ in parts)].read())
     return result
 
 
+def _shifts(shift: Any) -> list[Any]:
+    """Distances as ints, those that only the run knows as scalars."""
+    if isinstance(shift, np.ndarray):
+        shift = as_traced(shift)
+    several = isinstance(shift, (list, tuple)) or (isinstance(shift, Traced) and shift.ndim)
+    return [_distance(by) for by in (shift if several else [shift])]
+
+
+def _distance(by: Any) -> Any:
+    if not isinstance(by, Traced):
+        return int(by)
+    if by.ndim:
+        raise ValueError("'shift' and 'axis' should be scalars or 1D sequences")
+    known = concrete_value(by)
+    return as_int64(by.as_scalar()) if known is None else int(known)
+
+
+@staged
+def _turned(x: Any, axis: int, by: Any) -> Any:
+    """Which element of an axis comes to each place."""
+    return (np.arange(x.shape[axis]) - by) % max(x.shape[axis], 1)
+
+
 def _rolled(size: int, by: int) -> list[tuple[slice, slice]]:
     """(from, to) slices of a rolled axis."""
-    by %= size or 1
-    if not by:
+    if not by or not by % (size or 1):
         return [(ALL, ALL)]
+    by %= size
     return [(slice(None, -by), slice(by, None)), (slice(-by, None), slice(None, by))]
 
 

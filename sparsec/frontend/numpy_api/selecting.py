@@ -14,7 +14,7 @@ from sparsec.frontend.convert import PYTHON_NUMBERS, as_traced, broadcast, cast,
 from sparsec.frontend.dispatch import implements
 from sparsec.frontend.indexing.selection import checked_index
 from sparsec.frontend.layout import order_like
-from sparsec.frontend.numpy_api.creation import literal
+from sparsec.frontend.numpy_api.creation import asarray, literal
 from sparsec.frontend.numpy_api.support import (
     as_int64,
     axis_index,
@@ -254,7 +254,7 @@ def cycled(values: Any, x: Traced, count: int) -> Value:
     """The first `count` of the values repeated for ever, in x's dtype."""
     if type(values) in PYTHON_NUMBERS:
         return assigned_number(x.trace, values, x)
-    row = flattened(strong(values)).astype(x.dtype)
+    row = flattened(asarray(values, x.dtype))
     if row.size == 1:
         return row[0].value  # type: ignore[no-any-return]
     if row.size == count:
@@ -279,8 +279,8 @@ def putmask(a: Any, /, mask: Any, values: Any) -> None:
     if x.size != where_.size:
         raise ValueError("putmask: mask and data must be the same size")
     if type(values) not in PYTHON_NUMBERS:
-        given = as_traced(values)
-        if given.weak is None and not np.can_cast(given.dtype, x.dtype, "safe"):
+        given = asarray(values, x.dtype) if isinstance(values, (list, tuple)) else as_traced(values)
+        if given.ndim and not np.can_cast(given.dtype, x.dtype, "safe"):
             raise TypeError(
                 f"Cannot cast array data from {given.dtype!r} to {x.dtype!r} according to the rule 'safe'"
             )

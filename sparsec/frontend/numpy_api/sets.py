@@ -54,6 +54,12 @@ def _in_one(values: Any) -> Any:
 
 
 @staged
+def _in_both(values: Any) -> Any:
+    """Sorted values that have an equal behind them."""
+    return values[:-1][values[1:] == values[:-1]]
+
+
+@staged
 def _inverse(order: Any, first: Any) -> Any:
     """For each element, the place of its value among the unique ones."""
     found = np.empty(first.shape[0], np.int64)
@@ -125,5 +131,5 @@ def setxor1d(ar1: Any, ar2: Any, assume_unique: bool = False) -> Any:
 def intersect1d(ar1: Any, ar2: Any, assume_unique: bool = False, return_indices: bool = False) -> Any:
     if return_indices:
         raise unsupported_argument("np.intersect1d", "return_indices=True")
-    x = unique(ar1)
-    return x[np.isin(x, strong(ar2))]
+    parts = [flattened(strong(x)) if assume_unique else unique(x) for x in (ar1, ar2)]
+    return _in_both(np.sort(concatenate(parts)))

@@ -16,16 +16,19 @@ import numpy as np
 
 from sparsec.errors import ShapeError, SparsecError, UnsupportedError
 from sparsec.frontend.array import Traced
+from sparsec.frontend.control.aliases import mark_copy
 from sparsec.frontend.convert import as_traced, np_dtype
 from sparsec.frontend.dispatch import implements, method
 from sparsec.frontend.layout import order_of_copy
 from sparsec.frontend.locate import user_loc
-from sparsec.frontend.symbolic import length_dim, value_of
+from sparsec.frontend.symbolic import length_dim, same_dim, symbol_of, value_of
+from sparsec.frontend.trace import Trace, require_trace
 from sparsec.frontend.ufunc_reduce import NO_VALUE, normalize_axis, refuse
 from sparsec.frontend.ufuncs import fresh_array
-from sparsec.ir.dims import Dim, Poly, product, quotient, shape_text
+from sparsec.ir.dims import Dim, Poly, lower_bound, product, quotient, shape_text, upper_bound
 from sparsec.ir.ops.view import LAST_CONTIGUOUS
 from sparsec.ir.remarks import Topic, remark_value
+from sparsec.ir.tensorref import surely_copied
 from sparsec.ir.types import I64
 
 
@@ -52,7 +55,8 @@ def f_contiguous(x: Traced) -> bool:
 def _dims(shape: Any) -> tuple[Any, ...]:
     if isinstance(shape, Traced):
         shape = tuple(shape) if shape.ndim else (shape,)
-    return tuple(map(length_dim, shape)) if isinstance(shape, (tuple, list)) else (length_dim(shape),)
+    given = shape if isinstance(shape, (tuple, list)) else (shape,)
+    return tuple(d if isinstance(d, Poly) else length_dim(d) for d in given)
 
 
 def _target_shape(size: Dim, shape: Any) -> tuple[Any, ...]:
@@ -68,18 +72,45 @@ def _target_shape(size: Dim, shape: Any) -> tuple[Any, ...]:
             return tuple(rest if is_open else d for d, is_open in zip(dims, open_))
     elif known == size:
         return dims
-    words = shape_text(dims)
-    if isinstance(size, Poly):
-        raise UnsupportedError(f"reshape of a run-time size into {words}", loc=user_loc(), hint="use -1 for an axis")
-    if isinstance(known, Poly):
-        raise UnsupportedError(f"reshape into {words}, lengths of which only the run knows", loc=user_loc(),
-                               hint="pass them as Python ints")
-    raise ShapeError(f"cannot reshape array of size {size} into shape {words}", loc=user_loc())
+    if isinstance(size, Poly) or isinstance(known, Poly):
+        return _checked_shape(require_trace("reshape"), size, dims)
+    raise ShapeError(f"cannot reshape array of size {size} into shape {shape_text(dims)}", loc=user_loc())
+
+
+def _checked_shape(trace: Trace, size: Dim, dims: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The shape with its -1 filled in. That it has `size` elements is seen when the program runs."""
+    known = product(d for d in dims if not isinstance(d, int) or d >= 0)
+    message = f"cannot reshape the array into shape {shape_text(dims)}"
+    if all(not isinstance(d, int) or d >= 0 for d in dims):
+        fine = trace.op("equal", value_of(trace, known), value_of(trace, size))
+        trace.ops("check", fine, kind="value", message=message)
+        return dims
+    some = trace.op("maximum", value_of(trace, known), trace.const(1, I64))
+    rest = trace.op("floor_div", value_of(trace, size), some)
+    fine = trace.op("equal", trace.op("mul", rest, value_of(trace, known)), value_of(trace, size))
+    trace.ops("check", fine, kind="value", message=message)
+    most = upper_bound(size)
+    open_ = symbol_of(rest, 0, None if most is None else most // max(lower_bound(known) or 0, 1))
+    return tuple(open_ if isinstance(d, int) and d < 0 else d for d in dims)
+
+
+def _first_of(x: Traced, size: Dim) -> Traced:
+    """So many elements of `x` in C order: all of them, as has been checked."""
+    return _renamed(reshape(x, (x.type.size,)) if x.ndim != 1 else x, (size,))
+
+
+def _renamed(x: Traced, shape: tuple[Any, ...]) -> Traced:
+    """The array with lengths by other names, which have been checked to be the same."""
+    if shape == x.shape:
+        return x
+    return x.view("slice", start=(0,) * x.ndim, size=shape, step=(1,) * x.ndim)
 
 
 def reshape(x: Traced, shape: Any, order: str = "C", copy: bool | None = None) -> Traced:
     """`x.reshape`: a view where the strides allow one, else a view of a copy."""
     dims = _target_shape(x.type.size, shape)
+    if product(dims) != x.type.size:
+        x = _first_of(x, product(dims))
     if order in ("F", "f") or (order in ("A", "a") and f_contiguous(x) and not x.c_contiguous):
         back = reshape(transposed(x, range(x.ndim)[::-1]), dims[::-1], "C", copy)
         return transposed(back, range(len(dims))[::-1])
@@ -92,10 +123,19 @@ def reshape(x: Traced, shape: Any, order: str = "C", copy: bool | None = None) -
             if copy is False:
                 raise ShapeError("Unable to avoid creating a copy while reshaping.", loc=user_loc()) from None
     made = copied(x)
+    if not copy:
+        note_copy(made, x, dims)
     if not copy and made.type.ref is not None:
         reason = "the elements do not lie so that a view could have this shape"
         remark_value(Topic.COPY, reason, made.type.ref.storage, user_loc())
     return made.view("reshape", shape=dims)
+
+
+def note_copy(made: Traced, x: Traced, shape: tuple[Any, ...]) -> None:
+    """`made` is a copy of `x`, of which NumPy makes a view of that shape where it can."""
+    ref = x.type.ref
+    if ref is not None and any(isinstance(d, Poly) for d in x.shape) and not surely_copied(ref, x.shape, shape):
+        mark_copy(made, x)
 
 
 def copied(x: Traced, perm: Sequence[int] | None = None) -> Traced:
@@ -111,6 +151,9 @@ def reshape_in_place(x: Traced, shape: Any) -> None:
     dims = _target_shape(x.type.size, shape)
     if x.is_scalar:
         raise AttributeError("a NumPy scalar has no shape to set")
+    if product(dims) != x.type.size:
+        raise UnsupportedError("x.shape = … with lengths of which only the run knows", loc=user_loc(),
+                               hint="use .reshape()")
     try:
         seen = x.view("reshape", shape=dims)
     except ValueError:
@@ -139,7 +182,9 @@ def ravel(a: Any, order: str = "C") -> Traced:
     laid = x if perm is None else transposed(x, perm)
     if laid.c_contiguous:
         return laid.view("reshape", shape=(x.size,))
-    return copied(laid).view("reshape", shape=(x.size,))
+    made = copied(laid)
+    note_copy(made, laid, (x.size,))
+    return made.view("reshape", shape=(x.size,))
 
 
 @method("flatten")
@@ -252,16 +297,21 @@ def expand_dims(a: Any, axis: Any) -> Traced:
 
 @implements(np.squeeze, method="squeeze")
 def squeeze(a: Any, axis: Any = None) -> Traced:
-    """The array itself if it has no axis to drop, as in NumPy."""
+    """The array itself if it has no axis to drop, as in NumPy. Which ones that are is known while tracing: a length
+    that the run finds to be 1 is an error, unless its axis is named."""
     x = as_traced(a)
     if axis is None:
         drop = tuple(k for k, d in enumerate(x.shape) if d == 1)
+        for d in x.shape:
+            if isinstance(d, Poly) and (lower_bound(d) or 0) < 2:
+                several = x.trace.op("not_equal", value_of(x.trace, d), x.trace.const(1, I64))
+                x.trace.ops("check", several, kind="value",
+                            message="np.squeeze: an axis whose length only the run knows has length 1; name the axes")
     else:
         drop = _axes(axis if isinstance(axis, tuple) else (axis,), x.ndim) if x.ndim else ()
-        if any(x.shape[k] != 1 for k in drop):
-            raise ShapeError(
-                "cannot select an axis to squeeze out which has size not equal to one", loc=user_loc()
-            )
+        for k in drop:
+            same_dim(x.trace, x.shape[k], 1, "cannot select an axis to squeeze out which has size not equal to one")
+        x = _renamed(x, tuple(1 if k in drop else d for k, d in enumerate(x.shape)))
     if not drop:
         return x
     return x.view("reshape", shape=tuple(d for k, d in enumerate(x.shape) if k not in drop))
@@ -292,18 +342,21 @@ def broadcast_to(array: Any, shape: Any, subok: bool = False) -> Traced:
     """A read-only view."""
     x = as_traced(array)
     dims = _dims(shape)
-    if any(d < 0 for d in dims):
+    if any(isinstance(d, int) and d < 0 for d in dims):
         raise ShapeError("all elements of broadcast shape must be non-negative", loc=user_loc())
     if len(dims) > 32:
         raise ShapeError(f"arrays of rank {len(dims)} are not supported (at most 32)", loc=user_loc())
+    words = ("operands could not be broadcast together with remapped shapes [original->remapped]: "
+             f"{shape_text(x.shape)} and requested shape {shape_text(dims)}")
+    behind = dims[len(dims) - x.ndim :]
+    if len(behind) == x.ndim:
+        for have, want in zip(x.shape, behind):
+            _ = have == 1 or same_dim(x.trace, have, want, words)
+        x = _renamed(x, tuple(have if have == 1 else want for have, want in zip(x.shape, behind)))
     try:
         return x.view("broadcast", readonly=_SHARED, shape=dims)
     except ValueError:
-        raise ShapeError(
-            "operands could not be broadcast together with remapped shapes [original->remapped]: "
-            f"{x.shape} and requested shape {dims}",
-            loc=user_loc(),
-        ) from None
+        raise ShapeError(words, loc=user_loc()) from None
 
 
 @implements(np.broadcast_arrays)

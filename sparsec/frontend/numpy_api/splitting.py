@@ -11,7 +11,7 @@ import numpy as np
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import broadcast
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.numpy_api.creation import allocate
+from sparsec.frontend.numpy_api.creation import allocate, asarray
 from sparsec.frontend.numpy_api.support import (
     ALL,
     along,
@@ -154,7 +154,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Traced:
     x, axis = along_or_flat(arr, axis)
     position = _static_position(obj, "np.insert")
     indices = np.arange(x.shape[axis])[position] if isinstance(position, slice) else np.asarray(position)
-    new = at_least(strong(values), x.ndim)
+    new = at_least(asarray(values, x.dtype), x.ndim)
     if indices.size == 1:  # one position takes any number of values
         if indices.ndim == 0:
             new = axis_to(new, 0, axis)
@@ -166,7 +166,7 @@ def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Traced:
         source = np.insert(np.arange(x.shape[axis]), position, -1 - np.arange(count))
     shape = (*x.shape[:axis], len(source), *x.shape[axis + 1 :])
     region = (*shape[:axis], count, *shape[axis + 1 :])
-    new = Traced.fresh(x.trace, x.trace.op("copy", broadcast(x.trace, new.astype(x.dtype).read(), region)))
+    new = Traced.fresh(x.trace, x.trace.op("copy", broadcast(x.trace, new.read(), region)))
     result = allocate(x.trace, None, shape, x.dtype, "F" if is_f_ordered(x) else "C")
     old = np.flatnonzero(source >= 0)
     copy_runs(x, result, axis, source[old], old)
