@@ -14,8 +14,8 @@ from sparsec.frontend.array import Traced
 from sparsec.frontend.control.aliases import check_results
 from sparsec.frontend.control.choices import Choice
 from sparsec.frontend.convert import as_traced
+from sparsec.frontend.live_channels import Channels
 from sparsec.frontend.mixed import Mixed
-from sparsec.frontend.support import Channels
 from sparsec.frontend.trace import MADE_UNSEEN, Trace
 from sparsec.frontend.tree import Tree, flatten
 from sparsec.frontend.undefined import Undefined
@@ -227,8 +227,8 @@ def _leaf(trace: Trace, item: Any, arguments: Sequence[Traced], found: Results) 
     for k, argument in enumerate(trace.sparse):
         if argument is item:
             return SparseArgument(k)
-    if trace.support is not None and not item.is_scalar:
-        channels = trace.support.of(item.read())
+    if trace.live_channels is not None and not item.is_scalar:
+        channels = trace.live_channels.of(item.read())
         if channels is not None:
             return _sparse(trace, item, channels, found)
     if item.is_scalar:

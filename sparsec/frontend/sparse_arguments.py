@@ -19,9 +19,9 @@ import numpy as np
 from sparsec.errors import ArgumentError
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced
+from sparsec.frontend.live_channels import LiveChannels
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.spec import ArraySpec
-from sparsec.frontend.support import Support
 from sparsec.frontend.trace import Trace
 from sparsec.ir.dims import sym
 from sparsec.ir.tensorref import contiguous_strides
@@ -160,7 +160,7 @@ def spread(
     if argument:
         trace.sparse.append(made)
         trace.sparse_indexes.append(channels)
-    trace.support = trace.support or Support(trace)
+    trace.live_channels = trace.live_channels or LiveChannels(trace)
     return made
 
 

@@ -25,7 +25,7 @@ from sparsec.ir.types import DType, TensorType
 
 if TYPE_CHECKING:
     from sparsec.frontend.array import Traced
-    from sparsec.frontend.support import Support
+    from sparsec.frontend.live_channels import LiveChannels
 
 Step = tuple[str, tuple[tuple[str, Attr], ...]]  # a view op and its attributes
 
@@ -122,7 +122,7 @@ class Trace:
         self.sparse: list[Traced] = []  # sparse arguments, in full
         self.sparse_indexes: list[Value] = []  # their indexes
         self.captured_sparse: dict[int, Traced] = {}  # those from outside the arguments, by identity
-        self.support: Support | None = None  # which channels are live, where some argument is sparse
+        self.live_channels: LiveChannels | None = None  # which channels are live, where some argument is sparse
         self.ignored: frozenset[str] = frozenset()  # by an `np.errstate` of the function's own
         self.running = True  # whether the user's function is; before and after it, only its caller's lines are
 

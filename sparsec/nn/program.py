@@ -72,9 +72,9 @@ def on_channels_of(y: Any, x: Any) -> Any:
         gone[x.index] = False
         y[(slice(None),) * x.axis + (gone,)] = 0
         return y
-    if not isinstance(x, Traced) or x.trace.support is None:
+    if not isinstance(x, Traced) or x.trace.live_channels is None:
         return y
-    channels = x.trace.support.of(x.read())
+    channels = x.trace.live_channels.of(x.read())
     if channels is None:
         return y
     taken = x.trace.op("take_channels", y.read(), channels.index, axis=channels.axis, fill=None)

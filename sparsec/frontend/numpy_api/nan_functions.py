@@ -9,7 +9,7 @@ import numpy as np
 from sparsec.frontend.array import Traced
 from sparsec.frontend.convert import as_traced
 from sparsec.frontend.dispatch import implements
-from sparsec.frontend.numpy_api.averages import degrees, into, over, warn_where
+from sparsec.frontend.numpy_api.averages import degrees, into, over, var, warn_where
 from sparsec.frontend.ufunc_reduce import NO_VALUE, normalize_axes, reduce
 from sparsec.ir.types import I64
 
@@ -130,17 +130,7 @@ def nanvar(
     """The variance of what is not NaN; NaN where too few are left."""
     filled, mask = without_nan(a, 0)
     if mask is None:
-        return np.var(
-            filled,
-            axis=axis,
-            dtype=dtype,
-            out=out,
-            ddof=ddof,
-            keepdims=keepdims,
-            where=where,
-            mean=mean,
-            correction=correction,
-        )
+        return var(filled, axis, dtype, out, ddof, keepdims, where=where, mean=mean, correction=correction)
     _needs_inexact(dtype, out)
     ddof = degrees(ddof, correction)
     axes = normalize_axes(axis, filled.ndim)

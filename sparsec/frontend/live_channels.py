@@ -22,7 +22,7 @@ from sparsec.passes.channels.flow import Flow
 from sparsec.passes.channels.live import Live
 from sparsec.passes.channels.rules import ChannelRules
 
-__all__ = ["Channels", "Support"]
+__all__ = ["Channels", "LiveChannels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class _Shadows(Names):
         return super().fresh(f"~{stem}")
 
 
-class Support:
+class LiveChannels:
     """Follows a trace, op by op."""
 
     def __init__(self, trace: Trace) -> None:
