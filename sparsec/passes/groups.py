@@ -16,6 +16,7 @@ from sparsec.ir.dims import Dim
 from sparsec.ir.graph import Op, Value, walk
 from sparsec.ir.ops.record import Kind, record
 from sparsec.ir.tensorref import self_overlaps
+from sparsec.ir.types import DType
 from sparsec.passes.accesses import (
     Access,
     accesses,
@@ -111,7 +112,7 @@ class Grouping:
         self._params, self._values, self._views, self._max_ops = params, values, views, max_ops
         self._summed = summed
         self._history = History()
-        self._makers: dict[str, int] = {}  # the group that makes a storage
+        self._makers: dict[str, tuple[int, DType]] = {}  # the group that makes a storage, and as what
         self._by_shape: dict[Shape, list[int]] = {}
         self._floor = 0  # nothing moves before a control op
         self._last_check = -1  # the last group that holds a check
@@ -162,7 +163,7 @@ class Grouping:
         for item in touched:
             self._history.add(at, item)
         if kind is not Kind.UPDATE:
-            self._makers.update((r.storage, at) for r in op.results)
+            self._makers.update((r.storage, (at, r.type.dtype)) for r in op.results)
         if may_stop(op):
             self._note_check(at, op)
         if self._writes_param(op):
@@ -186,8 +187,8 @@ class Grouping:
         for new in touched:
             # Not even an array without elements is named before the op that makes it, nor as another dtype beside it.
             if new.storage in self._makers:
-                other = new.dtype != self._values[new.storage].type.dtype
-                first = max(first, self._makers[new.storage] + other)
+                maker, dtype = self._makers[new.storage]
+                first = max(first, maker + (new.dtype != dtype))
             for number, old in self._history.near(new):
                 if number < first or not ordered(old, new):
                     continue

@@ -7,7 +7,7 @@ import pytest
 
 import sparsec
 from sparsec.errors import AliasError
-from tests.programs.harness import backends, check_calls, check_refused
+from tests.programs.harness import backends, check, check_calls, check_refused
 
 
 def original_is_written(a, n):
@@ -338,3 +338,17 @@ def test_the_error_says_what_helps(program, hint):
     with pytest.raises(AliasError) as caught:
         sparsec.jit(program, backend="interp")(np.array([5.0, 10.0, 1.0]))
     assert caught.value.hint == hint
+
+
+def copied_each_turn(x, n):
+    first = x * 2
+    now = first
+    for turn in range(n):
+        if turn:
+            now[:] = first
+        now = np.copy(now)
+    return now
+
+
+def test_what_a_turn_writes_is_made_around_the_branch():
+    check(copied_each_turn, lambda: (np.arange(3.0), np.int64(4)), "cpu")
