@@ -151,6 +151,15 @@ def static_while(x):
     return i
 
 
+def written_on_a_path_then_replaced(x):
+    v = x * 2
+    for _ in range(20):
+        if x[0] > v[0]:
+            v[1:] = 1
+        v = x[::-1] + v[[1, 2, 1, 1]] * 0.5
+    return v
+
+
 PROGRAMS = [
     (time_loop, grid(12)),
     (forward_and_backward, grid(33)),
@@ -169,6 +178,7 @@ PROGRAMS = [
     (layers, grid(4, 4)),
     (doubling, grid(20)),
     (static_while, grid(7)),
+    (written_on_a_path_then_replaced, grid(4)),
 ]
 
 

@@ -189,7 +189,16 @@ def replaced(x, y, n):
     return z
 
 
-WHOLE = (offset, one_way_whole, other_axis, over_channels, written_whole, replaced)
+def carried_whole(x, y, n):
+    z = x * 2
+    z += 0.5
+    for _ in range(n):
+        z *= x
+        z[:, :, 0] += 2
+    return z
+
+
+WHOLE = (offset, one_way_whole, other_axis, over_channels, written_whole, replaced, carried_whole)
 
 
 def arguments(a, b, seed=0):

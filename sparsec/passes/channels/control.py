@@ -176,7 +176,7 @@ def _params(
             elif new != old:
                 flow.define(old, new)
             if ref is not None and c is None:
-                flow.fixed.add(ref.storage)  # written in place, in every turn
+                flow.fixed.update((ref.storage, old.storage))  # written in place, in every turn: here and before
         made.append(new)
     return counters, tuple(made)
 
