@@ -22,7 +22,7 @@ from sparsec.frontend import tracing as _tracing  # fills the dispatch table
 from sparsec.frontend.array import Traced
 from sparsec.frontend.dispatch import METHODS, TABLE
 from sparsec.frontend.methods import PROPERTIES
-from sparsec.frontend.ufuncs import COMPOSITE, OP_OF_UFUNC
+from sparsec.frontend.ufunc_rules import COMPOSITE, OP_OF_UFUNC
 from sparsec.ir.ops.record import REGISTRY, OpRecord
 
 __all__ = ["Function", "add_arguments", "functions", "markdown", "methods", "run"]

@@ -19,7 +19,8 @@ from sparsec.frontend.layout import in_c_order, order_like, order_of, stand_in
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.symbolic import check_not_empty
 from sparsec.frontend.trace import Trace
-from sparsec.frontend.ufuncs import compute, fresh_array, store
+from sparsec.frontend.ufunc_rules import compute
+from sparsec.frontend.ufuncs import fresh_array, store
 from sparsec.ir.graph import Value
 from sparsec.ir.types import BOOL, F16, F32, DType, is_supported
 
@@ -184,7 +185,7 @@ def _reduce(
         if not folded and ufunc is np.add and start is None:
             start = trace.const(0, loop)  # NumPy adds to 0, and 0.0 + -0.0 is 0.0
         if start is not None:
-            (made,) = compute(trace, ufunc, [start, made], [made.type.dtype], shape)
+            (made,) = compute(trace, ufunc, [start, made], [made.type.dtype])
     made = cast(trace, made, result)
     # `kept` lists the result's axes outermost first; the layout names them by their place in the result.
     ranks = {axis: k for k, axis in enumerate(sorted(kept))}
@@ -318,7 +319,7 @@ def _fold_by_halves(trace: Trace, ufunc: np.ufunc, value: Value, axis: int) -> V
 
 def joined(trace: Trace, ufunc: np.ufunc, x: Value, y: Value) -> Value:
     """The ufunc of two values of its loop's dtype."""
-    (made,) = compute(trace, ufunc, [x, y], [x.type.dtype], x.type.static_shape)
+    (made,) = compute(trace, ufunc, [x, y], [x.type.dtype])
     return made
 
 

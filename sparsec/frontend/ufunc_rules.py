@@ -1,23 +1,108 @@
-"""Ufuncs that no single op computes on all their dtypes, as short programs over ops.
+"""What computes the elements of a ufunc: an op, or a short program over ops.
 
-A rule takes the operands, already of the dtypes of NumPy's loop, and gives the results. float16 operands
+Which op it is stands in the op records. What is listed here are the ufuncs that no single op computes on all their
+dtypes: a rule takes the operands, already of the dtypes of NumPy's loop, and gives the results. float16 operands
 arrive as float32.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from sparsec.errors import UnsupportedError
 from sparsec.frontend.convert import cast
+from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Trace
-from sparsec.frontend.ufuncs import composite
 from sparsec.ir.graph import Value
-from sparsec.ir.types import BOOL, I32, DType
+from sparsec.ir.ops.record import REGISTRY, Kind
+from sparsec.ir.types import BOOL, F16, F32, I32, DType
+
+#: ufunc name -> op name, from the records (`np.add` is computed by the op that says so).
+OP_OF_UFUNC = {
+    name: rec.name
+    for rec in REGISTRY.values()
+    if rec.kind is Kind.ELEMENTWISE
+    for name in rec.numpy
+    if isinstance(getattr(np, name, None), np.ufunc)
+}
 
 Values = list[Value]
+Composite = Callable[[Trace, Values, list[DType]], Sequence[Value]]
+COMPOSITE: dict[str, Composite] = {}
+
+
+def composite(*names: str) -> Callable[[Composite], Composite]:
+    """Registers how ufuncs that no single op computes are built (operands, result dtypes) -> results."""
+
+    def add(rule: Composite) -> Composite:
+        COMPOSITE.update(dict.fromkeys(names, rule))
+        return rule
+
+    return add
+
+
+# --- one call's elements ---------------------------------------------------------------------------------
+
+COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
+#: Ufuncs whose float16 results float32 arithmetic does not give.
+_BITS_OF_HALF = {"nextafter", "spacing"}
+_EXTREMA = ("maximum", "minimum", "fmax", "fmin")
+
+
+def compute(trace: Trace, ufunc: np.ufunc, values: Values, dtypes: list[DType]) -> Sequence[Value]:
+    """The op or composite of a ufunc on values of its loop's dtypes; float16 loops run in float32."""
+    name = ufunc.__name__
+    if any(v.type.dtype == F16 for v in values):
+        return _compute_half(trace, ufunc, values, dtypes)
+    if name in COMPARISONS and values[0].type.dtype != values[1].type.dtype:
+        return [_compare_signs(trace, name, *values)]
+    if name in COMPOSITE:
+        return COMPOSITE[name](trace, values, dtypes)
+    if name in OP_OF_UFUNC:
+        return [trace.op(OP_OF_UFUNC[name], *values)]
+    raise UnsupportedError(f"np.{name} is not supported yet", loc=user_loc())
+
+
+def _compute_half(trace: Trace, ufunc: np.ufunc, values: Values, dtypes: list[DType]) -> Sequence[Value]:
+    name = ufunc.__name__
+    if name in _BITS_OF_HALF:
+        raise UnsupportedError(
+            f"np.{name} of float16 is not supported", loc=user_loc(),
+            hint="cast to float32 where that is what you mean",
+        )
+    wide = [cast(trace, v, F32) if v.type.dtype == F16 else v for v in values]
+    if name in _EXTREMA:
+        return [cast(trace, _first_extremum(trace, name, *wide), F16)]
+    if name == "clip":
+        x, low, high = wide
+        held = _first_extremum(trace, "minimum", _first_extremum(trace, "maximum", x, low), high)
+        return [cast(trace, held, F16)]
+    results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes])
+    return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
+
+
+def _first_extremum(trace: Trace, name: str, x: Value, y: Value) -> Value:
+    """Of equal numbers (0.0 and -0.0) the first, as float16 loops have it and float32 loops do not."""
+    before = trace.op("greater_equal" if name in ("maximum", "fmax") else "less_equal", x, y)
+    alone = trace.op("isnan", y if name in ("fmax", "fmin") else x)
+    return trace.op("where", trace.op("logical_or", before, alone), x, y)
+
+
+def _compare_signs(trace: Trace, name: str, a: Value, b: Value) -> Value:
+    """int64 with uint64: a negative number is less than all; others compare as uint64."""
+    signed, first = (a, True) if a.type.dtype.kind == "i" else (b, False)
+    unsigned = [cast(trace, v, np.dtype("u8")) for v in (a, b)]
+    plain = trace.op(OP_OF_UFUNC[name], *unsigned)
+    negative = trace.op("less", signed, trace.const(0, signed.type.dtype))
+    answer = name == "not_equal" or (name.startswith("less") if first else name.startswith("greater"))
+    return trace.op("where", negative, trace.const(answer, BOOL), plain)
+
+
+# --- the rules -------------------------------------------------------------------------------------------
 
 
 @composite("positive")

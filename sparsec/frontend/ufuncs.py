@@ -1,13 +1,12 @@
-"""NumPy ufuncs on traced arrays: dtype resolution, broadcasting, `out=`, `where=`, and the ufunc methods.
+"""Calls of NumPy ufuncs on traced arrays: dtype resolution, broadcasting, `out=` and `where=`.
 
-NumPy itself decides dtypes (`ufunc.resolve_dtypes`) and the memory order of new arrays (`np.nditer`); the
-table of which op computes a ufunc comes from the op records. What is listed here are the ufuncs that need
-more than one op.
+NumPy itself decides dtypes (`ufunc.resolve_dtypes`) and the memory order of new arrays (`np.nditer`). What computes
+the elements is in `ufunc_rules.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,33 +29,10 @@ from sparsec.frontend.mixed import (
 )
 from sparsec.frontend.symbolic import broadcast_shapes
 from sparsec.frontend.trace import Trace, require_trace
+from sparsec.frontend.ufunc_rules import COMPARISONS, compute
 from sparsec.ir.dims import Poly, shape_text
 from sparsec.ir.graph import Value
-from sparsec.ir.ops.record import REGISTRY, Kind
-from sparsec.ir.types import BOOL, F16, F32, I64, DType
-
-#: ufunc name -> op name, from the records (`np.add` is computed by the op that says so).
-OP_OF_UFUNC = {
-    name: rec.name
-    for rec in REGISTRY.values()
-    if rec.kind is Kind.ELEMENTWISE
-    for name in rec.numpy
-    if isinstance(getattr(np, name, None), np.ufunc)
-}
-
-Lowered = Sequence[Value]
-Composite = Callable[[Trace, list[Value], list[DType]], "Lowered"]
-COMPOSITE: dict[str, Composite] = {}
-
-
-def composite(*names: str) -> Callable[[Composite], Composite]:
-    """Registers how ufuncs that no single op computes are built (operands, result dtypes) -> results."""
-
-    def add(rule: Composite) -> Composite:
-        COMPOSITE.update(dict.fromkeys(names, rule))
-        return rule
-
-    return add
+from sparsec.ir.types import BOOL, I64, DType
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -110,7 +86,7 @@ def apply_ufunc(
     inner = shape if alone or where is not True else _named(_shape(operands, [], True), outs)
     loop = _Loop(trace, inner, order_like([x for x in operands if isinstance(x, Traced)], inner, order), where)
     if constant is None:
-        results = compute(trace, ufunc, loop.operands(ufunc, operands, dtypes), dtypes[ufunc.nin :], inner)
+        results = compute(trace, ufunc, loop.operands(ufunc, operands, dtypes), dtypes[ufunc.nin :])
     else:
         results = [trace.const(constant, BOOL)]
     if shape == () and alone and where is True and not as_array:
@@ -210,12 +186,9 @@ def resolve(
     return list(found)
 
 
-_COMPARISONS = {"equal", "not_equal", "less", "less_equal", "greater", "greater_equal"}
-
-
 def _out_of_range_comparison(ufunc: np.ufunc, operands: Sequence[Any]) -> bool | None:
     """NumPy compares an integer array exactly with a Python int outside its range: one answer for all."""
-    if ufunc.__name__ not in _COMPARISONS:
+    if ufunc.__name__ not in COMPARISONS:
         return None
     for k, x in enumerate(operands):
         other = operands[1 - k]
@@ -229,7 +202,7 @@ def _out_of_range_comparison(ufunc: np.ufunc, operands: Sequence[Any]) -> bool |
 
 def _wide_comparison(ufunc: np.ufunc, operands: Sequence[Any], dtypes: list[DType]) -> list[DType]:
     """The same for a Python int that only the run knows: both are compared as they are, in 64 bits."""
-    if ufunc.__name__ not in _COMPARISONS:
+    if ufunc.__name__ not in COMPARISONS:
         return dtypes
     traced = [x for x in operands if isinstance(x, Traced)]
     strong = [x.dtype for x in traced if x.weak is None]
@@ -317,66 +290,6 @@ class _Loop:
         return fresh_array(self.trace, value, self.layout)
 
 
-# --- the elements ----------------------------------------------------------------------------------------
-
-#: Ufuncs whose float16 results float32 arithmetic does not give.
-_BITS_OF_HALF = {"nextafter", "spacing"}
-_EXTREMA = ("maximum", "minimum", "fmax", "fmin")
-
-
-def _first_extremum(trace: Trace, name: str, x: Value, y: Value) -> Value:
-    """Of equal numbers (0.0 and -0.0) the first, as float16 loops have it and float32 loops do not."""
-    before = trace.op("greater_equal" if name in ("maximum", "fmax") else "less_equal", x, y)
-    alone = trace.op("isnan", y if name in ("fmax", "fmin") else x)
-    return trace.op("where", trace.op("logical_or", before, alone), x, y)
-
-
-def compute(
-    trace: Trace, ufunc: np.ufunc, values: list[Value], dtypes: list[DType], shape: tuple[int, ...]
-) -> Sequence[Value]:
-    """The op or composite of a ufunc on values of its loop's dtypes; float16 loops run in float32."""
-    name = ufunc.__name__
-    if any(v.type.dtype == F16 for v in values):
-        return _compute_half(trace, ufunc, values, dtypes, shape)
-    if name in _COMPARISONS and values[0].type.dtype != values[1].type.dtype:
-        return [_compare_signs(trace, name, *values)]
-    if name in COMPOSITE:
-        return COMPOSITE[name](trace, values, dtypes)
-    if name in OP_OF_UFUNC:
-        return [trace.op(OP_OF_UFUNC[name], *values)]
-    raise UnsupportedError(f"np.{name} is not supported yet", loc=user_loc())
-
-
-def _compute_half(
-    trace: Trace, ufunc: np.ufunc, values: list[Value], dtypes: list[DType], shape: tuple[int, ...]
-) -> Sequence[Value]:
-    name = ufunc.__name__
-    if name in _BITS_OF_HALF:
-        raise UnsupportedError(
-            f"np.{name} of float16 is not supported", loc=user_loc(),
-            hint="cast to float32 where that is what you mean",
-        )
-    wide = [cast(trace, v, F32) if v.type.dtype == F16 else v for v in values]
-    if name in _EXTREMA:
-        return [cast(trace, _first_extremum(trace, name, *wide), F16)]
-    if name == "clip":
-        x, low, high = wide
-        held = _first_extremum(trace, "minimum", _first_extremum(trace, "maximum", x, low), high)
-        return [cast(trace, held, F16)]
-    results = compute(trace, ufunc, wide, [F32 if d == F16 else d for d in dtypes], shape)
-    return [cast(trace, r, d) for r, d in zip(results, dtypes, strict=True)]
-
-
-def _compare_signs(trace: Trace, name: str, a: Value, b: Value) -> Value:
-    """int64 with uint64: a negative number is less than all; others compare as uint64."""
-    signed, first = (a, True) if a.type.dtype.kind == "i" else (b, False)
-    unsigned = [cast(trace, v, np.dtype("u8")) for v in (a, b)]
-    plain = trace.op(OP_OF_UFUNC[name], *unsigned)
-    negative = trace.op("less", signed, trace.const(0, signed.type.dtype))
-    answer = name == "not_equal" or (name.startswith("less") if first else name.startswith("greater"))
-    return trace.op("where", negative, trace.const(answer, BOOL), plain)
-
-
 # --- arrays ----------------------------------------------------------------------------------------------
 
 
@@ -420,8 +333,3 @@ def power_operator(x: Traced, y: Any) -> Any:
     if not x.is_scalar and exponent == 2 and type(y) is int and x.dtype.kind in "biu":
         return apply_ufunc(np.square, (x,))
     return operate(np.power, x, y)
-
-
-from sparsec.frontend import ufunc_rules as _ufunc_rules  # noqa: E402  fills COMPOSITE
-
-assert _ufunc_rules

@@ -218,7 +218,7 @@ def _(plant):
 
 @bug("an integer to a negative power is 1", 48, shows=NOT_RAISED)
 def _(plant):
-    plant.setitem(ufuncs.COMPOSITE, "power", lambda trace, values, dtypes: [
+    plant.setitem(ufunc_rules.COMPOSITE, "power", lambda trace, values, dtypes: [
         trace.op("pow" if values[0].type.dtype.kind in "fc" else "ipow", *values)])
 
 
