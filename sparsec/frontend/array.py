@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
-from sparsec.errors import ConcretizationError, UnsupportedError
+from sparsec.errors import ConcretizationError, ShapeError, UnsupportedError
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import Step, Storage, Trace
 from sparsec.ir.dims import Dim, Poly
 from sparsec.ir.graph import Attr, Value
 from sparsec.ir.tensorref import is_contiguous
 from sparsec.ir.types import DType, TensorType
+
+#: What to write instead where Python wants a value at once.
+_BRANCH = (
+    "an `if` or `while` statement may depend on it, np.where chooses between values; pass flags as static arguments "
+    "(`static_argnames=`)"
+)
+_INDEX = "put what is chosen from into an array (np.stack); pass sizes as static arguments (`static_argnames=`)"
 
 
 class Traced:
@@ -154,7 +161,7 @@ class Traced:
             hint="use NumPy functions on it; move code that needs values out of the function",
         )
 
-    def _concrete(self, what: str) -> Any:
+    def _concrete(self, what: str, hint: str = "") -> Any:
         from sparsec.frontend.concrete import concrete_value
 
         found = concrete_value(self)
@@ -163,13 +170,12 @@ class Traced:
                 f"{what} needs a concrete value, but this one is computed at run time "
                 f"({self.type.with_ref(None)})",
                 loc=user_loc(),
-                hint="use np.where for a choice between values; pass sizes and flags as static arguments "
-                "(`static_argnames=`)",
+                hint=hint or "pass sizes and flags as static arguments (`static_argnames=`)",
             )
         return found
 
     def __bool__(self) -> bool:
-        return bool(self._concrete("a Python branch or bool()"))
+        return bool(self._concrete("a Python branch or bool()", _BRANCH))
 
     def __int__(self) -> int:
         return int(self._concrete("int()"))
@@ -181,7 +187,7 @@ class Traced:
         return complex(self._concrete("complex()"))
 
     def __index__(self) -> int:
-        return operator.index(self._concrete("a Python index or shape")[()])
+        return operator.index(self._concrete("a Python index or shape", _INDEX)[()])
 
     def item(self, *args: Any) -> Any:
         """The element as a Python number: a traced one where it is computed at run time."""
@@ -232,6 +238,9 @@ class Traced:
 
         setitem(self, key, value)
 
+    def __delitem__(self, key: Any) -> NoReturn:
+        raise ShapeError("cannot delete array elements", loc=user_loc(), hint="np.delete makes an array without them")
+
     def __getattr__(self, name: str) -> Any:
         if name in Traced.__slots__:
             raise AttributeError(name)
@@ -270,7 +279,7 @@ class Traced:
         """The text of a known value. In the message of an error that the program may raise: what the value is."""
         if self.trace.telling:
             return repr(self)
-        known = self._concrete(what)
+        known = self._concrete(what, "return the value, and make the text of what the function returned")
         return write(known.item() if self.weak else known[()] if self.is_scalar else known)
 
     def __copy__(self) -> Traced:

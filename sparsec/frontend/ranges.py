@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from sparsec.errors import ConcretizationError, ShapeError
 from sparsec.frontend.array import Traced
@@ -44,6 +44,13 @@ class TracedRange:
     def __contains__(self, x: Any) -> bool:
         raise ConcretizationError(
             "`in` a range with run-time bounds needs a concrete value", loc=user_loc(), hint="compare with the bounds"
+        )
+
+    def __iter__(self) -> NoReturn:
+        raise ConcretizationError(
+            "Python needs to know how many turns there are, but that is computed at run time", loc=user_loc(),
+            hint="fill an array in a `for` statement: of a function without `del x`, `nonlocal` and `yield`, and "
+            "without jumps out of `else`, `with`, `try` and `match`",
         )
 
     @staticmethod

@@ -115,7 +115,7 @@ class _Rewrite(ast.NodeTransformer):
         return self.visit(ast.copy_location(ast.Assign([node.target], node.value), node))  # type: ignore[no-any-return]
 
     def visit_Global(self, node: ast.Global) -> ast.AST:
-        raise _Refused("`global` in a traced function", node)
+        raise _Refused("`global` in a traced function", node, "return the value instead")
 
     def _at(self, node: ast.AST, name: str, args: list[ast.expr], keywords: list[ast.keyword]) -> ast.expr:
         func = ast.copy_location(ast.Name(name, ast.Load()), node)
@@ -126,13 +126,14 @@ def _refuse_foreign(node: ast.FunctionDef, free: Sequence[str]) -> None:
     """Raises _Refused where variables outside the function are assigned."""
     for inner in ast.walk(node):
         if isinstance(inner, ast.Nonlocal) and set(inner.names) & set(free):
-            raise _Refused("`nonlocal` of a variable outside the traced function", inner)
+            what = "`nonlocal` of a variable outside the traced function"
+            raise _Refused(what, inner, "return the value instead")
 
 
 class _Refused(Exception):
-    def __init__(self, what: str, node: ast.AST) -> None:
+    def __init__(self, what: str, node: ast.AST, hint: str = "") -> None:
         super().__init__(what)
-        self.what, self.node = what, node
+        self.what, self.node, self.hint = what, node, hint
 
 
 def _index_expression(node: ast.expr) -> ast.expr:
@@ -205,7 +206,7 @@ def _build(fn: types.FunctionType) -> types.CodeType:
     except _Refused as refused:
         line = getattr(refused.node, "lineno", 1) + first_line - 1
         raise SourceError(
-            f"{refused.what} is not supported", loc=Loc(fn.__code__.co_filename, line)
+            f"{refused.what} is not supported", loc=Loc(fn.__code__.co_filename, line), hint=refused.hint
         ) from None
     node.decorator_list = []
     for arg in [

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from sparsec.frontend.array import Traced
-from sparsec.frontend.control.refuse import CannotStage
+from sparsec.frontend.control.refuse import FILL, CannotStage
 
 _ATOMS = (int, float, complex, str, bytes, bool, type(None), type, types.ModuleType, types.BuiltinFunctionType)
 
@@ -22,6 +22,7 @@ class Snapshot:
 
     def __init__(self, functions: Iterable[Callable[..., Any]]) -> None:
         self.seen: dict[int, tuple[Any, Any]] = {}  # id -> (object, what it held)
+        self._names: dict[int, str] = {}  # of what variables hold
         for function in functions:
             self._function(function)
 
@@ -29,8 +30,10 @@ class Snapshot:
         """Raises CannotStage, with everything restored, if a container has changed."""
         changed = self.restore()
         if changed:
-            raise CannotStage(f"{what} changes a Python {type(changed[0]).__name__}",
-                              hint="fill an array that is made before, and count what is in it")
+            kind, name = type(changed[0]).__name__, self._names.get(id(changed[0]))
+            plain = isinstance(changed[0], (list, dict, set, deque))
+            raise CannotStage(f"{what} changes {f'`{name}`, ' if name else ''}a Python {kind}",
+                              FILL if plain else "keep what changes in variables of the function")
 
     def restore(self) -> list[Any]:
         """Undoes every change; gives the containers that had one."""
@@ -44,8 +47,9 @@ class Snapshot:
         if code is None or id(function) in self.seen:
             return
         self.seen[id(function)] = (function, None)
-        for cell in function.__closure__ or ():
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             try:
+                self._names.setdefault(id(cell.cell_contents), name)
                 self._visit(cell.cell_contents)
             except ValueError:  # an empty cell
                 continue

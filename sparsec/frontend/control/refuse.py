@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from sparsec.errors import ConcretizationError
 from sparsec.frontend.locate import user_loc
 
-__all__ = ["ONE_KIND", "SAME_KIND", "CannotStage", "refused"]
+__all__ = ["FILL", "ONE_KIND", "SAME_KIND", "CannotStage", "refused"]
 
 #: Hints.
 ONE_KIND = "give the variable one kind on both paths, or use np.where"
+FILL = "fill an array that is made before, and count what is in it"
 SAME_KIND = "keep the kind of every variable the same in each turn"
 
 

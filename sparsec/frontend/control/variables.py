@@ -24,7 +24,7 @@ from sparsec.frontend.control.merge import (
     varying,
     zeros_of,
 )
-from sparsec.frontend.control.refuse import CannotStage
+from sparsec.frontend.control.refuse import FILL, CannotStage
 from sparsec.frontend.control.scope import Scope, State
 from sparsec.frontend.mixed import Mixed
 from sparsec.frontend.trace import Storage, Trace
@@ -135,8 +135,9 @@ class Variables:
         leaves, trees = _leaves(after)
         if trees != self.trees:
             if not self._made_by_the_body(trees):
-                name = next(n for n, a, b in zip(self.scope.names, self.trees, trees) if a != b)
-                raise CannotStage(f"`{name}` has another structure after a turn")
+                name, tree = next((n, a) for n, a, b in zip(self.scope.names, self.trees, trees) if a != b)
+                hint = FILL if tree.kind in (list, dict) else ""
+                raise CannotStage(f"`{name}` has another structure after a turn", hint)
             leaves = self._without_inner(after)
         names = self.leaf_names
         kinds = [self._kind(trace, k, names[k], x, runs_once) for k, x in enumerate(leaves)]

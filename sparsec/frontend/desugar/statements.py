@@ -49,9 +49,11 @@ def desugar(node: ast.FunctionDef) -> ast.FunctionDef:
 
 
 def _is_special(node: ast.FunctionDef) -> bool:
-    """Generators, `super()`, `del` and `nonlocal` rely on the frame that the rewrite would split."""
+    """Generators, `super()`, `del` of variables and `nonlocal` rely on the frame that the rewrite would split."""
     for inner in own_nodes(node.body):
-        if isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await, ast.Delete, ast.Nonlocal, ast.Global)):
+        if isinstance(inner, (ast.Yield, ast.YieldFrom, ast.Await, ast.Nonlocal, ast.Global)):
+            return True
+        if isinstance(inner, ast.Name) and isinstance(inner.ctx, ast.Del):
             return True
         if isinstance(inner, ast.Name) and inner.id in ("super", "locals", "__class__"):
             return True
