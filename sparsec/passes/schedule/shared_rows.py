@@ -17,6 +17,7 @@ expressions anyway.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -65,11 +66,17 @@ def _fits(loop: For) -> bool:
     """Whether it is a loop over rows: around loops over elements, and a few elements by themselves."""
     rows = [stmt for stmt in loop.body if isinstance(stmt, For)]
     return (
-        loop.bind == "parallel" and loop.step == 1 and len(turns_of(loop) or ()) >= _LEAST and bool(rows)
+        loop.bind == "parallel" and loop.step == 1 and _long(loop) and bool(rows)
         and all(isinstance(stmt, For | Let | Store) for stmt in loop.body)
-        and all(row.bind == "parallel" and len(turns_of(row) or ()) >= _LEAST for row in rows)
+        and all(row.bind == "parallel" and _long(row) for row in rows)
         and all(isinstance(stmt, Let | Store) for row in rows for stmt in row.body)
     )
+
+
+def _long(loop: For) -> bool:
+    """Whether there are enough turns, and not more than any memory has elements."""
+    turns = turns_of(loop)
+    return turns is not None and len(turns[:_LEAST]) == _LEAST and turns[-1] < sys.maxsize
 
 
 def _count(loop: For) -> int:
