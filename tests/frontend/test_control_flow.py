@@ -160,6 +160,26 @@ def written_on_a_path_then_replaced(x):
     return v
 
 
+def names_used_again(x):
+    """What a turn calls its row has nothing to do with the row before the loop, nor with that of the turn before."""
+    row, low, high = x[0], 0, x.shape[0]
+    row += 1
+    while low < high:
+        row = x[low:high]
+        row += 0.5
+        middle = (low + high) // 2
+        if row[0, 0] > 30:
+            high = middle
+        else:
+            low = middle + 1
+    for k in range(low):
+        row = x[k]
+        row *= 2
+    row = x[1]
+    row -= 1
+    return low, high
+
+
 PROGRAMS = [
     (time_loop, grid(12)),
     (forward_and_backward, grid(33)),
@@ -179,6 +199,7 @@ PROGRAMS = [
     (doubling, grid(20)),
     (static_while, grid(7)),
     (written_on_a_path_then_replaced, grid(4)),
+    (names_used_again, grid(20, 4)),
 ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from sparsec.errors import ConcretizationError, UnsupportedError
 from sparsec.frontend.control import turns
 from sparsec.frontend.control.branches import if_
-from sparsec.frontend.control.scope import Scope
+from sparsec.frontend.control.checkpoint import Checkpoint
+from sparsec.frontend.control.merge import is_array
+from sparsec.frontend.control.scope import Scope, State
 from sparsec.frontend.control.signals import (
     BREAK,
     BROKE,
@@ -25,26 +28,62 @@ from sparsec.frontend.control.signals import (
 from sparsec.frontend.locate import user_loc
 from sparsec.frontend.trace import require_trace
 from sparsec.frontend.ufuncs import apply_ufunc
+from sparsec.frontend.undefined import Undefined
 
 __all__ = ["after", "for_", "go_on", "unwrap", "while_"]
 
 
-def for_(items: Any, body: Callable[[Any], Any], scope: Scope, orelse: Any = None, used: Sequence[str] = ()) -> Any:
-    """A `for` statement. used: variables that are read outside the loop."""
+def for_(
+    items: Any, body: Callable[[Any], Any], scope: Scope, orelse: Any = None, used: Sequence[str] = (),
+    own: Sequence[str] = (),
+) -> Any:
+    """A `for` statement. used: variables that are read outside the loop. own: those that each turn sets before it
+    reads them."""
     walked = require_trace("a loop").walked
     walked.append(items)
     try:
-        signal = turns.for_turns(items, body, scope, used)
+        signal = _perhaps_anew(lambda seen: turns.for_turns(items, body, seen, used), body, scope, own)
     finally:
         walked.pop()
     return _finish_loop(signal, orelse, scope)
 
 
 def while_(
-    cond: Callable[[], Any], body: Callable[[], Any], scope: Scope, orelse: Any = None, used: Sequence[str] = ()
+    cond: Callable[[], Any], body: Callable[[], Any], scope: Scope, orelse: Any = None, used: Sequence[str] = (),
+    own: Sequence[str] = (),
 ) -> Any:
-    """A `while` statement. used: variables that are read outside the loop."""
-    return _finish_loop(turns.while_turns(cond, body, scope, used), orelse, scope)
+    """A `while` statement. used, own: as in `for_`."""
+    signal = _perhaps_anew(lambda seen: turns.while_turns(cond, body, seen, used), body, scope, own)
+    return _finish_loop(signal, orelse, scope)
+
+
+def _perhaps_anew(loop: Callable[[Scope], Signal], body: Any, scope: Scope, own: Sequence[str]) -> Signal:
+    """The turns of a loop. Where that cannot be, once more without the arrays that the body's own variables hold
+    between turns: `row = x[k]` in one has nothing to do with an earlier `row`."""
+    if not own:
+        return loop(scope)
+    trace = require_trace("a loop")
+    start, count = Checkpoint.take(trace, scope, [body]), len(trace.builder.ops)
+    try:
+        return loop(scope)
+    except ConcretizationError as error:
+        trace.take_back(count)
+        start.undo()
+        try:
+            return loop(_without(scope, own))
+        except ConcretizationError:
+            raise error from None
+
+
+def _without(scope: Scope, own: Sequence[str]) -> Scope:
+    """The variables, but for the arrays that some of them hold."""
+    gone = {name: Undefined(name, "is assigned inside a traced loop only") for name in own}
+
+    def get() -> State:
+        return tuple(gone[name] if name in gone and is_array(x) else x
+                     for name, x in zip(scope.names, scope.get(), strict=True))
+
+    return replace(scope, get=get)
 
 
 def _finish_loop(signal: Signal, orelse: Any, scope: Scope) -> Any:

@@ -87,6 +87,17 @@ def reads_of(nodes: Sequence[ast.AST]) -> Counter[str]:
     return found
 
 
+def set_first(loop: ast.For | ast.While) -> set[str]:
+    """The variables that each turn gives a value, by a plain assignment of the body's own, before it reads them."""
+    read = set(reads_of([loop.test])) if isinstance(loop, ast.While) else set()
+    found = {loop.target.id} if isinstance(loop, ast.For) and isinstance(loop.target, ast.Name) else set()
+    for stmt in loop.body:
+        read |= reads_of([stmt]).keys()
+        if isinstance(stmt, ast.Assign):
+            found |= {t.id for t in stmt.targets if isinstance(t, ast.Name)} - read
+    return found
+
+
 def binds_inside(node: ast.AST) -> bool:
     """A `:=` inside a lambda would bind in the lambda; `yield` and `await` cannot move there."""
     return any(isinstance(n, (ast.NamedExpr, ast.Yield, ast.YieldFrom, ast.Await)) for n in ast.walk(node))

@@ -16,6 +16,7 @@ from sparsec.frontend.desugar.analysis import (
     own_nodes,
     parameters_of,
     reads_of,
+    set_first,
     ways_out,
 )
 from sparsec.frontend.desugar.expressions import Expressions, as_test
@@ -218,7 +219,7 @@ class _Function:
 
     def loop(self, stmt: ast.stmt, out: list[ast.stmt]) -> ast.expr:
         assert isinstance(stmt, (ast.For, ast.While))
-        inside = reads_of([stmt])
+        inside, first_set = reads_of([stmt]), set_first(stmt)
         body_name = self.fresh("body")
         body = self.block(stmt.body, top=False)
         if isinstance(stmt, ast.For):
@@ -242,8 +243,10 @@ class _Function:
         name = FOR if isinstance(stmt, ast.For) else WHILE
         scope = self.scope(changed, stmt, out)
         used: list[ast.expr] = [ast.Constant(n) for n in changed if self.reads[n] > inside[n]]
+        own: list[ast.expr] = [ast.Constant(n) for n in changed if n in first_set]
         body_ = ast.Name(body_name, ast.Load())
-        return call_of(name, [first, body_, scope, orelse, ast.Tuple(used, ast.Load())], stmt)
+        names = [ast.Tuple(used, ast.Load()), ast.Tuple(own, ast.Load())]
+        return call_of(name, [first, body_, scope, orelse, *names], stmt)
 
     def scope(self, names: Sequence[str], at: ast.stmt, out: list[ast.stmt]) -> ast.expr:
         """Defines how to read and set the variables that a statement assigns; gives them as one object."""
