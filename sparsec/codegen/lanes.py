@@ -17,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sparsec.codegen.llvm_builder import LlvmBuilder
 from sparsec.codegen.llvm_values import constant, has_intrinsic, memory_type, suffix, value_type
+from sparsec.codegen.turned_copies import TurnedCopyBuilder
 from sparsec.ir.loops import Buffer, Const, For, Store, walk_stmts
 from sparsec.ir.types import BOOL, DTYPES, I64, DType
 from sparsec.ir.varying import in_lockstep, varying_names
@@ -69,7 +69,7 @@ def _differs(value: str) -> bool:
     return isinstance(value, _Lanes | _Ramp)
 
 
-class LaneBuilder(LlvmBuilder):
+class LaneBuilder(TurnedCopyBuilder):
     """Writes one function; inside a vector loop, values may be `_Lanes` or `_Ramp`."""
 
     _sizes: tuple[int, ...] = ()  # lanes in each part; () outside of vector loops
@@ -315,7 +315,8 @@ class LaneBuilder(LlvmBuilder):
     # --- control ---
 
     def loop(self, loop: For, start: str, stop: str, body: Callable[[str], None]) -> None:
-        if self._sizes or loop.bind != "vector" or not in_lockstep(loop):
+        alone = self._sizes or loop.bind != "vector" or not in_lockstep(loop)
+        if alone or self.is_turned_copy(loop):
             if self._mask is not None:
                 self._needs_lane = True
             super().loop(loop, start, stop, body)
