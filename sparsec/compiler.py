@@ -20,12 +20,13 @@ from sparsec.ir.graph import Func
 from sparsec.ir.late import may_fail_late, reserves_late
 from sparsec.ir.lazy import lazy
 from sparsec.ir.limits import made_results, may_have_sizes
-from sparsec.ir.loops import Kernel, Program
+from sparsec.ir.loops import Kernel, Program, scratch_bytes
 from sparsec.runtime.runners import CpuRunner, GraphRunner, LoopRunner, OpenClRunner, Runner
 from sparsec.runtime.sized import SizedRunner, param_elements, pointer_bytes
 
 if TYPE_CHECKING:
     from sparsec.codegen.target import Target
+    from sparsec.passes.base import Pass
     from sparsec.passes.choices import Choices
     from sparsec.passes.schedule.packed_weights import Packing
     from sparsec.passes.schedule.register_block import Registers
@@ -67,10 +68,16 @@ class Compilation:
         from sparsec.passes.base import run_pipeline
         from sparsec.passes.pipeline import UNOPTIMISED
 
-        planned = run_pipeline(self.func, self.chosen.pipeline(self.packs) if self.optimise else UNOPTIMISED)
+        planned = run_pipeline(self.func, self.pipeline if self.optimise else UNOPTIMISED)
         if {p.offset for p in planned.plan if p.space == "made"} != self.made:
             raise UnsupportedError("the size of a result has no upper bound after all passes", loc=self.func.loc)
         return planned
+
+    @property
+    def pipeline(self) -> tuple[Pass, ...]:
+        """The passes over the graph, with what they need to know of the choices and the machine."""
+        wide = self._registers.wide if self.backend == "cpu" else 0
+        return self.chosen.pipeline(self.packs, wide)
 
     @lazy
     def program(self) -> Program:
@@ -310,6 +317,11 @@ class Compilation:
                 total += packed_elements(rows, slot.columns, slot.block) * slot.buffer.dtype.itemsize
         return total
 
+    @property
+    def scratch(self) -> int:
+        """Bytes that the largest kernel keeps on the stack of each thread, on a CPU."""
+        return max(map(scratch_bytes, self.scheduled.kernels), default=0) if self.backend == "cpu" else 0
+
     # --- its text ---
 
     def text(self, stage: str) -> str:
@@ -351,8 +363,7 @@ class Compilation:
         from sparsec.passes.base import run_pipeline
 
         shown: dict[str, str] = {}
-        pipeline = self.chosen.pipeline(self.packs)
-        run_pipeline(self.func, pipeline, observe=lambda step, func: shown.update({step.name: to_text(func)}))
+        run_pipeline(self.func, self.pipeline, observe=lambda step, func: shown.update({step.name: to_text(func)}))
         if name not in shown:
             raise ConfigError(
                 f"there is no stage {name!r}", hint=f"stages: {', '.join((*STAGES, 'all', *shown))}"

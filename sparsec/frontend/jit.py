@@ -159,9 +159,9 @@ class Jitted(CallTarget, Generic[P, R]):
         dense = None
         if whole is not None:
             made, sizes = self._plan(*whole)
-            dense = memory_analysis(made.planned, sizes)
+            dense = memory_analysis(made.planned, sizes, scratch=made.scratch)
         made, sizes = self._plan(args, kwargs)
-        return memory_analysis(made.planned, sizes, dense, made.packed_bytes(sizes))
+        return memory_analysis(made.planned, sizes, dense, made.packed_bytes(sizes), made.scratch)
 
     def cost_analysis(self, *args: P.args, **kwargs: P.kwargs) -> CostAnalysis:
         """Multiply-adds, bytes moved and an estimate of the energy for these arguments, kernel by kernel.

@@ -356,3 +356,9 @@ def operands(expr: Expr) -> tuple[Expr, ...]:
     if isinstance(expr, Apply):
         return expr.args
     return (expr.index,) if isinstance(expr, Load) else ()
+
+
+def scratch_bytes(kernel: Kernel) -> int:
+    """Bytes of memory of its own that a kernel has on the stack."""
+    buffers = (stmt.buffer for stmt in walk_stmts(kernel.body) if isinstance(stmt, Alloc))
+    return sum(buffer.size * buffer.dtype.itemsize for buffer in buffers)

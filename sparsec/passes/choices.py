@@ -19,6 +19,7 @@ from sparsec.passes.pieces import Pieces
 from sparsec.passes.pipeline import DEFAULT
 from sparsec.passes.plan_memory import PlanMemory
 from sparsec.passes.pruned_kernels import CompressPatterns, ReorderFilters, ShareLoads
+from sparsec.passes.split_strides import SplitStrides
 from sparsec.passes.through_index import ThroughIndex
 
 __all__ = ["ALTERNATIVES", "Choices"]
@@ -47,11 +48,12 @@ class Choices:
     pack: bool = True
     limit: int = 0
 
-    def pipeline(self, packs: bool = False) -> tuple[Pass, ...]:
-        """The default pipeline with these options. packs: whether constant weights may be packed behind it."""
-        return tuple(self._step(step, packs) for step in DEFAULT)
+    def pipeline(self, packs: bool = False, vector_bytes: int = 0) -> tuple[Pass, ...]:
+        """The default pipeline with these options. packs: whether constant weights may be packed behind it.
+        vector_bytes: of the target's registers, for passes that leave room for a schedule."""
+        return tuple(self._step(step, packs, vector_bytes) for step in DEFAULT)
 
-    def _step(self, step: Pass, packs: bool) -> Pass:
+    def _step(self, step: Pass, packs: bool, vector_bytes: int) -> Pass:
         match step:
             case Fuse():
                 return replace(step, max_ops=self.max_ops)
@@ -71,6 +73,8 @@ class Choices:
                 return replace(step, on=self.share)
             case ThroughIndex():
                 return replace(step, packs=packs and not self.limit)
+            case SplitStrides():
+                return replace(step, vector_bytes=vector_bytes)
             case PlanMemory():
                 return replace(step, limit=self.limit)
         return step

@@ -24,8 +24,10 @@ from sparsec.ir.dims import Poly, product, upper_bound
 from sparsec.ir.forms import Form
 from sparsec.ir.graph import Func, Op, Region, Value
 from sparsec.ir.ops.record import record
+from sparsec.ir.tensorref import is_contiguous
 from sparsec.passes.base import Pass
 from sparsec.passes.rebuild import all_names
+from sparsec.passes.schedule.outputs_in_lanes import suits_outputs
 
 __all__ = ["SplitStrides"]
 
@@ -42,29 +44,43 @@ _CACHE = 1 << 20
 
 @dataclass(frozen=True)
 class SplitStrides(Pass):
-    """Convolutions over images of known height and width."""
+    """Convolutions over images of known height and width. vector_bytes: of a register, where those whose lanes will
+    run along their outputs are left as they are (schedule/outputs_in_lanes.py); 0: all are taken apart."""
 
     name: ClassVar[str] = "split-strides"
     requires: ClassVar[Form] = Form.VIEWS_RESOLVED
+    vector_bytes: int = 0
 
     def run(self, func: Func) -> Func:
         names = Names(all_names(func))
-        return replace(func, ops=_ops(func.ops, names))
+        return replace(func, ops=self._ops(func.ops, names))
+
+    def _ops(self, ops: tuple[Op, ...], names: Names) -> tuple[Op, ...]:
+        return tuple(new for op in ops for new in self._op(op, names))
+
+    def _op(self, op: Op, names: Names) -> tuple[Op, ...]:
+        if op.regions:
+            regions = tuple(Region(r.params, self._ops(r.ops, names), r.yields) for r in op.regions)
+            return (replace(op, regions=regions),)
+        if not {"stride", "extent", "columns"} <= set(record(op.name).attrs) or op.attrs["extent"]:
+            return (op,)
+        unknown = any(isinstance(d, Poly) for d in op.operands[0].type.shape[2:])
+        return (op,) if unknown or _by_outputs(op, self.vector_bytes) else _split(op, names)
 
 
-def _ops(ops: tuple[Op, ...], names: Names) -> tuple[Op, ...]:
-    return tuple(new for op in ops for new in _op(op, names))
+def _by_outputs(op: Op, vector_bytes: int) -> bool:
+    """Whether lanes will run along the outputs, to which it does not matter how far apart pixels are."""
+    weight, made = op.operands[1].type, op.result.type
+    outputs = upper_bound(made.shape[1])
+    neighbours = weight.ref is None or is_contiguous(weight.ref, weight.shape)
+    if op.attrs["groups"] != 1 or outputs is None or not neighbours:
+        return False
+    taps, step = math.prod(_taps(op)), int(op.attrs["stride"][1])
+    return suits_outputs(vector_bytes, made.dtype.itemsize, outputs, _outputs(op), taps, step)
 
 
-def _op(op: Op, names: Names) -> tuple[Op, ...]:
-    if op.regions:
-        regions = tuple(Region(r.params, _ops(r.ops, names), r.yields) for r in op.regions)
-        return (replace(op, regions=regions),)
-    if not {"stride", "extent", "columns"} <= set(record(op.name).attrs) or op.attrs["extent"]:
-        return (op,)
+def _split(op: Op, names: Names) -> tuple[Op, ...]:
     image, weight, *lists = op.operands
-    if any(isinstance(d, Poly) for d in image.type.shape[2:]):
-        return (op,)
     extent = tuple(int(d) for d in image.type.shape[2:])  # type: ignore[arg-type]
     phases = _phases(op, extent)
     apart = _columns(op, extent, _elements(phases)) or phases

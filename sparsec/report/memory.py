@@ -24,7 +24,9 @@ class MemoryAnalysis:
     Parameters, as passed: `weights` (second operands of products), `indexes`, and all `others`. `results` are new
     arrays. weight_temporaries: what of the plan is computed from weights alone, a copy or a repacked form of them;
     index_temporaries: what of it holds indexes. packed_weights: second copies of constant weights, which are kept
-    from call to call (`sparsec.constant`). `dense`: the same of the function with every channel stored.
+    from call to call (`sparsec.constant`). scratch: what the largest kernel keeps on the stack of each thread, which
+    is not planned: sums, and weights that are being multiplied. `dense`: the same of the function with every channel
+    stored.
     """
 
     name: str
@@ -40,6 +42,7 @@ class MemoryAnalysis:
     index_temporaries: int
     dense: MemoryAnalysis | None = None
     packed_weights: int = 0
+    scratch: int = 0
 
     @property
     def parameters(self) -> int:
@@ -62,7 +65,7 @@ class MemoryAnalysis:
             ("  made of weights alone", "weight_temporaries"), ("  indexes", "index_temporaries"),
             ("parameters", "parameters"), ("  weights", "weights"), ("  indexes", "indexes"),
             ("packed weights", "packed_weights"), ("results", "results"),
-            ("planned temporaries + parameters + results", "total"),
+            ("planned temporaries + parameters + results", "total"), ("scratch of each thread", "scratch"),
         ]  # fmt: skip
         unit, name = (1e6, "MB") if self.total >= 1e6 else (1e3, "kB")
         lines = [f"{self.name}, {name}".ljust(44) + "".join(f"{h:>10}" for h in ("", "dense")[: len(columns)])]
@@ -74,10 +77,11 @@ class MemoryAnalysis:
 
 
 def memory_analysis(
-    planned: Func, sizes: Mapping[str, int], dense: MemoryAnalysis | None = None, packed_weights: int = 0
+    planned: Func, sizes: Mapping[str, int], dense: MemoryAnalysis | None = None, packed_weights: int = 0,
+    scratch: int = 0,
 ) -> MemoryAnalysis:
     """The analysis of a PLANNED function. sizes: what is known of its symbols in the call that is asked about.
-    packed_weights: bytes of packed copies."""
+    packed_weights: bytes of packed copies. scratch: bytes of a thread's stack."""
     report, now = memory_report(planned), Sizes(planned, sizes)
     types = storage_types(planned)
     arena = {p.storage: int(p.nbytes) for p in planned.plan if p.space == "arena" and isinstance(p.nbytes, int)}
@@ -90,7 +94,7 @@ def memory_analysis(
         sum(n for s, n in params.items() if s in roles.indexes),
         sum(n for s, n in params.items() if s not in roles.weights | roles.indexes),
         sum(n for s, n in arena.items() if s in roles.copies), sum(n for s, n in arena.items() if s in roles.indexes),
-        dense, packed_weights,
+        dense, packed_weights, scratch,
     )
 
 

@@ -94,6 +94,8 @@ def network(seed: int, steps: int = 8) -> Network:
     net = Network(seed, dtype="f8" if rng.random() < 0.1 else "f4")
     batch, size = int(rng.integers(1, 3)), int(rng.integers(3, 7))
     channels = int(rng.choice([1, 2, 4, 6, 6, 8, 8]))
+    if rng.random() < 0.15:  # as large as vectors of outputs ask for
+        batch, size, channels = 1, int(rng.integers(6, 10)), int(rng.choice([8, 16, 20, 32, 40]))
     for k in range(int(rng.integers(1, 4))):
         shape = (batch, channels, size, size)
         mode = str(rng.choice(["static", "dynamic", "dynamic", "dynamic", "dense"] if k else ["static", "dynamic"]))
@@ -183,7 +185,8 @@ def _convolution(
     """The options of a convolution and the shape of its result; None where the window does not fit."""
     n, c, h, w = shape
     groups = c if name == "depthwise" else 2 if name == "grouped" and c % 2 == 0 else 1
-    made = c * int(rng.choice([1, 1, 2])) if name == "depthwise" else int(rng.choice([2, 4, 6, c, c]))
+    outputs = [2, 4, 6, 16, c, c] if c > 8 else [2, 4, 6, c, c]
+    made = c * int(rng.choice([1, 1, 2])) if name == "depthwise" else int(rng.choice(outputs))
     made += made % groups
     size = int(rng.choice([1, 3, 3]))
     options: dict[str, Any] = {

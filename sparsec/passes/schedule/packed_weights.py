@@ -59,16 +59,16 @@ from sparsec.passes.schedule.copies import Namer, jam, turns_of
 from sparsec.passes.schedule.decide import decided
 from sparsec.passes.schedule.narrow import narrowed
 from sparsec.passes.schedule.nests import Nest, nested, perfect_nest
-from sparsec.passes.schedule.register_block import (
-    Registers,
-    _along,
-    _loads,
-    _most_turns,
-    _products,
-    _stride,
-    _taps,
-    _written_out,
+from sparsec.passes.schedule.products import (
+    along_one_axis,
+    factors,
+    most_turns,
+    products_in,
+    stride,
+    taps_of,
+    written_out,
 )
+from sparsec.passes.schedule.register_block import Registers
 
 __all__ = ["Packing", "pack_weights", "packed_elements"]
 
@@ -300,10 +300,10 @@ class _Product:
     @staticmethod
     def of(kernel: Kernel, stmt: Stmt, weight: Buffer, columns: int) -> _Product:
         nest = perfect_nest(stmt)
-        products = list(_products(nest.body)) if nest is not None else []
+        products = list(products_in(nest.body)) if nest is not None else []
         if nest is None or not products:
             raise _Stays("no sums of products read it")
-        loads = tuple(node for product in products for node in _loads(product, nest.body))
+        loads = tuple(node for product in products for node in factors(product, nest.body))
         outputs = next((loop for loop in nest.loops if _is_row(nest, loop, loads, weight, columns)), None)
         if outputs is None:
             raise _Stays("its outputs are not one axis of the result")
@@ -313,7 +313,7 @@ class _Product:
             raise _Stays(f"rows of {width or 'unknown'} elements fill vectors themselves")
         sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
         around = [loop for loop in nest.loops if loop is not outputs]
-        return _Product(weight, columns, nest, outputs, row, loads, _most_turns(outputs, around, nest.body, sizes))
+        return _Product(weight, columns, nest, outputs, row, loads, most_turns(outputs, around, nest.body, sizes))
 
     def price(self, machine: Registers) -> tuple[int, float, str]:
         """Rows in a block, vector operations that a byte of the copy saves at each call, and words for that.
@@ -339,16 +339,16 @@ class _Product:
     def _lanes_now(self, lanes: int) -> float:
         """Lanes that are filled on average where vectors run along images, if they do. Pixels that are left over have
         a vector, or are done one by one along the taps of a window."""
-        along = _along(self.nest, self.loads)
+        along = along_one_axis(self.nest, self.loads)
         if not along or self.outputs in along:
             return 1.0
         count = math.prod(len(turns_of(loop) or ()) for loop in along)
         whole, left = divmod(count, lanes)
-        taps = _taps(_written_out(self.nest.body, Namer(())))
+        taps = taps_of(written_out(self.nest.body, Namer(())))
         return count / (whole + min(left * _ALONE / taps if taps > 1 else left, 1))
 
     def blocked(self, block: int, names: Namer) -> Body:
-        body = _written_out(map_exprs(self.nest.body, self._packed_reads(block)), names)
+        body = written_out(map_exprs(self.nest.body, self._packed_reads(block)), names)
         others = tuple(loop for loop in self.nest.loops if loop is not self.outputs and loop is not self.row)
         if self.row is not None:
             body = jam(body, self.row.var.name, [index(k) for k in turns_of(self.row) or ()], names)
@@ -380,7 +380,7 @@ class _Product:
         looks_up = isinstance(stmt, Let) and stmt.var.dtype == I64 and _is_entry(stmt.value, self.nest.body)
         if rows is None or not isinstance(stmt, Let) or not looks_up:
             return (stmt,)
-        steps = (_stride(load.index, stmt.var) for load in _loads_of(self.nest.body, self.weight.name))
+        steps = (stride(load.index, stmt.var) for load in _loads_of(self.nest.body, self.weight.name))
         apart = block * max((step for step in steps if step), default=0)
         line = ALIGN // self.weight.dtype.itemsize
         each = -(-apart // (line * len(turns_of(rows) or (0,))))
@@ -414,7 +414,7 @@ def _at_zero(at: Expr, name: str) -> Expr:
 def _is_row(nest: Nest, loop: For, loads: tuple[Load, ...], weight: Buffer, columns: int) -> bool:
     """Whether each turn of a loop reads one row of the weight, and nothing else that it multiplies moves with it."""
     for load in loads:
-        step = _stride(load.index, loop.var)
+        step = stride(load.index, loop.var)
         if step != (columns if load.buffer == weight.name else 0):
             return False
     return all(_in_row(nest, loop, node, columns) for node in _loads_of(nest.body, weight.name))
@@ -433,7 +433,7 @@ def _in_row(nest: Nest, loop: For, load: Load, columns: int) -> bool:
     entries = {s.var.name for s in walk_stmts(nest.body) if isinstance(s, Let) and _is_entry(s.value, nest.body)}
     here, reach, through = load.index, 0, []
     for name in {node.name: node for node in nodes(load.index) if isinstance(node, Var)}.values():
-        step = _stride(load.index, name)
+        step = stride(load.index, name)
         turns = inner.get(name.name)
         if step is None or step < 0:
             return False

@@ -22,16 +22,13 @@ loops and loads decide.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 
 from sparsec.ir.loop_rewrite import declared_names, map_body, map_exprs, nodes, simplify, substitute
 from sparsec.ir.loops import (
-    Apply,
-    Assign,
     Body,
     Const,
     Expr,
@@ -42,27 +39,35 @@ from sparsec.ir.loops import (
     Prefetch,
     Program,
     Stmt,
-    Store,
     Var,
     exprs,
     walk_stmts,
 )
 from sparsec.ir.scalar import S, const, index, var
-from sparsec.ir.types import BOOL, I64
+from sparsec.ir.types import BOOL
 from sparsec.ir.varying import Varying, in_lockstep
-from sparsec.passes.schedule.copies import Namer, jam, turns_of, unroll
+from sparsec.passes.schedule.copies import Namer, jam, turns_of
 from sparsec.passes.schedule.decide import Ranges, decide, decided
 from sparsec.passes.schedule.narrow import narrowed
-from sparsec.passes.schedule.nests import Nest, cover, fuse, nested, perfect_nest, strip
+from sparsec.passes.schedule.nests import cover, fuse, nested, perfect_nest, strip
+from sparsec.passes.schedule.outputs_in_lanes import outputs_in_lanes
+from sparsec.passes.schedule.products import (
+    adds_product,
+    along_one_axis,
+    factors,
+    loops_in,
+    most_turns,
+    products_in,
+    stride,
+    taps_of,
+    written_out,
+)
 from sparsec.passes.schedule.taps_in_lanes import taps_in_lanes
 
 __all__ = ["Registers", "register_blocks"]
 
 _Copied = Callable[[Body], Body]  # the body for one row to that of a block of rows
 _Made = Callable[[_Copied], Body]  # and the block, for some pixels
-
-#: The most taps that are written out.
-_UNROLLED = 16
 
 #: The part of an image that is away from its first and last rows, from which on the code for the rest may be shorter.
 _INSIDE = 0.8
@@ -93,6 +98,11 @@ class Registers:
     count: int
 
     @property
+    def wide(self) -> int:
+        """Bytes of a register where there are many wide ones, as lanes along outputs need; else 0."""
+        return self.vector_bytes if self.vector_bytes >= 64 and self.count >= 32 else 0
+
+    @property
     def masks(self) -> int:
         """Masks that have registers of their own: of 512-bit vectors only."""
         return 7 if self.vector_bytes >= 64 else 0
@@ -107,6 +117,10 @@ def _scheduled(kernel: Kernel, machine: Registers) -> Kernel:
     names = Namer((*(v.name for v in kernel.scalars), *declared_names(kernel.body)))
     body: list[Stmt] = []
     for stmt in kernel.body:
+        by_output = outputs_in_lanes(stmt, kernel, machine.wide, names)
+        if by_output:
+            body += by_output
+            continue
         found = _Contraction.find(stmt, kernel)
         blocked: Body = ()
         if found is not None:
@@ -138,11 +152,11 @@ class _Contraction:
     @staticmethod
     def find(stmt: Stmt, kernel: Kernel) -> _Contraction | None:
         nest = perfect_nest(stmt)
-        products = list(_products(nest.body)) if nest is not None else []
+        products = list(products_in(nest.body)) if nest is not None else []
         if nest is None or not products or any(turns_of(loop) == range(0) for loop in nest.loops):
             return None
-        loads = [node for product in products for node in _loads(product, nest.body)]
-        along = _along(nest, loads)
+        loads = [node for product in products for node in factors(product, nest.body)]
+        along = along_one_axis(nest, loads)
         in_lanes = Varying((loop.var.name for loop in along), nest.body)
         shared = [load for load in loads if in_lanes.expr(load.index)]
         own = [load for load in loads if not in_lanes.expr(load.index)]
@@ -153,86 +167,22 @@ class _Contraction:
             known = Varying((loop.var.name,), nest.body)
             moving = [load for load in own if known.expr(load.index)]
             if moving and not any(known.expr(load.index) for load in shared):
-                block, listed = loop, not all(_stride(load.index, loop.var) for load in moving)
+                block, listed = loop, not all(stride(load.index, loop.var) for load in moving)
         others = tuple(loop for loop in nest.loops if loop not in along and loop is not block)
         once = {loop.var.name: index(0) for loop in others if turns_of(loop) == range(1)}
         others, body = tuple(loop for loop in others if loop.var.name not in once), substitute(nest.body, once)
         sizes = {buffer.name: buffer.size for buffer in kernel.buffers}
         itemsize = loads[0].dtype.itemsize
         seen = itemsize * max(sizes.get(load.buffer, -1) for load in shared)
-        most = _most_turns(block, (*others, *along), nest.body, sizes)
+        most = most_turns(block, (*others, *along), nest.body, sizes)
         held = itemsize * max(_size(load, sizes, block, most) for load in own)
         return _Contraction(others, block, along, body, itemsize, most, held, seen, listed)
-
-
-def _most_turns(block: For | None, around: Sequence[For], body: Body, sizes: Mapping[str, int]) -> int:
-    """Turns of a loop whose number the call decides: each has results of its own, for which there is room."""
-    if block is None:
-        return 0
-    turns = turns_of(block)
-    if turns is not None:
-        return len(turns)
-    room = [sizes.get(stmt.buffer, -1) for stmt in walk_stmts(body) if isinstance(stmt, Store)]
-    each = math.prod(len(turns_of(loop) or (0,)) for loop in around)
-    return max(min(room, default=-1), 0) // each
 
 
 def _size(load: Load, sizes: Mapping[str, int], block: For | None, most: int) -> int:
     """Elements of the buffer, at most: of one whose size the call decides, what the turns of `block` move through."""
     size = sizes.get(load.buffer, -1)
-    return size if size >= 0 or block is None else most * abs(_stride(load.index, block.var) or 0)
-
-
-def _products(body: Body) -> Iterator[Apply]:
-    """What inner loops add up: the multiply-adds assigned in them."""
-    for stmt in body:
-        if isinstance(stmt, For):
-            yield from (inner.value for inner in walk_stmts(stmt.body) if _adds(inner))  # type: ignore[union-attr, misc]
-
-
-def _loads(product: Apply, body: Body) -> list[Load]:
-    """The elements that are multiplied, through the names that they have."""
-    bound: dict[str, list[Expr]] = {}
-    for stmt in walk_stmts(body):
-        if hasattr(stmt, "var") and exprs(stmt) and not isinstance(stmt, For):
-            bound.setdefault(stmt.var.name, []).extend(exprs(stmt))
-    found: list[Load] = []
-    todo, seen = list(product.args[:2]), set()
-    while todo:
-        for node in nodes(todo.pop()):
-            if isinstance(node, Load):
-                found.append(node)
-            elif isinstance(node, Var) and node.name not in seen and node.dtype != I64:
-                seen.add(node.name)
-                todo += bound.get(node.name, [])
-    return found
-
-
-def _along(nest: Nest, loads: Sequence[Load]) -> tuple[For, ...]:
-    """The innermost loops over which result and operands move as over one axis, of known length."""
-    places = [stmt.index for stmt in walk_stmts(nest.body) if isinstance(stmt, Store)]
-    found: list[For] = []
-    length = 1
-    for loop in reversed(nest.loops):
-        turns = turns_of(loop)
-        steps = [_stride(load.index, loop.var) for load in loads]
-        if not found:
-            first = steps
-        goes_on = all(step is not None and step == length * one for step, one in zip(steps, first) if one is not None)
-        if not turns or not goes_on or any(_stride(place, loop.var) != length for place in places):
-            break
-        length *= len(turns)
-        found.insert(0, loop)
-    return tuple(found) if length > 1 else ()
-
-
-def _stride(at: Expr, by: Var) -> int | None:
-    """How far a position moves with a variable, if that is a number."""
-    there = map_exprs((Store("", at, at),), simplify)[0]
-    moved = substitute((there,), {by.name: S.add(by, index(1))})
-    (first, second) = (stmt.index for stmt in (there, *moved) if isinstance(stmt, Store))
-    step = simplify(S.sub(second, first))
-    return int(step.value.real) if isinstance(step, Const) else None
+    return size if size >= 0 or block is None else most * abs(stride(load.index, block.var) or 0)
 
 
 # --- the schedule ----------------------------------------------------------------------------------------
@@ -243,11 +193,11 @@ def _blocked(found: _Contraction, machine: Registers, names: Namer) -> Body:
     for outer in reversed(found.along[:-1]):
         pixels, body = fuse(outer, pixels, body, names)
     if not machine.vector_bytes:
-        return _for_devices(found, pixels, _written_out(body, names), names)
+        return _for_devices(found, pixels, written_out(body, names), names)
     lanes = machine.vector_bytes // found.itemsize
     window = _Window.of(found, body, pixels, lanes, names)
-    rolled, body = _written_out(body, names, most=1), _written_out(body, names)
-    taps = _taps(body)
+    rolled, body = written_out(body, names, most=1), written_out(body, names)
+    taps = taps_of(body)
     parts, rows = block_size(found, body, pixels, window, machine)
     inside = _Tile.of(body, pixels, parts * lanes, machine)
     edges = rolled if inside.share >= _INSIDE else body
@@ -307,7 +257,7 @@ class _Window:
             in_lanes, along = Varying((pixels.var.name,), inner), Varying((tap.name,), inner)
             loads = [n for s in walk_stmts(inner) for e in exprs(s) for n in nodes(e) if isinstance(n, Load)]
             own = [load.index for load in loads if along.expr(load.index) and not in_lanes.expr(load.index)]
-            if all(_stride(place, tap) == 1 for place in own):
+            if all(stride(place, tap) == 1 for place in own):
                 return _Window(pixels, lanes, taps, inner)
         return _Window(pixels, lanes, 0, ())
 
@@ -323,7 +273,7 @@ class _Window:
 def _read_once(found: _Contraction, body: Body, pixels: For) -> Load | None:
     """What a block of pixels reads of what rows share, if that is one element for each pixel, whose place nothing in
     memory tells: little time is spent on it, and the next is asked for early."""
-    sums = tuple(loop for loop in _loops(body) if any(map(_adds, loop.body)))
+    sums = tuple(loop for loop in loops_in(body) if any(map(adds_product, loop.body)))
     if found.block is None or len(sums) != 1:
         return None
     in_lanes, inside = Varying((pixels.var.name,), body), Varying(declared_names(sums[0].body), sums[0].body)
@@ -339,7 +289,7 @@ def _asking(body: Body, load: Load, pixels: For, places: Iterable[Expr]) -> Body
     moved = tuple(stmt for place in places for stmt in substitute(asked, {pixels.var.name: place}))
 
     def node(stmt: Stmt) -> Body:
-        if isinstance(stmt, For) and any(map(_adds, stmt.body)):
+        if isinstance(stmt, For) and any(map(adds_product, stmt.body)):
             return (replace(stmt, body=(*moved, *stmt.body)),)
         return (stmt,)
 
@@ -365,23 +315,6 @@ def _for_devices(found: _Contraction, pixels: For, body: Body, names: Namer) -> 
     return nested((*found.others, pixels), rows)
 
 
-def _written_out(body: Body, names: Namer, most: int = 2) -> Body:
-    """The taps of a window one after the other, if they are few; of `most` loops."""
-    for _ in range(most):
-        inner = frozenset(loop.var.name for loop in _loops(body) if not any(_loops(loop.body)))
-        body = map_body(body, partial(_turns_out, names=names, loops=inner))
-    return body
-
-
-def _turns_out(stmt: Stmt, names: Namer, loops: frozenset[str]) -> Body:
-    if isinstance(stmt, For) and stmt.var.name in loops:
-        turns = turns_of(stmt)
-        sums = sum(isinstance(inner, Assign) for inner in stmt.body)
-        if turns is not None and stmt.bind == "seq" and len(turns) * sums <= _UNROLLED:
-            return unroll(stmt, names)
-    return (stmt,)
-
-
 def _rows(
     found: _Contraction, body: Body, turn: Expr, copies: int, names: Namer, since: Expr | None = None
 ) -> Body:
@@ -389,7 +322,7 @@ def _rows(
     if found.block is None:
         return body
     if since is not None:
-        sums = max(place for place, stmt in enumerate(body) if any(map(_adds, walk_stmts((stmt,)))))
+        sums = max(place for place, stmt in enumerate(body) if any(map(adds_product, walk_stmts((stmt,)))))
         body = (*body[: sums + 1], If(S.ge(found.block.var, since), body[sums + 1 :]))
     return jam(body, found.block.var.name, [S.add(turn, index(k)) for k in range(copies)], names)
 
@@ -432,7 +365,7 @@ class _Tile:
             return tuple(cond for cond in found if cond != const(True, BOOL))
 
         far = left(0, len(turns) - 1)
-        inner = {loop.var.name for loop in _loops(body)}
+        inner = {loop.var.name for loop in loops_in(body)}
         made_again = any(isinstance(node, Var) and node.name in inner for cond in far for node in nodes(cond))
         starts = range(0, len(turns) - size + 1, size) if machine.masks or made_again else range(0)
         middle = left(starts[len(starts) // 2], starts[len(starts) // 2] + size - 1) if starts else far
@@ -459,21 +392,6 @@ def _conditions(body: Body, known: Ranges) -> Iterator[tuple[Expr, Ranges]]:
                 yield from _conditions((*stmt.then, *stmt.orelse), known)
 
 
-def _taps(body: Body) -> int:
-    """Multiply-adds in a turn of the innermost sums."""
-    found = (sum(map(_adds, loop.body)) for loop in _loops(body))
-    return max(found, default=0) or 1
-
-
-def _loops(body: Body) -> Iterator[For]:
-    return (stmt for stmt in walk_stmts(body) if isinstance(stmt, For))
-
-
-def _adds(stmt: Stmt) -> bool:
-    """Whether it adds a product to a sum."""
-    return isinstance(stmt, Assign) and isinstance(stmt.value, Apply) and stmt.value.fn == "fma"
-
-
 def block_size(
     found: _Contraction, body: Body, pixels: For, window: _Window, machine: Registers
 ) -> tuple[int, int]:
@@ -482,7 +400,7 @@ def block_size(
     count = len(turns_of(pixels) or ())
     rows = found.most if found.block is not None else 1
     most = min(rows or machine.count, _ADDRESSES if found.listed else machine.count)
-    taps = _taps(body)
+    taps = taps_of(body)
 
     def work(parts: int, height: int, tile: _Tile) -> float:
         """For all pixels of all rows; of as many rows as in a block, where these are not known."""
