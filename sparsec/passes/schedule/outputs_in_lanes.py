@@ -165,8 +165,6 @@ class _Schedule:
         """The whole nest."""
         found = self.found
         zero, first = index(0), var(self.names.fresh("first"))
-        bands = replace(found.y, var=self.band, step=self.sizes.band)
-        blocks = replace(found.outputs, var=self.j, step=self.block)
         band: Body
         if self.sizes.whole:
             strip = (Alloc(self.sums), *self._adding(zero), *self._results())
@@ -177,8 +175,23 @@ class _Schedule:
             adding = (*self._turning(first), *self._adding(first))
             band = (Alloc(self.sums), self._start(), *nested((chunks,), adding), *self._results())
             band = substitute(band, {self.top.name: self.band})
-        scratch = (Alloc(self.tile), *self._unchecked())
-        return nested((*found.others, blocks, bands), (*scratch, *band))
+        return self._shared_out((Alloc(self.tile), *self._unchecked(), *band))
+
+    def _shared_out(self, band: Body) -> Body:
+        """A body for all blocks and bands, in one loop: threads take turns of one, and either may be few."""
+        found, rows = self.found, self.sizes.band
+        bands = -(-found.height // rows)
+        if bands == 1:
+            blocks = replace(found.outputs, var=self.j, step=self.block)
+            return nested((*found.others, blocks), substitute(band, {self.band.name: index(0)}))
+        task = var(self.names.fresh("task"))
+        blocks = S.quo(S.add(found.outputs.stop, index(self.block - 1)), index(self.block))
+        places = (
+            Let(self.j, S.mul(S.quo(task, index(bands)), index(self.block))),
+            Let(self.band, S.mul(S.rem(task, index(bands)), index(rows))),
+        )
+        tasks = replace(found.outputs, var=task, stop=S.mul(blocks, index(bands)))
+        return nested((*found.others, tasks), (*places, *band))
 
     def _end(self, first: Expr, rows: int) -> Expr:
         """Where so many rows end, or the image does."""
