@@ -33,7 +33,7 @@ def dense_layer(x, w, b):
     return nn.linear(x, w, b)
 
 
-IMAGE, WEIGHT, BIAS = rand(1, INPUTS, 6, 6), rand(OUTPUTS, INPUTS, 3, 3), rand(OUTPUTS)
+IMAGE, WEIGHT, BIAS = rand(1, INPUTS, 5, 5), rand(OUTPUTS, INPUTS, 3, 3), rand(OUTPUTS)
 MATRIX = rand(OUTPUTS, 30)
 
 

@@ -68,7 +68,7 @@ from sparsec.passes.schedule.decide import decided
 from sparsec.passes.schedule.narrow import narrowed
 from sparsec.passes.schedule.nests import nested
 
-__all__ = ["outputs_in_lanes", "suits_outputs"]
+__all__ = ["outputs_in_lanes", "suitable", "suits_outputs"]
 
 #: Bytes of turned weights: with some rows of an image they fit into the nearest cache.
 _TILE = 36 << 10
@@ -102,16 +102,22 @@ def suits_outputs(
 
 def outputs_in_lanes(stmt: Stmt, kernel: Kernel, vector_bytes: int, names: Namer) -> Body:
     """A nest of convolution's loops in this order; nothing where it is none, or would gain nothing."""
-    found = Convolution.of(stmt, kernel)
+    found = suitable(stmt, kernel, vector_bytes)
     if found is None:
-        return ()
-    size = found.dtype.itemsize
-    if not suits_outputs(vector_bytes, size, found.most, (found.height, found.width), found.window, found.step):
         return ()
     made = _Schedule(found, vector_bytes // found.dtype.itemsize, names).made()
     made = decided(map_exprs(made, simplify), rest=narrowed)
     vectors = (s for s in walk_stmts(made) if isinstance(s, For) and s.bind == "vector")
     return made if all(map(in_lockstep, vectors)) else ()
+
+
+def suitable(stmt: Stmt, kernel: Kernel, vector_bytes: int) -> Convolution | None:
+    """The convolution that a statement is, if it gains by lanes along its outputs."""
+    found = Convolution.of(stmt, kernel)
+    if found is None:
+        return None
+    size, pixels = found.dtype.itemsize, (found.height, found.width)
+    return found if suits_outputs(vector_bytes, size, found.most, pixels, found.window, found.step) else None
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,7 @@ from sparsec.passes.schedule.copies import Namer, jam, turns_of
 from sparsec.passes.schedule.decide import decided
 from sparsec.passes.schedule.narrow import narrowed
 from sparsec.passes.schedule.nests import Nest, nested, perfect_nest
+from sparsec.passes.schedule.outputs_in_lanes import suitable
 from sparsec.passes.schedule.products import (
     along_one_axis,
     factors,
@@ -266,6 +267,8 @@ class _Found:
             raise _Stays("a library multiplies by it")
         product = _Product.of(kernel, kernel.body[readers[0]], weight, columns)
         block, gain, text = product.price(machine)
+        if suitable(kernel.body[readers[0]], kernel, machine.wide) is not None:
+            raise _Stays("vectors run along its outputs as it is")
         names = Namer((*(v.name for v in kernel.scalars), *declared_names(kernel.body)))
         made = product.blocked(block, names)
         if not all(in_lockstep(s) for s in walk_stmts(made) if isinstance(s, For) and s.bind == "vector"):
