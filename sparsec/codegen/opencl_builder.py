@@ -171,10 +171,16 @@ class OpenClBuilder:
                 negated = f"-{at_level(self._unsigned(x, dtype), ATOM)}"
                 return self._as(value_type(dtype), Text(negated, UNARY, x.stable))
             case "abs":
-                return x if dtype.kind == "u" else self._as(value_type(dtype), self._call("abs", x))
+                return x if dtype.kind == "u" else self._absolute(x, dtype)
             case "min" | "max":
                 return self._call(fn, x, self._exact(y, dtype))
         illegal(f"{fn} on integers", "the op's lowering")
+
+    def _absolute(self, x: Text, dtype: DType) -> Text:
+        """Not by `abs`: a driver may take it that the least number, too, becomes positive."""
+        x = self._declare("t", x, value_type(dtype))
+        below = self.compare("lt", x, self.const(0, dtype), dtype)
+        return self.select(below, self.arith("neg", [x], dtype, wraps=True), x, dtype)
 
     def _exact(self, value: Text, dtype: DType) -> Text:
         """A long that C takes for one: a literal without suffix is an int, and so would be 2 * 3."""

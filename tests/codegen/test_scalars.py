@@ -115,19 +115,21 @@ def test_comparisons_and_select(run, dtype):
 
 @pytest.mark.parametrize("dtype", INTS, ids=str)
 def test_overflow_is_no_licence_to_simplify(run, dtype):
-    """x + 1 > x is false for the largest x, whatever C says."""
+    """x + 1 > x is false for the largest x, whatever C says, and so is |x| >= 0 for the least."""
     x = int_pairs(dtype)[0]
     one = S.const(1, dtype)
     fns = [
         lambda a: S.gt(S.add(a, one), a),
         lambda a: S.lt(S.sub(a, one), a),
         lambda a: S.eq(S.quo(S.mul(a, S.const(6, dtype)), S.const(3, dtype)), S.mul(a, S.const(2, dtype))),
+        lambda a: S.ge(apply("abs", a) if dtype.kind == "i" else a, S.const(0, dtype)),
     ]
     info = np.iinfo(dtype)
     six = x * dtype.type(6)
     third = truncated(six, np.full_like(x, 3))[0]
-    want = [x != info.max, x != info.min, third == x * dtype.type(2)]
-    same(run_elementwise(run, fns, [x], [BOOL] * 3), want, ["x+1>x", "x-1<x", "x*6/3==x*2"])
+    positive = x != info.min if dtype.kind == "i" else np.ones(x.shape, bool)
+    want = [x != info.max, x != info.min, third == x * dtype.type(2), positive]
+    same(run_elementwise(run, fns, [x], [BOOL] * 4), want, ["x+1>x", "x-1<x", "x*6/3==x*2", "|x|>=0"])
 
 
 def test_logic_on_bool(run):
