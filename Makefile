@@ -52,12 +52,12 @@ lint: $(STAMP)
 test: lint
 	$(PY) -m pytest -n $(JOBS) $(ARGS)
 
-# What may depend on Python's version: staging, tracing, calls. The IR, the passes and the code generators do not, nor
-# what a device computes; that a device can be reached at all is tested in tests/runtime.
+# What may depend on Python's version: staging, tracing, calls. The IR, the passes, the interpreters and the code
+# generators do not, nor what a device computes; that a device can be reached at all is tested in tests/runtime.
 QUICK := $(wildcard tests/test_*.py) tests/faults tests/frontend tests/runtime
 
 quick: $(STAMP)
-	SPARSEC_TEST_BACKENDS=interp,cpu $(PY) -m pytest -n $(JOBS) -m quick $(QUICK) $(ARGS)
+	SPARSEC_TEST_BACKENDS=cpu $(PY) -m pytest -n $(JOBS) -m quick $(QUICK) $(ARGS)
 
 fuzz: $(STAMP)
 	$(PY) -m tests.fuzz --count $(N) $(ARGS)
