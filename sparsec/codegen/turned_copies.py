@@ -54,7 +54,7 @@ class TurnedCopyBuilder(LlvmBuilder):
             super().loop(loop, start, stop, body)
             return
         rows, columns, dtype = shape
-        width = self._module.target.vector_bytes // dtype.itemsize
+        width = max(self._module.target.vector_bytes, _QUARTER) // dtype.itemsize
         for first in range(0, rows, width):
             self._turned(range(first, min(first + width, rows)), columns, dtype, body)
 
@@ -89,7 +89,7 @@ class TurnedCopyBuilder(LlvmBuilder):
         along = index_step(store.index, loop.var) == 1 and index_step(source.index, inner.var) == 1
         own = store.buffer in self._private and source.buffer not in (store.buffer, *self.reserved)
         lanes = _QUARTER // dtype.itemsize
-        whole = lanes in (2, 4) and rows > 0 and columns > 0 and rows % lanes == 0
+        whole = lanes in (2, 4) and columns > 0 and rows >= lanes and not rows & (rows - 1)
         return (rows, columns, dtype) if plain and fixed and along and own and whole and dtype.kind == "f" else None
 
     def _turned(self, rows: range, columns: int, dtype: DType, body: Callable[[str], None]) -> None:

@@ -5,6 +5,7 @@ import pytest
 
 from sparsec.ir.builder import Builder
 from sparsec.ir.loop_interp import run
+from sparsec.ir.loop_text import parse_program
 from sparsec.ir.loop_verify import verify_program
 from sparsec.ir.loops import Alloc, Prefetch, walk_stmts
 from sparsec.ir.types import tensor
@@ -101,6 +102,31 @@ def test_weights_that_are_not_finite_count_outside_of_the_image_too(value):
     found = outcome(register_blocks(made, MACHINE), args, type_)
     np.testing.assert_array_equal(found, outcome(made, args, type_))
     assert np.isnan(found[0, 3, 0, 0]) and np.isfinite(found[0, 4]).all()
+
+
+@pytest.mark.parametrize(("channel", "image"), [(64, 0), (64, 32)])
+def test_inputs_that_are_apart_in_memory_all_count(channel, image):
+    """Every other channel of three, and channels of which each has all images: as many as the call says."""
+    images = 2 if image else 1
+    size = channel + 32 * images
+    made = parse_program(f"""program @p {{ arena 0 slot %k: global i64[1] r = param 0
+        slot %x: global f64[{size}] r = param 1 slot %w: global f64[64] r = param 2
+        slot %y: global f64[{images * 256}] w = result 0
+        kernel @f(%x: global f64[{size}] r, %w: global f64[64] r, %y: global f64[{images * 256}] w; k) {{
+          for n in 0..{images} bind(parallel) {{ for j in 0..8 bind(parallel) {{
+            for y in 0..4 bind(parallel) {{ for x in 0..8 bind(parallel) {{
+              mut s = 0.0:f64
+              for p in 0..k {{ for r in 0..2 {{ for t in 0..2 {{
+                let e = %x[p * {channel} + n * {image} + y * 8 + x]
+                s = fma(e, %w[j * 8 + p * 4 + r * 2 + t], s) }} }} }}
+              %y[n * 256 + j * 32 + y * 8 + x] = s }} }} }} }} }}
+        host {{ launch @f(%x, %w, %y; %k[0]) }} }}""")
+    rng = np.random.default_rng(0)
+    args = [np.array([2]), rng.uniform(-1, 1, size), rng.uniform(-1, 1, 64)]
+    by_outputs = register_blocks(made, MACHINE)
+    assert "tile" in scratch(by_outputs)
+    results = tensor(np.dtype("f8"), images, 8, 4, 8)
+    np.testing.assert_array_equal(outcome(by_outputs, args, results), outcome(made, args, results))
 
 
 def test_what_gains_nothing_stays_as_it_was():

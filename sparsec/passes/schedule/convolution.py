@@ -95,7 +95,8 @@ class Convolution:
             return None
         named, taps, product = _taps(inputs)
         weight = _weight(products[0], nest.body, outputs, (y, x))
-        known = all(turns_of(loop) for loop in (y, x, *taps)) and isinstance(muts[0].value, Const)
+        known = turns_of(y) and turns_of(x) and isinstance(muts[0].value, Const) and inputs.step == 1
+        known = known and all(turns_of(tap) and turns_of(tap) == range(len(turns_of(tap) or ())) for tap in taps)
         if weight is None or not known or not all(isinstance(s, Let) for s in named):
             return None
         if Varying((y.var.name, x.var.name), nest.body).expr(inputs.stop):
@@ -105,7 +106,7 @@ class Convolution:
         most = most_turns(outputs, (*others, y, x), nest.body, sizes)
         found = Convolution(
             tuple(others), outputs, y, x, tuple(lets), muts[0], inputs, named, taps, product, rest, nest.body, weight,
-            tuple(image), most, _most_inputs(inputs, others, image, sizes),
+            tuple(image), most, _most_inputs(inputs, image, sizes),
         )  # fmt: skip
         return found if found._is_plain() else None
 
@@ -182,16 +183,16 @@ def _taps(inputs: For) -> tuple[tuple[Let, ...], tuple[For, ...], Body]:
     return tuple(named), tuple(taps), body  # type: ignore[arg-type]
 
 
-def _most_inputs(inputs: For, others: Sequence[For], image: Sequence[Load], sizes: Mapping[str, int]) -> int:
-    """Turns of the loop over inputs, at most: of one whose number the call decides, as many as images have room for;
-    -1 where nothing tells."""
-    turns, images = turns_of(inputs), math.prod(len(turns_of(loop) or ()) for loop in others)
+def _most_inputs(inputs: For, image: Sequence[Load], sizes: Mapping[str, int]) -> int:
+    """Turns of the loop over inputs, at most: of one whose number the call decides, as many as begin in the memory of
+    the images (which may lie in any order there); -1 where nothing tells."""
+    turns = turns_of(inputs)
     if turns is not None:
         return len(turns)
     room = [(sizes.get(load.buffer, -1), stride(load.index, inputs.var)) for load in image]
-    if not images or not all(step and size >= 0 for size, step in room):
+    if not all(step and size >= 0 for size, step in room):
         return -1
-    return min(size // (abs(step or 1) * images) for size, step in room)
+    return min(-(-size // abs(step or 1)) for size, step in room)
 
 
 def _weight(product: Apply, body: Body, outputs: For, pixels: Sequence[For]) -> Load | None:
